@@ -1,0 +1,152 @@
+//! The one place that says yes.
+//!
+//! The front calls [`authorize`] to show where things stand; the signer calls it before every
+//! certificate, the first and each renewal. There is no second path to a certificate: its builder
+//! takes an [`Authorized`] by value, and only this module can make one.
+
+use crate::bundle::{Bundle, Permit};
+use crate::chain::Chain;
+use crate::cidr::Cidr;
+use crate::digest::Digest;
+use crate::key::SubjectKey;
+use crate::lifecycle::{Status, evaluate, standing};
+use crate::names::{ActorId, Principal, RuleName};
+use crate::policy::{Sources, sources};
+use crate::refusal::{Reason, Refusal};
+use crate::time::UnixTime;
+
+/// How long before now a certificate begins, for hosts whose clocks are behind, in seconds.
+pub const BACKDATE: u32 = 60;
+
+/// Proof that [`authorize`] said yes: all that the certificate will say but its serial and nonce.
+#[derive(Debug)]
+#[must_use]
+pub struct Authorized {
+    request: Digest,
+    rule: RuleName,
+    subject: ActorId,
+    key: SubjectKey,
+    principals: Vec<Principal>,
+    valid_after: UnixTime,
+    valid_before: UnixTime,
+    access_until: UnixTime,
+    source: Vec<Cidr>,
+    command: Option<String>,
+    permit: Vec<Permit>,
+}
+
+impl Authorized {
+    /// The request this follows from.
+    pub fn request(&self) -> Digest {
+        self.request
+    }
+
+    /// The rule that decided.
+    pub fn rule(&self) -> &RuleName {
+        &self.rule
+    }
+
+    /// Who will use the access.
+    pub fn subject(&self) -> &ActorId {
+        &self.subject
+    }
+
+    /// The key to certify.
+    pub fn key(&self) -> &SubjectKey {
+        &self.key
+    }
+
+    /// The principals, sorted, 1 to 16.
+    pub fn principals(&self) -> &[Principal] {
+        &self.principals
+    }
+
+    /// When the certificate begins.
+    pub fn valid_after(&self) -> UnixTime {
+        self.valid_after
+    }
+
+    /// When it ends: never after [`Authorized::access_until`].
+    pub fn valid_before(&self) -> UnixTime {
+        self.valid_before
+    }
+
+    /// When the access ends.
+    pub fn access_until(&self) -> UnixTime {
+        self.access_until
+    }
+
+    /// The addresses it works from; empty for anywhere.
+    pub fn source(&self) -> &[Cidr] {
+        &self.source
+    }
+
+    /// The only command it runs, if it is held to one.
+    pub fn command(&self) -> Option<&str> {
+        self.command.as_deref()
+    }
+
+    /// What it permits, sorted: what was asked and the rule allows.
+    pub fn permit(&self) -> &[Permit] {
+        &self.permit
+    }
+}
+
+/// Decides whether a certificate may be issued for the request of `chain`, under `bundle`, at `now`.
+///
+/// # Errors
+/// [`Refusal`] in every other status than approved or active; it says what is missing.
+pub fn authorize(chain: &Chain, bundle: &Bundle, now: UnixTime) -> Result<Authorized, Refusal> {
+    let evaluation = evaluate(chain, bundle, now);
+    let (rule, grant) = match (evaluation.status, evaluation.rule, evaluation.grant) {
+        (Status::Approved | Status::Active, Some(rule), Some(grant)) => (rule, grant),
+        (Status::Pending, ..) => {
+            let missing = evaluation.needed.saturating_sub(evaluation.given);
+            return Err(Refusal::new(
+                Reason::NotApproved,
+                format!(
+                    "request {} is not approved yet: {missing} of {} approvals are missing.",
+                    chain.request().id(),
+                    evaluation.needed
+                ),
+            ));
+        }
+        (status, ..) => return Err(standing(chain, &status)),
+    };
+    let request = chain.request().body();
+    let access_until = grant.access_until();
+    let valid_before = now.plus(rule.cert_for).min(access_until);
+    if valid_before <= now {
+        return Err(standing(chain, &Status::Ended));
+    }
+    let source = match sources(&rule.source, &request.source) {
+        Sources::Granted(ranges) => ranges,
+        // policy::decide refused these already; refused here too, never widened.
+        Sources::None | Sources::AddressNeeded => {
+            return Err(Refusal::new(
+                Reason::SourceNeeded,
+                "the request names no allowed address.",
+            ));
+        }
+    };
+    let mut permit: Vec<Permit> = request
+        .permit
+        .iter()
+        .copied()
+        .filter(|permit| rule.permit.contains(permit))
+        .collect();
+    permit.sort();
+    Ok(Authorized {
+        request: chain.digest(),
+        rule: rule.name.clone(),
+        subject: request.subject.clone(),
+        key: request.key.clone(),
+        principals: grant.principals(),
+        valid_after: now.minus_secs(BACKDATE),
+        valid_before,
+        access_until,
+        source,
+        command: request.command.clone(),
+        permit,
+    })
+}

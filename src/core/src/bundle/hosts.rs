@@ -1,0 +1,224 @@
+//! `hosts.toml`: the hosts that can be asked for.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+
+use super::diagnostic::Diagnostics;
+use super::reader::{Empty, Item, List, Table, quote};
+use super::source::{Source, Span, read_alone};
+use crate::names::{HostName, LabelKey, LabelValue, Login};
+
+/// One host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// The part after `@` in principals.
+    pub name: HostName,
+    /// Where to connect, `host`, `host:port` or `[v6]:port`: for generated ssh_config only.
+    pub address: Option<String>,
+    /// What rules can select by. Shared between hosts with the same labels.
+    pub labels: Arc<BTreeMap<LabelKey, LabelValue>>,
+    /// The accounts that may be asked for. Shared between hosts with the same logins.
+    pub logins: Arc<BTreeSet<Login>>,
+    /// The host to jump through. Checked to be a known host; nothing uses it yet: it is for the
+    /// generated ssh_config, which comes later.
+    pub via: Option<HostName>,
+}
+
+/// All hosts, found by name in constant time.
+#[derive(Debug, Clone, Default)]
+pub struct Hosts {
+    hosts: Vec<Host>,
+    by_name: HashMap<HostName, usize>,
+}
+
+impl Hosts {
+    /// The host with this name.
+    pub fn get(&self, name: &HostName) -> Option<&Host> {
+        self.hosts.get(*self.by_name.get(name)?)
+    }
+
+    /// All hosts, in the file's order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Host> {
+        self.hosts.iter()
+    }
+
+    /// Reads `hosts.toml` alone, as a host or client fetches it. Its digest in a signed bundle, not
+    /// this, says that it can be trusted.
+    ///
+    /// # Errors
+    /// All problems of the file.
+    pub fn parse(bytes: &[u8]) -> Result<Hosts, Diagnostics> {
+        read_alone(FILE, bytes, Hosts::read)
+    }
+
+    /// Reads the file; `None` if it is not TOML.
+    pub(super) fn read(source: &Source<'_>) -> Option<Hosts> {
+        let mut reading = Reading::default();
+        source.read_in_pieces(&["[[host]]"], |mut piece| {
+            for table in piece.tables("host", "[[host]]") {
+                reading.host(source, table);
+            }
+            piece.finish();
+        })?;
+        reading.check_via(source);
+        reading.hosts.hosts.shrink_to_fit();
+        reading.hosts.by_name.shrink_to_fit();
+        Some(reading.hosts)
+    }
+}
+
+/// The file while it is read. A host with a valid name is kept even if other fields are wrong, so
+/// that rules which name it are not reported too.
+#[derive(Default)]
+struct Reading {
+    hosts: Hosts,
+    /// Where each host's name stands, in the order of `hosts.hosts`.
+    name_spans: Vec<Span>,
+    /// Where each `via` stands, and the place of its host in `hosts.hosts`.
+    via_spans: Vec<(Span, usize)>,
+    // A fleet of 100,000 hosts has few different sets of labels and logins: each is kept once.
+    labels: HashSet<Arc<BTreeMap<LabelKey, LabelValue>>>,
+    logins: HashSet<Arc<BTreeSet<Login>>>,
+}
+
+impl Reading {
+    fn host(&mut self, source: &Source<'_>, mut table: Table<'_>) {
+        let name_item = table.required("name");
+        let name = name_item.and_then(|item| item.parse::<HostName>());
+        let address = table.optional("address").and_then(address);
+        let labels = table.optional("labels").map(labels).unwrap_or_default();
+        let logins: List<Login> = table
+            .required("logins")
+            .map(|item| item.unique(Empty::Refused, Item::parse))
+            .unwrap_or_default();
+        let via_item = table.optional("via");
+        let via = via_item.and_then(|item| item.parse::<HostName>());
+        table.finish();
+
+        let (Some(item), Some(name)) = (name_item, name) else {
+            return;
+        };
+        if let Some(place) = self.hosts.by_name.get(&name) {
+            let line = self
+                .name_spans
+                .get(*place)
+                .map_or(0, |first| source.line(*first));
+            item.problem_with_help(
+                format!("there are two hosts named {}", quote(name.as_str())),
+                format!("the first is in line {line}"),
+            );
+            return;
+        }
+        let place = self.hosts.hosts.len();
+        self.via_spans
+            .extend(via_item.map(|item| (item.span(), place)));
+        self.name_spans.push(item.span());
+        self.hosts.by_name.insert(name.clone(), place);
+        let labels = shared(&mut self.labels, labels);
+        let logins = shared(&mut self.logins, logins.found.into_iter().collect());
+        self.hosts.hosts.push(Host {
+            name,
+            address,
+            labels,
+            logins,
+            via,
+        });
+    }
+
+    fn check_via(&self, source: &Source<'_>) {
+        for &(at, place) in &self.via_spans {
+            let Some(host) = self.hosts.hosts.get(place) else {
+                continue;
+            };
+            let Some(via) = &host.via else { continue };
+            if self.hosts.get(via).is_none() {
+                let names = self.hosts.iter().map(|host| host.name.as_str());
+                let message = format!("there is no host named {}", quote(via.as_str()));
+                source.unknown(at, message, via.as_str(), names);
+            } else if !self.arrives(host) {
+                let name = &host.name;
+                let message = format!(
+                    "the way to `{name}` is a circle, or goes through more than {MAX_JUMPS} hosts"
+                );
+                source.problem(at, message, None);
+            }
+        }
+    }
+
+    /// Whether the jumps from `host` come to an end.
+    fn arrives(&self, host: &Host) -> bool {
+        let next = |host: &&Host| host.via.as_ref().and_then(|via| self.hosts.get(via));
+        std::iter::successors(Some(host), next)
+            .nth(MAX_JUMPS + 1)
+            .is_none()
+    }
+}
+
+/// The one copy of `value` in `known`.
+fn shared<T: Eq + Hash>(known: &mut HashSet<Arc<T>>, value: T) -> Arc<T> {
+    if let Some(same) = known.get(&value) {
+        return Arc::clone(same);
+    }
+    let value = Arc::new(value);
+    known.insert(Arc::clone(&value));
+    value
+}
+
+fn labels(item: Item<'_>) -> BTreeMap<LabelKey, LabelValue> {
+    let mut labels = BTreeMap::new();
+    let Some(table) = item.table("labels") else {
+        return labels;
+    };
+    for (name, key, value) in table.entries() {
+        let key = key
+            .parse()
+            .map_err(|error| name.problem(format!("{error}")))
+            .ok();
+        labels.extend(key.zip(value.parse()));
+    }
+    labels
+}
+
+/// Checks an address for ssh_config, where a space or a leading dash would mean something else.
+fn address(item: Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    if is_address(text) {
+        return Some(text.to_owned());
+    }
+    item.problem_with_help(
+        format!("{} is not an address", quote(text)),
+        "write it like `10.0.0.5`, `web.example.com:22` or `[2001:db8::1]:22`",
+    );
+    None
+}
+
+fn is_address(text: &str) -> bool {
+    if let Some(rest) = text.strip_prefix('[') {
+        return rest.split_once(']').is_some_and(|(host, port)| {
+            let port = if port.is_empty() {
+                Some("22")
+            } else {
+                port.strip_prefix(':')
+            };
+            host.parse::<Ipv6Addr>().is_ok() && port.is_some_and(is_port)
+        });
+    }
+    let (host, port) = text.split_once(':').unwrap_or((text, "22"));
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let first = host
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    first && host.len() <= MAX_DNS_NAME && host.bytes().all(fits) && is_port(port)
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+pub(super) const FILE: &str = "hosts.toml";
+/// Each jump is a connection through all those before it: more than this is a mistake.
+const MAX_JUMPS: usize = 8;
+const MAX_DNS_NAME: usize = 253;

@@ -1,0 +1,151 @@
+//! The bundle: who there is, which hosts there are, who may do what, and which signers to trust.
+//!
+//! Four TOML files, signed as one by the admins. [`Bundle::parse`] is the only way to one, and
+//! reports every problem of all four files at once, each with its place and a way out.
+//!
+//! - [`people`], [`hosts`], [`policy`], [`signers`]: the four files as types;
+//! - [`who`], [`host_pattern`]: how a rule names people and hosts;
+//! - [`reason`]: what a rule asks of a request's reason;
+//! - `rules`, `known`: reads `policy.toml`, and checks its names against people and hosts;
+//! - [`diagnostic`]: problems as people see them;
+//! - `source`, `reader`: a file's text, and the walk through its fields.
+//!
+//! Knows nothing of signatures over the bundle, nor of where its files come from.
+
+pub mod diagnostic;
+pub mod host_pattern;
+pub mod hosts;
+mod known;
+pub mod people;
+pub mod policy;
+pub(crate) mod reader;
+pub mod reason;
+mod rules;
+pub mod signers;
+pub(crate) mod source;
+pub mod who;
+
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use host_pattern::{Glob, HostPattern};
+pub use hosts::{Host, Hosts};
+pub use people::{Actor, ActorKind, People};
+pub use policy::{
+    Allow, Approval, Deny, Permit, Policy, Selection, SourceRule, Step, Steps, Strength,
+};
+pub use reason::{Pattern, ReasonRule};
+pub use signers::{SignerInfo, Signers};
+pub use who::Who;
+
+use crate::key::SignerKey;
+use crate::names::ActorId;
+use known::Known;
+use source::{Source, whole_file};
+
+/// People, hosts, policy and signers that fit together.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// The bundle's version, from its statement.
+    pub version: u64,
+    /// Who there is.
+    pub people: People,
+    /// Which hosts there are.
+    pub hosts: Hosts,
+    /// Who may do what.
+    pub policy: Policy,
+    /// Which signers to trust.
+    pub signers: Signers,
+}
+
+/// The four files' exact bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleFiles {
+    /// `people.toml`.
+    pub people: Vec<u8>,
+    /// `hosts.toml`.
+    pub hosts: Vec<u8>,
+    /// `policy.toml`.
+    pub policy: Vec<u8>,
+    /// `signers.toml`.
+    pub signers: Vec<u8>,
+}
+
+impl BundleFiles {
+    /// Most bytes of the four files together.
+    pub const MAX_BYTES: usize = 64 << 20;
+}
+
+impl Bundle {
+    /// Reads and checks the four files, with the admins of `root.json` to check people against.
+    ///
+    /// # Errors
+    /// All problems of all four files. Where a file is not TOML at all, what refers to it is left
+    /// unchecked until it is.
+    pub fn parse(
+        version: u64,
+        files: &BundleFiles,
+        admins: &[(ActorId, SignerKey)],
+    ) -> Result<Bundle, Diagnostics> {
+        check_size(files)?;
+        let people_source = Source::new(people::FILE, &files.people);
+        let hosts_source = Source::new(hosts::FILE, &files.hosts);
+        let policy_source = Source::new(rules::FILE, &files.policy);
+        let signers_source = Source::new(signers::FILE, &files.signers);
+
+        let people = People::read(&people_source, admins);
+        let hosts = Hosts::read(&hosts_source);
+        let known = Known {
+            people: people.as_ref(),
+            hosts: hosts.as_ref(),
+        };
+        let policy = policy_source.read(|file| rules::read(file, known));
+        let signers = Signers::read(&signers_source);
+
+        let sources = [people_source, hosts_source, policy_source, signers_source];
+        let problems: Vec<_> = sources
+            .into_iter()
+            .flat_map(Source::into_diagnostics)
+            .collect();
+        match (people, hosts, policy, signers) {
+            (Some(people), Some(hosts), Some(policy), Some(signers)) if problems.is_empty() => {
+                Ok(Bundle {
+                    version,
+                    people,
+                    hosts,
+                    policy,
+                    signers,
+                })
+            }
+            _ => Err(Diagnostics(problems)),
+        }
+    }
+}
+
+fn check_size(files: &BundleFiles) -> Result<(), Diagnostics> {
+    let BundleFiles {
+        people,
+        hosts,
+        policy,
+        signers,
+    } = files;
+    let sizes = [
+        (people::FILE, people.len()),
+        (hosts::FILE, hosts.len()),
+        (rules::FILE, policy.len()),
+        (signers::FILE, signers.len()),
+    ];
+    let total = sizes
+        .iter()
+        .fold(0usize, |sum, (_, size)| sum.saturating_add(*size));
+    match sizes.iter().max_by_key(|(_, size)| *size) {
+        Some((largest, _)) if total > BundleFiles::MAX_BYTES => {
+            let max = BundleFiles::MAX_BYTES;
+            let message =
+                format!("the four files hold {total} bytes; at most {max} are accepted together");
+            Err(Diagnostics(vec![whole_file(largest, message, None)]))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,386 @@
+//! Judges encoded to-be-signed bytes, by a parser that shares no code with the builder.
+//!
+//! What it must hold is stated anew here, from the request and the contract (design.md, 2 and 9),
+//! so that a mistake in the builder is caught before the bytes reach the log.
+
+use std::collections::BTreeSet;
+
+use super::{KeyId, Serial, Tbs};
+use crate::key::CaKey;
+use crate::names::{Principal, RuleName};
+use crate::statement::{Request, Verified};
+use crate::time::UnixTime;
+
+/// Longest validity of one certificate, in seconds: the policy's limit of an hour, and the minute
+/// by which certificates begin early.
+const MAX_VALIDITY: u64 = 3_600 + 60;
+
+/// Longest key id: two names of at most 63 and 10 characters, a moment and two slashes.
+const MAX_KEY_ID: usize = 96;
+
+/// What the bytes are judged against.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The request they follow from.
+    pub request: &'a Verified<Request>,
+    /// The serial they must carry.
+    pub serial: Serial,
+    /// The key they will be signed with.
+    pub ca: &'a CaKey,
+    /// The moment of signing.
+    pub now: UnixTime,
+}
+
+/// To-be-signed bytes that passed the lint. Only these may be logged and signed.
+#[derive(Debug)]
+#[must_use]
+pub struct Linted {
+    bytes: Vec<u8>,
+    rule: RuleName,
+    facts: Facts,
+}
+
+impl Linted {
+    /// The exact bytes to be signed.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The rule they follow from.
+    pub fn rule(&self) -> &RuleName {
+        &self.rule
+    }
+
+    /// What they say.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+/// What a certificate says, as read from its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The key id.
+    pub key_id: KeyId,
+    /// The principals, in their order.
+    pub principals: Vec<Principal>,
+    /// When it begins.
+    pub valid_after: UnixTime,
+    /// When it ends.
+    pub valid_before: UnixTime,
+}
+
+/// What is wrong with the bytes: a fault of ours, never of the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the certificate is not sound: {0}")]
+pub struct LintError(pub &'static str);
+
+type Check<T = ()> = Result<T, LintError>;
+
+fn ensure(holds: bool, otherwise: &'static str) -> Check {
+    if holds {
+        Ok(())
+    } else {
+        Err(LintError(otherwise))
+    }
+}
+
+/// Judges `tbs`.
+///
+/// # Errors
+/// [`LintError`] names the first thing that is wrong.
+pub fn lint(tbs: Tbs, context: Context<'_>) -> Result<Linted, LintError> {
+    let facts = check(&tbs.bytes, context)?;
+    Ok(Linted {
+        bytes: tbs.bytes,
+        rule: tbs.rule,
+        facts,
+    })
+}
+
+/// Judges encoded bytes; clients use it on what they receive.
+///
+/// # Errors
+/// [`LintError`] names the first thing that is wrong.
+pub fn check(bytes: &[u8], context: Context<'_>) -> Result<Facts, LintError> {
+    let mut cursor = Cursor { bytes, at: 0 };
+    let request = context.request.body();
+
+    let kind = cursor.field()?;
+    let nonce = cursor.field()?;
+    ensure(nonce.len() == 32, "the nonce has not 32 bytes")?;
+    check_key(kind, &mut cursor, request.key.blob())?;
+    ensure(
+        cursor.number()? == context.serial.get(),
+        "the serial is not the one of its log entry",
+    )?;
+    ensure(context.serial.get() != 0, "the serial is zero")?;
+    ensure(cursor.word()? == 1, "it is not a user certificate")?;
+
+    let key_id = check_key_id(cursor.field()?, context)?;
+    let principals = check_principals(cursor.field()?, request)?;
+    let valid_after = UnixTime(cursor.number()?);
+    let valid_before = UnixTime(cursor.number()?);
+    check_validity(valid_after, valid_before, key_id.access_until, context.now)?;
+    check_critical(cursor.field()?, request)?;
+    check_extensions(cursor.field()?, request)?;
+    ensure(
+        cursor.field()?.is_empty(),
+        "the reserved field is not empty",
+    )?;
+    ensure(
+        cursor.field()? == context.ca.blob(),
+        "the signing key is not the CA's",
+    )?;
+    ensure(cursor.at == bytes.len(), "something follows the last field")?;
+    Ok(Facts {
+        key_id,
+        principals,
+        valid_after,
+        valid_before,
+    })
+}
+
+/// Reads what logged bytes say, without judging them: they were judged before they were logged.
+///
+/// # Errors
+/// [`LintError`] if they are no certificate of ours at all.
+pub fn read(bytes: &[u8]) -> Result<Facts, LintError> {
+    let mut cursor = Cursor { bytes, at: 0 };
+    let kind = cursor.field()?;
+    let key_fields = match kind {
+        b"ssh-ed25519-cert-v01@openssh.com" => 1,
+        b"ssh-rsa-cert-v01@openssh.com"
+        | b"sk-ssh-ed25519-cert-v01@openssh.com"
+        | b"ecdsa-sha2-nistp256-cert-v01@openssh.com"
+        | b"ecdsa-sha2-nistp384-cert-v01@openssh.com"
+        | b"ecdsa-sha2-nistp521-cert-v01@openssh.com" => 2,
+        b"sk-ecdsa-sha2-nistp256-cert-v01@openssh.com" => 3,
+        _ => return Err(LintError("the type is unknown")),
+    };
+    // The nonce stands before the key's fields.
+    for _ in 0..=key_fields {
+        cursor.field()?;
+    }
+    let (_serial, _type) = (cursor.number()?, cursor.word()?);
+    let key_id = parse_text(cursor.field()?).ok_or(LintError("the key id has another form"))?;
+    let mut packed = Cursor {
+        bytes: cursor.field()?,
+        at: 0,
+    };
+    let mut principals = Vec::new();
+    while packed.at < packed.bytes.len() {
+        let principal = parse_text(packed.field()?);
+        principals.push(principal.ok_or(LintError("a principal is not login@host"))?);
+    }
+    let (valid_after, valid_before) = (UnixTime(cursor.number()?), UnixTime(cursor.number()?));
+    Ok(Facts {
+        key_id,
+        principals,
+        valid_after,
+        valid_before,
+    })
+}
+
+fn parse_text<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// The certificate's type and key fields must be those of the key asked for.
+fn check_key(kind: &[u8], cursor: &mut Cursor<'_>, key_blob: &[u8]) -> Check {
+    let mut key = Cursor {
+        bytes: key_blob,
+        at: 0,
+    };
+    let key_kind = key.field()?;
+    let plain: Vec<u8> = match key_kind.strip_suffix(b"@openssh.com") {
+        Some(stem) => stem.to_vec(),
+        None => key_kind.to_vec(),
+    };
+    ensure(
+        kind.strip_suffix(b"-cert-v01@openssh.com") == Some(plain.as_slice()),
+        "the type does not fit the key",
+    )?;
+    let fields = key_blob.get(key.at..).unwrap_or_default();
+    ensure(
+        cursor.take(fields.len())? == fields,
+        "the key is not the one asked for",
+    )
+}
+
+fn check_key_id(text: &[u8], context: Context<'_>) -> Check<KeyId> {
+    ensure(
+        text.len() <= MAX_KEY_ID && text.iter().all(u8::is_ascii_graphic),
+        "the key id is not short printable ASCII",
+    )?;
+    let key_id: KeyId = parse_text(text).ok_or(LintError("the key id has another form"))?;
+    ensure(
+        key_id.subject == context.request.body().subject,
+        "the key id names another person",
+    )?;
+    ensure(
+        key_id.request == context.request.id().as_str(),
+        "the key id names another request",
+    )?;
+    Ok(key_id)
+}
+
+fn check_principals(packed: &[u8], request: &Request) -> Check<Vec<Principal>> {
+    let mut cursor = Cursor {
+        bytes: packed,
+        at: 0,
+    };
+    let mut principals: Vec<Principal> = Vec::new();
+    while cursor.at < packed.len() {
+        let principal: Principal =
+            parse_text(cursor.field()?).ok_or(LintError("a principal is not login@host"))?;
+        ensure(
+            request.hosts.contains(principal.host()) && request.logins.contains(principal.login()),
+            "a principal was not asked for",
+        )?;
+        ensure(
+            principals.last().is_none_or(|last| *last < principal),
+            "the principals are not sorted, or one stands twice",
+        )?;
+        principals.push(principal);
+    }
+    // An empty list is a certificate for everyone (Vault CVE-2024-7594).
+    ensure(
+        (1..=16).contains(&principals.len()),
+        "there are not 1 to 16 principals",
+    )?;
+    Ok(principals)
+}
+
+fn check_validity(after: UnixTime, before: UnixTime, until: UnixTime, now: UnixTime) -> Check {
+    ensure(
+        before.0 < 1 << 33 && until.0 < 1 << 33,
+        "a time is not in seconds",
+    )?;
+    ensure(after < before, "it ends before it begins")?;
+    ensure(after <= now && now < before, "it is not valid now")?;
+    ensure(before <= until, "it outlives the access")?;
+    ensure(
+        before.0.saturating_sub(after.0) <= MAX_VALIDITY,
+        "it is valid for too long",
+    )
+}
+
+fn check_critical(packed: &[u8], request: &Request) -> Check {
+    let mut asked_command = request.command.is_some();
+    for (name, data) in options(packed)? {
+        let mut inner = Cursor { bytes: data, at: 0 };
+        let value = inner.field()?;
+        ensure(
+            inner.at == data.len(),
+            "an option's value is followed by something",
+        )?;
+        match name {
+            b"force-command" => {
+                let command = request.command.as_deref().map(str::as_bytes);
+                ensure(
+                    command == Some(value),
+                    "the forced command was not asked for",
+                )?;
+                asked_command = false;
+            }
+            b"source-address" => {
+                let text =
+                    std::str::from_utf8(value).map_err(|_| LintError("an address is odd"))?;
+                for range in text.split(',') {
+                    let range: crate::cidr::Cidr = range
+                        .parse()
+                        .map_err(|_| LintError("an address range is odd"))?;
+                    ensure(
+                        request.source.is_empty()
+                            || request.source.iter().any(|r| r.covers(&range)),
+                        "an address range is wider than what was asked for",
+                    )?;
+                }
+            }
+            b"verify-required" => ensure(value.is_empty(), "verify-required has a value")?,
+            _ => return Err(LintError("a critical option is unknown")),
+        }
+    }
+    // Dropping a restriction the requester asked for would widen what they signed.
+    ensure(!asked_command, "the forced command asked for is missing")?;
+    let bound = options(packed)?
+        .iter()
+        .any(|(name, _)| *name == b"source-address");
+    ensure(
+        request.source.is_empty() || bound,
+        "the address ranges asked for are missing",
+    )
+}
+
+fn check_extensions(packed: &[u8], request: &Request) -> Check {
+    let asked: BTreeSet<&[u8]> = request
+        .permit
+        .iter()
+        .map(|permit| permit.extension().as_bytes())
+        .collect();
+    for (name, data) in options(packed)? {
+        ensure(data.is_empty(), "an extension has a value")?;
+        ensure(asked.contains(name), "an extension was not asked for")?;
+    }
+    Ok(())
+}
+
+/// Name and data of each option, which must be sorted and without repeats.
+fn options(packed: &[u8]) -> Check<Vec<(&[u8], &[u8])>> {
+    let mut cursor = Cursor {
+        bytes: packed,
+        at: 0,
+    };
+    let mut found: Vec<(&[u8], &[u8])> = Vec::new();
+    while cursor.at < packed.len() {
+        let name = cursor.field()?;
+        let data = cursor.field()?;
+        ensure(
+            found.last().is_none_or(|(last, _)| *last < name),
+            "the options are not sorted, or one stands twice",
+        )?;
+        found.push((name, data));
+    }
+    Ok(found)
+}
+
+/// Reads fields one by one.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, count: usize) -> Check<&'a [u8]> {
+        let end = self
+            .at
+            .checked_add(count)
+            .ok_or(LintError("a length overflows"))?;
+        let taken = self
+            .bytes
+            .get(self.at..end)
+            .ok_or(LintError("it is cut short"))?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn word(&mut self) -> Check<u32> {
+        let bytes = self.take(4)?;
+        Ok(bytes
+            .iter()
+            .fold(0u32, |value, byte| value << 8 | u32::from(*byte)))
+    }
+
+    fn number(&mut self) -> Check<u64> {
+        let bytes = self.take(8)?;
+        Ok(bytes
+            .iter()
+            .fold(0u64, |value, byte| value << 8 | u64::from(*byte)))
+    }
+
+    fn field(&mut self) -> Check<&'a [u8]> {
+        let length = self.word()?;
+        self.take(usize::try_from(length).map_err(|_| LintError("a length overflows"))?)
+    }
+}

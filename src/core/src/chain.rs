@@ -1,0 +1,142 @@
+//! All that is known of one request: the statements and what was issued.
+
+use crate::digest::Digest;
+use crate::statement::{Decision, End, Request, Verified};
+use crate::time::UnixTime;
+
+/// That a certificate was issued for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Issued {
+    /// Its serial.
+    pub serial: u64,
+    /// When it was logged.
+    pub at: UnixTime,
+    /// Until when it is valid.
+    pub valid_before: UnixTime,
+    /// When the access ends, as its key id says.
+    pub access_until: UnixTime,
+}
+
+/// A request with the decisions and ends that name it, and the certificates issued for it. The
+/// order in which they became known does not matter.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    request: Verified<Request>,
+    decisions: Vec<Verified<Decision>>,
+    ends: Vec<Verified<End>>,
+    first_issued: Option<Issued>,
+    last_issued: Option<Issued>,
+}
+
+/// A statement names another request than the chain's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the statement is about the request {found}, not {expected}")]
+pub struct OtherRequest {
+    /// The request named.
+    pub found: Digest,
+    /// The chain's request.
+    pub expected: Digest,
+}
+
+impl Chain {
+    /// Most decisions and most ends of one chain. More change nothing: a rule counts at most 255.
+    pub const MAX_STATEMENTS: usize = 512;
+
+    /// A chain of a request alone.
+    pub fn new(request: Verified<Request>) -> Chain {
+        Chain {
+            request,
+            decisions: Vec::new(),
+            ends: Vec::new(),
+            first_issued: None,
+            last_issued: None,
+        }
+    }
+
+    /// The request.
+    pub fn request(&self) -> &Verified<Request> {
+        &self.request
+    }
+
+    /// The request's digest.
+    pub fn digest(&self) -> Digest {
+        self.request.digest()
+    }
+
+    /// Decisions, oldest first; ties by digest, so that every node sees one order.
+    pub fn decisions(&self) -> &[Verified<Decision>] {
+        &self.decisions
+    }
+
+    /// Ends, oldest first.
+    pub fn ends(&self) -> &[Verified<End>] {
+        &self.ends
+    }
+
+    /// The first certificate issued.
+    pub fn first_issued(&self) -> Option<&Issued> {
+        self.first_issued.as_ref()
+    }
+
+    /// The newest certificate issued.
+    pub fn last_issued(&self) -> Option<&Issued> {
+        self.last_issued.as_ref()
+    }
+
+    /// Adds a decision; one that is known already changes nothing.
+    ///
+    /// # Errors
+    /// [`OtherRequest`] if it is about another request.
+    pub fn add_decision(&mut self, decision: Verified<Decision>) -> Result<(), OtherRequest> {
+        self.check(decision.body().request)?;
+        let key = |d: &Verified<Decision>| (d.body().at, d.digest());
+        insert(&mut self.decisions, decision, key);
+        Ok(())
+    }
+
+    /// Adds an end; one that is known already changes nothing.
+    ///
+    /// # Errors
+    /// [`OtherRequest`] if it is about another request.
+    pub fn add_end(&mut self, end: Verified<End>) -> Result<(), OtherRequest> {
+        self.check(end.body().request)?;
+        insert(&mut self.ends, end, |e| (e.body().at, e.digest()));
+        Ok(())
+    }
+
+    /// Notes that a certificate was issued.
+    pub fn add_issued(&mut self, issued: Issued) {
+        let key = |i: &Issued| (i.at, i.serial);
+        if self
+            .first_issued
+            .as_ref()
+            .is_none_or(|first| key(&issued) < key(first))
+        {
+            self.first_issued = Some(issued);
+        }
+        if self
+            .last_issued
+            .as_ref()
+            .is_none_or(|last| key(&issued) > key(last))
+        {
+            self.last_issued = Some(issued);
+        }
+    }
+
+    fn check(&self, found: Digest) -> Result<(), OtherRequest> {
+        let expected = self.digest();
+        if found == expected {
+            Ok(())
+        } else {
+            Err(OtherRequest { found, expected })
+        }
+    }
+}
+
+fn insert<T, K: Ord>(sorted: &mut Vec<T>, item: T, key: impl Fn(&T) -> K) {
+    if let Err(place) = sorted.binary_search_by(|known| key(known).cmp(&key(&item)))
+        && sorted.len() < Chain::MAX_STATEMENTS
+    {
+        sorted.insert(place, item);
+    }
+}

@@ -1,0 +1,341 @@
+//! Public keys by role: who signs statements, what gets certified, and who certifies.
+//!
+//! Three types, so that one can not stand where another belongs. Certificates are refused in all
+//! of them: a certificate accepted as an authority is Teleport's CVE-2025-49825.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use base64ct::{Base64, Encoding};
+use ed25519_dalek::VerifyingKey;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use ssh_key::public::KeyData;
+use ssh_key::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
+
+use crate::names::deserialize_from_str;
+use crate::wire;
+
+/// Why a key is not accepted in its role.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not an OpenSSH public key at all.
+    #[error("this is not an OpenSSH public key: write one line like \"ssh-ed25519 AAAA...\"")]
+    Form,
+    /// The text has a comment or odd spacing where exactly `type base64` is asked for.
+    #[error("write the key as exactly its type, one space and its base64, without a comment")]
+    NotCanonical,
+    /// A certificate in the place of a key.
+    #[error("this is a certificate ({0}); a plain public key is needed here")]
+    Certificate(String),
+    /// RSA cannot sign statements.
+    #[error(
+        "RSA keys can not sign here; use Ed25519, ECDSA P-256 or P-384, or a security key (ssh-keygen -t ed25519)"
+    )]
+    Rsa,
+    /// Some other type that is not accepted in this role.
+    #[error("keys of type {0} are not accepted here; use {1}")]
+    Type(String, &'static str),
+    /// An RSA subject key that is too short.
+    #[error("this RSA key has {0} bits; at least 2048 are needed")]
+    ShortRsa(usize),
+    /// A point of small order: it verifies signatures nobody made.
+    #[error("this Ed25519 key is a weak point that verifies forged signatures")]
+    Weak,
+}
+
+/// A parsed plain key: its type and its wire encoding.
+#[derive(Clone)]
+struct Plain {
+    data: KeyData,
+    blob: Arc<[u8]>,
+}
+
+impl Plain {
+    /// Parses a key from its wire encoding.
+    fn from_blob(blob: &[u8]) -> Result<Plain, KeyError> {
+        let algorithm = wire::Reader::new(blob).text().ok_or(KeyError::Form)?;
+        if algorithm.contains("-cert-") {
+            return Err(KeyError::Certificate(algorithm.chars().take(80).collect()));
+        }
+        let key = PublicKey::from_bytes(blob).map_err(|_| KeyError::Form)?;
+        let plain = Plain {
+            data: key.key_data().clone(),
+            blob: blob.into(),
+        };
+        // One encoding per key: what we compare by bytes must have no second spelling.
+        if key.to_bytes().map_err(|_| KeyError::Form)? != blob {
+            return Err(KeyError::Form);
+        }
+        Ok(plain)
+    }
+
+    /// Parses `type base64 [comment]`.
+    fn from_line(line: &str) -> Result<Plain, KeyError> {
+        let mut words = line.split(' ');
+        let (kind, base64) = words.next().zip(words.next()).ok_or(KeyError::Form)?;
+        if kind.contains("-cert-") {
+            return Err(KeyError::Certificate(kind.chars().take(80).collect()));
+        }
+        let blob = Base64::decode_vec(base64).map_err(|_| KeyError::Form)?;
+        let plain = Plain::from_blob(&blob)?;
+        if plain.data.algorithm().as_str() != kind || line.contains(char::is_control) {
+            return Err(KeyError::Form);
+        }
+        Ok(plain)
+    }
+
+    fn type_name(&self) -> String {
+        self.data.algorithm().as_str().to_owned()
+    }
+
+    fn fingerprint(&self) -> String {
+        self.data.fingerprint(HashAlg::Sha256).to_string()
+    }
+}
+
+impl fmt::Display for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}",
+            self.data.algorithm().as_str(),
+            Base64::encode_string(&self.blob)
+        )
+    }
+}
+
+macro_rules! key_traits {
+    ($name:ident) => {
+        impl $name {
+            /// The key in SSH wire encoding.
+            pub fn blob(&self) -> &[u8] {
+                &self.plain.blob
+            }
+
+            /// The fingerprint as OpenSSH shows it: `SHA256:...`.
+            pub fn fingerprint(&self) -> String {
+                self.plain.fingerprint()
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.plain.blob == other.plain.blob
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.plain.blob.hash(state);
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.plain.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.fingerprint())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&self.plain)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize_from_str(deserializer)
+            }
+        }
+    };
+}
+
+/// A key that may sign statements: Ed25519, ECDSA P-256 or P-384, or a security key (`sk-*`).
+#[derive(Clone)]
+pub struct SignerKey {
+    plain: Plain,
+    /// The decompressed point of an Ed25519 key, so that verifying does not expand it each time.
+    point: Option<VerifyingKey>,
+}
+
+key_traits!(SignerKey);
+
+impl SignerKey {
+    /// Parses a key from its wire encoding.
+    ///
+    /// # Errors
+    /// [`KeyError`] for anything but one of the accepted types.
+    pub fn from_blob(blob: &[u8]) -> Result<SignerKey, KeyError> {
+        SignerKey::accept(Plain::from_blob(blob)?)
+    }
+
+    fn accept(plain: Plain) -> Result<SignerKey, KeyError> {
+        let ed25519 = match &plain.data {
+            KeyData::Ed25519(key) => Some(key),
+            KeyData::SkEd25519(key) => Some(key.public_key()),
+            KeyData::SkEcdsaSha2NistP256(_) => None,
+            KeyData::Ecdsa(key) if key.curve() != EcdsaCurve::NistP521 => None,
+            KeyData::Rsa(_) => return Err(KeyError::Rsa),
+            _ => {
+                return Err(KeyError::Type(
+                    plain.type_name(),
+                    "Ed25519, ECDSA P-256 or P-384, or a security key",
+                ));
+            }
+        };
+        let point = match ed25519 {
+            Some(key) => Some(strong_point(&key.0)?),
+            None => None,
+        };
+        Ok(SignerKey { plain, point })
+    }
+
+    /// The decompressed point of an Ed25519 or Ed25519 security key.
+    pub(crate) fn point(&self) -> Option<&VerifyingKey> {
+        self.point.as_ref()
+    }
+
+    /// The key as the `ssh-key` crate models it.
+    pub fn data(&self) -> &KeyData {
+        &self.plain.data
+    }
+
+    /// Whether this is a hardware security key (`sk-*`).
+    pub fn is_security_key(&self) -> bool {
+        matches!(
+            self.plain.data.algorithm(),
+            Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256
+        )
+    }
+}
+
+impl FromStr for SignerKey {
+    type Err = KeyError;
+
+    fn from_str(line: &str) -> Result<Self, KeyError> {
+        if line.starts_with("ssh-rsa ") {
+            return Err(KeyError::Rsa);
+        }
+        SignerKey::accept(Plain::from_line(line)?)
+    }
+}
+
+/// A key to be certified: what the certificate will be useless without. RSA from 2048 bits is
+/// accepted here, since only its public half passes through us.
+#[derive(Clone)]
+pub struct SubjectKey {
+    plain: Plain,
+}
+
+key_traits!(SubjectKey);
+
+impl SubjectKey {
+    /// The OpenSSH name of the key's type, such as `ssh-ed25519`.
+    pub fn type_name(&self) -> String {
+        self.plain.type_name()
+    }
+}
+
+impl FromStr for SubjectKey {
+    type Err = KeyError;
+
+    /// Parses exactly `type base64`: the text is part of a signed statement, so it has one spelling.
+    fn from_str(line: &str) -> Result<Self, KeyError> {
+        let plain = Plain::from_line(line)?;
+        match &plain.data {
+            KeyData::Ed25519(key) => {
+                strong_point(&key.0)?;
+            }
+            KeyData::SkEd25519(key) => {
+                strong_point(&key.public_key().0)?;
+            }
+            KeyData::Ecdsa(_) | KeyData::SkEcdsaSha2NistP256(_) => {}
+            KeyData::Rsa(key) => {
+                let bits = key
+                    .n()
+                    .as_positive_bytes()
+                    .map_or(0, |n| n.len().saturating_mul(8));
+                if bits < 2048 {
+                    return Err(KeyError::ShortRsa(bits));
+                }
+            }
+            _ => {
+                return Err(KeyError::Type(
+                    plain.type_name(),
+                    "Ed25519, ECDSA, RSA or a security key",
+                ));
+            }
+        }
+        if plain.to_string() != line {
+            return Err(KeyError::NotCanonical);
+        }
+        Ok(SubjectKey { plain })
+    }
+}
+
+/// A user CA key: Ed25519, plain.
+#[derive(Clone)]
+pub struct CaKey {
+    plain: Plain,
+    point: VerifyingKey,
+}
+
+key_traits!(CaKey);
+
+impl CaKey {
+    /// The CA key whose Ed25519 public half is `bytes`.
+    ///
+    /// # Errors
+    /// [`KeyError::Weak`] if the bytes are no sound point.
+    pub fn from_ed25519(bytes: &[u8; 32]) -> Result<CaKey, KeyError> {
+        let point = strong_point(bytes)?;
+        let mut blob = wire::Writer::default();
+        blob.string(b"ssh-ed25519").string(bytes);
+        Ok(CaKey {
+            plain: Plain::from_blob(&blob.into_bytes())?,
+            point,
+        })
+    }
+
+    /// The decompressed point.
+    pub fn point(&self) -> &VerifyingKey {
+        &self.point
+    }
+}
+
+impl FromStr for CaKey {
+    type Err = KeyError;
+
+    fn from_str(line: &str) -> Result<Self, KeyError> {
+        let plain = Plain::from_line(line)?;
+        match &plain.data {
+            KeyData::Ed25519(key) => {
+                let point = strong_point(&key.0)?;
+                Ok(CaKey { plain, point })
+            }
+            _ => Err(KeyError::Type(plain.type_name(), "Ed25519")),
+        }
+    }
+}
+
+fn strong_point(bytes: &[u8; 32]) -> Result<VerifyingKey, KeyError> {
+    let point = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::Weak)?;
+    if point.is_weak() {
+        Err(KeyError::Weak)
+    } else {
+        Ok(point)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,37 @@
+//! The mind of jit-ssh: what a statement is, who may sign it, and what follows from it.
+//!
+//! Pure: no I/O, no async, no clock and no randomness of its own; time and nonces come in as
+//! arguments. From the bottom up:
+//!
+//! - [`names`], [`time`], [`digest`], [`cidr`]: typed ids and quantities;
+//! - [`key`], [`sshsig`]: public keys and OpenSSH signatures;
+//! - [`statement`]: the lines people sign; [`root`]: the pin everyone starts from;
+//! - [`bundle`], [`deployment`]: the configuration, signed and unsigned;
+//! - [`chain`], [`policy`], [`lifecycle`], [`mod@authorize`]: from statements to a yes or a no;
+//! - [`refusal`]: a no that a person can act on and a program can match;
+//! - [`certificate`]: the bytes to be signed, and the lint that judges them;
+//! - [`entry`], [`log`]: log entries and the Merkle tree over them;
+//! - [`receipt`]: what a client checks before it uses a certificate.
+
+pub mod authorize;
+pub mod bundle;
+pub mod certificate;
+pub mod chain;
+pub mod cidr;
+pub mod deployment;
+pub mod digest;
+pub mod entry;
+pub mod key;
+pub mod lifecycle;
+pub mod log;
+pub mod names;
+pub mod policy;
+pub mod receipt;
+pub mod refusal;
+pub mod root;
+pub mod sshsig;
+pub mod statement;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+pub mod time;
+mod wire;

@@ -1,0 +1,281 @@
+//! People, a small world, and signed statements, for tests.
+//!
+//! Keys come from seeds, so that tests are the same at every run; they are known to everyone and
+//! good for nothing else.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that can not set up its world must stop"
+)]
+
+use ed25519_dalek::{Signer as _, SigningKey};
+
+use crate::bundle::{Bundle, BundleFiles};
+use crate::key::{CaKey, SignerKey, SubjectKey};
+use crate::log::VerifierKey;
+use crate::root::{Admin, Root};
+use crate::sshsig;
+use crate::statement::{self, Body, Decision, End, Nonce, Request, Verified};
+use crate::time::{Seconds, UnixTime};
+use crate::wire;
+
+/// The moment at which test worlds begin.
+pub const START: UnixTime = UnixTime(1_790_000_000);
+
+/// Somebody who can sign.
+#[derive(Clone)]
+pub struct Person {
+    /// The id.
+    pub id: &'static str,
+    /// The secret key.
+    pub secret: SigningKey,
+    /// Its public half.
+    pub key: SignerKey,
+}
+
+/// The software Ed25519 key that comes from `seed`, and its public half.
+pub fn software_key(seed: u8) -> (SigningKey, SignerKey) {
+    let secret = SigningKey::from_bytes(&[seed; 32]);
+    let line = CaKey::from_ed25519(secret.verifying_key().as_bytes())
+        .unwrap()
+        .to_string();
+    let key = line.parse().unwrap();
+    (secret, key)
+}
+
+/// The person whose key comes from `seed`.
+pub fn person(id: &'static str, seed: u8) -> Person {
+    let (secret, key) = software_key(seed);
+    Person { id, secret, key }
+}
+
+impl Person {
+    /// Signs `bytes` for `namespace`.
+    pub fn sign(&self, namespace: &str, bytes: &[u8]) -> Vec<u8> {
+        let raw = self
+            .secret
+            .sign(&sshsig::signed_data(namespace, bytes))
+            .to_bytes();
+        let mut signature = wire::Writer::default();
+        signature.string(b"ssh-ed25519").string(&raw);
+        sshsig::assemble(self.key.blob(), namespace, &signature.into_bytes())
+    }
+
+    /// Encodes and signs a statement.
+    pub fn state<T: Body>(&self, body: &T) -> (Vec<u8>, Vec<u8>) {
+        let bytes = statement::encode(body).unwrap();
+        let signature = self.sign(&T::KIND.namespace(), &bytes);
+        (bytes, signature)
+    }
+
+    /// Encodes, signs and verifies a statement.
+    pub fn verified<T: Body>(&self, body: &T) -> Verified<T> {
+        let (bytes, signature) = self.state(body);
+        statement::open(&bytes, &signature, body.ca()).unwrap()
+    }
+}
+
+/// An admin, three people, a machine, two hosts, a signer, and the policy a test gives.
+pub struct World {
+    /// The admin `ann`, threshold 1.
+    pub root: Root,
+    /// The admin.
+    pub ann: Person,
+    /// In group `sre`.
+    pub alice: Person,
+    /// In groups `sre` and `leads`.
+    pub bob: Person,
+    /// In group `leads`.
+    pub carol: Person,
+    /// A machine in group `ci`.
+    pub bot: Person,
+    /// The CA key of signer 1.
+    pub ca: SigningKey,
+    /// The log key of signer 1.
+    pub log: SigningKey,
+}
+
+/// Name of the log of signer 1.
+pub const LOG_NAME: &str = "jit-ssh/test/1";
+
+/// One approval by a lead for `deploy` on production; anybody in `sre` alone on the other host.
+pub const POLICY: &str = r#"
+[[deny]]
+name = "no-root-on-db"
+hosts = ["label:role=db"]
+logins = ["root"]
+
+[[allow]]
+name = "prod"
+who = ["group:sre"]
+hosts = ["label:env=prod"]
+logins = ["deploy", "root"]
+max_for = "30m"
+cert_for = "5m"
+reason = { min = 5, pattern = "INC-[0-9]+", hint = "name the incident" }
+approvals = [{ from = ["group:leads"], count = 1 }]
+decide_within = "1h"
+use_within = "15m"
+permit = ["pty", "port-forwarding"]
+
+[[allow]]
+name = "test-auto"
+who = ["group:sre", "machine:bot"]
+hosts = ["test-*"]
+logins = ["deploy"]
+max_for = "1h"
+cert_for = "10m"
+auto = {}
+permit = ["pty"]
+"#;
+
+impl Default for World {
+    fn default() -> World {
+        let ann = person("ann", 1);
+        let admin = Admin {
+            id: ann.id.parse().unwrap(),
+            key: ann.key.clone(),
+        };
+        World {
+            root: Root::new(vec![admin], 1, "anchor".into()).unwrap(),
+            ann,
+            alice: person("alice", 2),
+            bob: person("bob", 3),
+            carol: person("carol", 4),
+            bot: person("bot", 5),
+            ca: SigningKey::from_bytes(&[101; 32]),
+            log: SigningKey::from_bytes(&[102; 32]),
+        }
+    }
+}
+
+impl World {
+    /// The CA key's public half.
+    pub fn ca_key(&self) -> CaKey {
+        CaKey::from_ed25519(self.ca.verifying_key().as_bytes()).unwrap()
+    }
+
+    /// The log key's public half.
+    pub fn log_key(&self) -> VerifierKey {
+        VerifierKey::new(LOG_NAME, self.log.verifying_key().as_bytes()).unwrap()
+    }
+
+    /// The bundle's files with this policy.
+    pub fn files(&self, policy: &str) -> BundleFiles {
+        let actor = |kind: &str, person: &Person, groups: &str| {
+            let name = if kind == "person" {
+                format!("name = \"{}\"\n", person.id)
+            } else {
+                String::new()
+            };
+            format!(
+                "[[{kind}]]\nid = \"{}\"\n{name}keys = [\"{}\"]\ngroups = [{groups}]\n",
+                person.id, person.key
+            )
+        };
+        let people = [
+            actor("person", &self.alice, "\"sre\""),
+            actor("person", &self.bob, "\"sre\", \"leads\""),
+            actor("person", &self.carol, "\"leads\""),
+            actor("machine", &self.bot, "\"ci\""),
+        ];
+        let hosts = r#"
+[[host]]
+name = "prod-host"
+labels = { env = "prod", role = "web" }
+logins = ["deploy", "root"]
+[[host]]
+name = "prod-db"
+labels = { env = "prod", role = "db" }
+logins = ["deploy", "root"]
+[[host]]
+name = "test-host"
+labels = { env = "test" }
+logins = ["deploy"]
+"#;
+        let signers = format!(
+            "[[signer]]\nnumber = 1\nca_key = \"{}\"\nlog_key = \"{}\"\n",
+            self.ca_key(),
+            self.log_key()
+        );
+        BundleFiles {
+            people: people.concat().into_bytes(),
+            hosts: hosts.as_bytes().to_vec(),
+            policy: policy.as_bytes().to_vec(),
+            signers: signers.into_bytes(),
+        }
+    }
+
+    /// The bundle with this policy.
+    pub fn bundle(&self, policy: &str) -> Bundle {
+        Bundle::parse(1, &self.files(policy), &self.root.admin_keys())
+            .unwrap_or_else(|problems| panic_with(&problems.to_string()))
+    }
+
+    /// A request of `by` for `login` on `host`.
+    pub fn request(
+        &self,
+        by: &Person,
+        host: &str,
+        login: &str,
+        span: u32,
+        at: UnixTime,
+    ) -> Request {
+        Request::new(
+            self.root.fingerprint(),
+            by.id.parse().unwrap(),
+            subject_key(77),
+            vec![host.parse().unwrap()],
+            vec![login.parse().unwrap()],
+            Seconds::new(span).unwrap(),
+            "INC-42 disk full".into(),
+            at,
+            Nonce([7; 16]),
+        )
+    }
+
+    /// An approval of all that `request` asks.
+    pub fn approval(&self, by: &Person, request: &Verified<Request>, at: UnixTime) -> Decision {
+        let body = request.body();
+        Decision::approve(
+            self.root.fingerprint(),
+            by.id.parse().unwrap(),
+            request.digest(),
+            body.r#for,
+            body.hosts.clone(),
+            body.logins.clone(),
+            None,
+            at,
+        )
+    }
+
+    /// A denial of `request`.
+    pub fn denial(&self, by: &Person, request: &Verified<Request>, at: UnixTime) -> Decision {
+        let by = by.id.parse().unwrap();
+        Decision::deny(
+            self.root.fingerprint(),
+            by,
+            request.digest(),
+            "not now".into(),
+            at,
+        )
+    }
+
+    /// A cancel of `request`.
+    pub fn cancel(&self, by: &Person, request: &Verified<Request>, at: UnixTime) -> End {
+        let by = by.id.parse().unwrap();
+        End::cancel(self.root.fingerprint(), by, request.digest(), None, at)
+    }
+}
+
+/// A key to be certified.
+pub fn subject_key(seed: u8) -> SubjectKey {
+    software_key(seed).1.to_string().parse().unwrap()
+}
+
+#[allow(
+    clippy::panic,
+    reason = "a test that can not set up its world must stop"
+)]
+fn panic_with(text: &str) -> ! {
+    panic!("{text}")
+}

@@ -1,0 +1,177 @@
+//! Unix seconds and durations, with checked arithmetic only.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment in Unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixTime(pub u64);
+
+impl UnixTime {
+    /// The largest moment a certificate or statement may name: 2^33 (the year 2242). Anything
+    /// above is a count of milliseconds or nanoseconds mistaken for seconds (facts.md, 6).
+    pub const MAX: UnixTime = UnixTime(1 << 33);
+
+    /// This moment plus `span`, held at [`UnixTime::MAX`].
+    pub fn plus(self, span: Seconds) -> UnixTime {
+        self.plus_secs(span.get())
+    }
+
+    /// This moment plus `secs`, held at [`UnixTime::MAX`].
+    pub fn plus_secs(self, secs: u32) -> UnixTime {
+        UnixTime(self.0.saturating_add(u64::from(secs))).min(Self::MAX)
+    }
+
+    /// This moment less `secs`, never below zero.
+    pub fn minus_secs(self, secs: u32) -> UnixTime {
+        UnixTime(self.0.saturating_sub(u64::from(secs)))
+    }
+
+    /// Seconds from `earlier` to this moment; zero if it is not earlier.
+    pub fn since(self, earlier: UnixTime) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A duration in whole seconds, never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seconds(NonZeroU32);
+
+impl Seconds {
+    /// `secs` as a duration; `None` if zero.
+    pub const fn new(secs: u32) -> Option<Seconds> {
+        match NonZeroU32::new(secs) {
+            Some(secs) => Some(Seconds(secs)),
+            None => None,
+        }
+    }
+
+    /// The count of seconds.
+    pub const fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// Why a text is not a duration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DurationError {
+    /// Not numbers with the units d, h, m, s in this order.
+    #[error("{0:?} is not a duration; write it like \"90s\", \"30m\", \"1h30m\" or \"2d\"")]
+    Form(String),
+    /// Nothing at all is not a duration.
+    #[error("a duration must be longer than zero")]
+    Zero,
+    /// More than fits.
+    #[error("{0:?} is too long a duration")]
+    TooLong(String),
+}
+
+const UNITS: [(char, u32); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+
+impl FromStr for Seconds {
+    type Err = DurationError;
+
+    fn from_str(text: &str) -> Result<Self, DurationError> {
+        let shown = || text.chars().take(40).collect::<String>();
+        let form = || DurationError::Form(shown());
+        let mut total: u32 = 0;
+        let mut units = UNITS.iter();
+        let mut rest = text;
+        if rest.is_empty() {
+            return Err(form());
+        }
+        while !rest.is_empty() {
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let (number, tail) = rest.split_at(digits);
+            let unit = tail.chars().next().ok_or_else(form)?;
+            // Each unit at most once, larger before smaller.
+            let (_, factor) = units.find(|(name, _)| *name == unit).ok_or_else(form)?;
+            if number.is_empty() {
+                return Err(form());
+            }
+            let number: u32 = number
+                .parse()
+                .map_err(|_| DurationError::TooLong(shown()))?;
+            total = number
+                .checked_mul(*factor)
+                .and_then(|secs| total.checked_add(secs))
+                .ok_or_else(|| DurationError::TooLong(shown()))?;
+            rest = tail.get(unit.len_utf8()..).unwrap_or_default();
+        }
+        Seconds::new(total).ok_or(DurationError::Zero)
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.get();
+        for (name, factor) in UNITS {
+            let count = rest / factor;
+            if count > 0 {
+                write!(f, "{count}{name}")?;
+            }
+            rest %= factor;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations_parse_and_refuse() {
+        for (text, secs) in [
+            ("90s", 90),
+            ("30m", 1_800),
+            ("1h30m", 5_400),
+            ("2d", 172_800),
+        ] {
+            assert_eq!(text.parse::<Seconds>().unwrap().get(), secs);
+        }
+        for bad in [
+            "",
+            "0s",
+            "30",
+            "m",
+            "30m1h",
+            "1h1h",
+            "-5m",
+            "5 m",
+            "1.5h",
+            "99999999999s",
+            "50000d",
+            "5µ",
+        ] {
+            assert!(bad.parse::<Seconds>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn moments_never_overflow() {
+        assert_eq!(UnixTime(u64::MAX).plus_secs(u32::MAX), UnixTime::MAX);
+        assert_eq!(UnixTime(5).minus_secs(10), UnixTime(0));
+        assert_eq!(UnixTime(5).plus_secs(10), UnixTime(15));
+    }
+
+    proptest! {
+        #[test]
+        fn shown_durations_parse_back(secs in 1u32..) {
+            let span = Seconds::new(secs).unwrap();
+            prop_assert_eq!(span.to_string().parse::<Seconds>().unwrap(), span);
+        }
+    }
+}
