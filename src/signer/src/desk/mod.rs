@@ -1,0 +1,407 @@
+//! Where it is decided and logged: one thread, batch by batch.
+//!
+//! For each call of a batch: check, `authorize`, build, lint; nothing is changed yet. Then the
+//! entries of all of them go to the log with one fsync. Only when that has succeeded does the
+//! signer remember what they say, and hands the certificates on to be signed. If it fails, every
+//! call of the batch is refused, and no certificate of it will ever be signed.
+//!
+//! - `plan.rs`: what one call would write and change;
+//! - `replay.rs`: the memory, rebuilt from the log at start.
+
+mod plan;
+mod replay;
+
+use std::collections::HashSet;
+use std::num::NonZeroU16;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use jit_ssh_core::certificate::{Linted, Serial};
+use jit_ssh_core::chain::Issued;
+use jit_ssh_core::deployment::Limits;
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::key::CaKey;
+use jit_ssh_core::refusal::{Reason, Refusal};
+use jit_ssh_core::root::Root;
+use jit_ssh_core::statement::{Decision, End, Request, SignedBundle, Verified};
+use jit_ssh_core::time::UnixTime;
+
+use crate::bundles::{InForce, Shelf};
+use crate::connection::Reply;
+use crate::log::{Committed, LogStore};
+use crate::memory::Memory;
+use crate::protocol::{Outcome, Signed, State};
+use crate::quota::Quotas;
+use plan::{Effect, Plan};
+
+/// Most calls of one batch: one fsync serves them all.
+const MAX_BATCH: usize = 256;
+
+/// Most bytes of one batch's entries, under the log's limit of 4 MiB.
+const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
+
+/// Longest time between what is durable and what is published, under load.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+
+/// How far, in seconds, the clock may be behind the newest log entry: further means that the clock
+/// was set back, and what has ended could begin again.
+const MAX_BEHIND_LOG: u32 = 5;
+
+/// Something to decide, verified as far as signatures go.
+pub(crate) enum Task {
+    Submit {
+        statement: Statement,
+        certify: bool,
+    },
+    Relay {
+        statement: Statement,
+    },
+    Certify {
+        request: Digest,
+    },
+    Bundle {
+        signed: SignedBundle,
+        statement: Signed,
+    },
+    State,
+    /// Settled before it came here; passed on so that answers leave in one place.
+    Settled(Outcome),
+}
+
+/// A statement about a request.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "moved through two threads, never kept in numbers"
+)]
+pub(crate) enum Statement {
+    Request(Verified<Request>),
+    Decision(Verified<Decision>),
+    End(Verified<End>),
+}
+
+/// A task and where its answer goes.
+pub(crate) struct Work {
+    pub(crate) task: Task,
+    pub(crate) reply: Reply,
+}
+
+/// An answer that may still need a signature.
+pub(crate) enum Draft {
+    Ready(Outcome),
+    Recorded {
+        digest: Digest,
+        at: UnixTime,
+        certificate: Option<Logged>,
+    },
+    Certified(Logged),
+}
+
+/// A certificate that is durable in the log and not yet signed.
+pub(crate) struct Logged {
+    pub(crate) tbs: Linted,
+    pub(crate) entry: Vec<u8>,
+    pub(crate) serial: Serial,
+    pub(crate) at: UnixTime,
+}
+
+/// What goes on to be signed and answered.
+pub(crate) struct Finished {
+    /// `None` if nothing was appended.
+    pub(crate) committed: Option<Committed>,
+    pub(crate) drafts: Vec<(Reply, Draft)>,
+}
+
+/// Tells the time.
+pub(crate) type Clock = Box<dyn Fn() -> UnixTime + Send>;
+
+/// Who the signer is and whom it trusts.
+pub(crate) struct Identity {
+    pub(crate) number: NonZeroU16,
+    pub(crate) ca_key: CaKey,
+    pub(crate) root: Root,
+}
+
+/// The signer's mind: root, bundle, memory and log.
+pub(crate) struct Desk {
+    identity: Identity,
+    shelf: Shelf,
+    in_force: Option<InForce>,
+    memory: Memory,
+    quotas: Quotas,
+    log: LogStore,
+    clock: Clock,
+    newest_entry: UnixTime,
+    published: Instant,
+}
+
+impl Desk {
+    /// Takes up the log and the bundle in force, and rebuilds the memory from the log.
+    ///
+    /// # Errors
+    /// If log and bundle do not fit together.
+    pub(crate) fn open(
+        identity: Identity,
+        log: LogStore,
+        shelf: Shelf,
+        limits: Limits,
+        clock: Clock,
+    ) -> anyhow::Result<Desk> {
+        let mut desk = Desk {
+            in_force: shelf.current(&identity.root)?,
+            identity,
+            shelf,
+            memory: Memory::default(),
+            quotas: Quotas::new(limits),
+            log,
+            clock,
+            newest_entry: UnixTime(0),
+            published: Instant::now(),
+        };
+        desk.replay()?;
+        Ok(desk)
+    }
+
+    /// Decides and logs until nobody is left to ask.
+    pub(crate) fn run(mut self, work: &Receiver<Work>, out: &SyncSender<Finished>) {
+        let mut next = None;
+        loop {
+            let first = match next.take() {
+                Some(work) => work,
+                None => match work.recv_timeout(PUBLISH_EVERY) {
+                    Ok(work) => work,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.publish();
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => {
+                        self.publish();
+                        return;
+                    }
+                },
+            };
+            let mut finished = self.batch(first, work, &mut next);
+            if next.is_none() {
+                next = work.try_recv().ok();
+            }
+            // Idle: readers see it before the caller hears of it. Busy: at least every 100 ms.
+            if finished.committed.is_some()
+                && (next.is_none() || self.published.elapsed() > PUBLISH_EVERY)
+            {
+                self.publish();
+            }
+            finished.drafts.shrink_to_fit();
+            if out.send(finished).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Plans as many calls as are waiting and do not build on each other, logs them at once, and
+    /// then remembers them.
+    fn batch(&mut self, first: Work, work: &Receiver<Work>, next: &mut Option<Work>) -> Finished {
+        let now = (self.clock)();
+        self.memory.forget(now);
+        let mut batch = Batch::at(now.max(self.newest_entry));
+        let behind = now.plus_secs(MAX_BEHIND_LOG) < self.newest_entry;
+        let mut current = Some(first);
+        while let Some(Work { task, reply }) = current.take() {
+            if !batch.can_take(&task) {
+                *next = Some(Work { task, reply });
+                break;
+            }
+            let plan = match task {
+                Task::Settled(outcome) => Ok(Plan::ready(outcome)),
+                Task::State => Ok(Plan::ready(Outcome::State(self.state()))),
+                _ if behind => Err(clock_is_behind()),
+                task => self.plan(task, &mut batch),
+            };
+            let plan = plan.unwrap_or_else(|refusal| Plan::ready(Outcome::Refused(refusal)));
+            batch.add(reply, plan);
+            if !batch.is_full() {
+                current = work.try_recv().ok();
+            }
+        }
+        self.commit(batch)
+    }
+
+    /// Makes a batch durable; without that, nothing of it happened.
+    fn commit(&mut self, batch: Batch) -> Finished {
+        if batch.entries.is_empty() {
+            return Finished {
+                committed: None,
+                drafts: batch.drafts,
+            };
+        }
+        match self.log.append(&batch.entries) {
+            Ok(committed) => {
+                self.newest_entry = batch.now;
+                for effect in batch.effects {
+                    self.apply(effect);
+                }
+                Finished {
+                    committed: Some(committed),
+                    drafts: batch.drafts,
+                }
+            }
+            Err(error) => {
+                eprintln!("jit-ssh-signer: the log can not take an entry: {error}");
+                let refusal = Refusal::new(
+                    Reason::LogUnavailable,
+                    "the log can not take an entry now, so nothing was issued.",
+                )
+                .hint("try again; an admin finds the cause in the signer's output");
+                let refuse = |(reply, draft)| match draft {
+                    // What needed no entry is answered all the same.
+                    Draft::Ready(
+                        outcome @ (Outcome::Refused(_) | Outcome::State(_) | Outcome::Stored),
+                    ) => (reply, Draft::Ready(outcome)),
+                    _ => (reply, Draft::Ready(Outcome::Refused(refusal.clone()))),
+                };
+                Finished {
+                    committed: None,
+                    drafts: batch.drafts.into_iter().map(refuse).collect(),
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Remember { chain, at, over_at } => self.memory.insert(chain, at, over_at),
+            Effect::Decide(decision) => {
+                if let Some(chain) = self.memory.chain_mut(&decision.body().request) {
+                    chain
+                        .add_decision(decision)
+                        .expect("the chain was found by this digest");
+                }
+            }
+            Effect::End(end) => {
+                if let Some(chain) = self.memory.chain_mut(&end.body().request) {
+                    chain
+                        .add_end(end)
+                        .expect("the chain was found by this digest");
+                }
+            }
+            Effect::Issue { request, issued } => {
+                if let Some(chain) = self.memory.chain_mut(&request) {
+                    chain.add_issued(issued);
+                }
+            }
+            Effect::PutInForce(in_force) => {
+                if let Err(error) = self.shelf.put_current() {
+                    // It is logged, so it is in force; the next start finds it in the log.
+                    eprintln!("jit-ssh-signer: current.json could not be put in place: {error}");
+                }
+                self.in_force = Some(*in_force);
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        self.published = Instant::now();
+        if let Err(error) = self.log.publish() {
+            eprintln!("jit-ssh-signer: the log can not be published: {error}");
+        }
+    }
+
+    fn state(&self) -> State {
+        State {
+            number: self.identity.number.get(),
+            ca_key: self.identity.ca_key.to_string(),
+            log_key: self.log.key().verifier().to_string(),
+            bundle_version: self.in_force.as_ref().map_or(0, |b| b.bundle.version),
+            bundle: self.in_force.as_ref().map(|b| b.digest),
+            log_size: self.log.size(),
+        }
+    }
+}
+
+/// The calls that are logged together.
+struct Batch {
+    now: UnixTime,
+    entries: Vec<Vec<u8>>,
+    bytes: usize,
+    effects: Vec<Effect>,
+    drafts: Vec<(Reply, Draft)>,
+    /// Requests that the batch already says something of: a further call about one of them waits
+    /// for the next batch, so that it sees what this one did.
+    touched: HashSet<Digest>,
+    closed: bool,
+}
+
+impl Batch {
+    fn at(now: UnixTime) -> Batch {
+        Batch {
+            now,
+            entries: Vec::new(),
+            bytes: 0,
+            effects: Vec::new(),
+            drafts: Vec::new(),
+            touched: HashSet::new(),
+            closed: false,
+        }
+    }
+
+    fn can_take(&self, task: &Task) -> bool {
+        match task {
+            // A bundle changes what everything else means, so it is a batch of its own.
+            Task::Bundle { .. } => self.drafts.is_empty(),
+            Task::Submit { statement, .. } | Task::Relay { statement } => {
+                !self.closed && !self.touched.contains(&statement.about())
+            }
+            Task::Certify { request } => !self.closed && !self.touched.contains(request),
+            Task::State | Task::Settled(_) => true,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.closed || self.drafts.len() >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES
+    }
+
+    fn add(&mut self, reply: Reply, plan: Plan) {
+        self.bytes = plan
+            .entries
+            .iter()
+            .fold(self.bytes, |sum, e| sum.saturating_add(e.len()));
+        self.entries.extend(plan.entries);
+        self.closed |= plan
+            .effects
+            .iter()
+            .any(|e| matches!(e, Effect::PutInForce(_)));
+        self.effects.extend(plan.effects);
+        self.drafts.push((reply, plan.draft));
+    }
+}
+
+impl Statement {
+    /// The request it is about.
+    pub(crate) fn about(&self) -> Digest {
+        match self {
+            Statement::Request(request) => request.digest(),
+            Statement::Decision(decision) => decision.body().request,
+            Statement::End(end) => end.body().request,
+        }
+    }
+}
+
+fn clock_is_behind() -> Refusal {
+    Refusal::new(
+        Reason::LogUnavailable,
+        format!("the signer's clock is more than {MAX_BEHIND_LOG} s behind its log, so nothing is issued."),
+    )
+    .hint("set the clock of the CA node")
+}
+
+/// The certificate of a logged draft, as the chain remembers it.
+fn issued(logged: &Logged) -> Issued {
+    let facts = logged.tbs.facts();
+    Issued {
+        serial: logged.serial.get(),
+        at: logged.at,
+        valid_before: facts.valid_before,
+        access_until: facts.key_id.access_until,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Starts the threads and takes connections: one that is handed over on stdin, or those of a Unix
+//! socket, from the front's uid only.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use jit_ssh_core::deployment::Deployment;
+use jit_ssh_core::root::Root;
+use jit_ssh_core::time::UnixTime;
+use rustix::process::{Resource, Rlimit, getuid, setrlimit};
+
+use crate::bundles::Shelf;
+use crate::connection::{Count, serve};
+use crate::desk::{Desk, Identity, Work};
+use crate::log::{LogStore, Opened};
+use crate::{keys, press};
+
+/// Most connections at a time: fronts keep one each.
+const MAX_CONNECTIONS: usize = 16;
+
+/// Most work that waits between two threads.
+const QUEUE: usize = 512;
+
+/// Where calls come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The one connection that the front handed over as stdin; its end is the signer's end.
+    Stdin,
+    /// A Unix socket, for peers of this uid.
+    Socket {
+        /// Where it lies.
+        path: PathBuf,
+        /// The uid peers must have; `None` for the signer's own.
+        peer: Option<u32>,
+    },
+}
+
+/// Serves until the last connection is over (stdin) or for ever (socket).
+///
+/// # Errors
+/// If keys, log or bundle can not be taken up. Nothing is issued then.
+pub fn run(config: &Path, source: &Source) -> anyhow::Result<()> {
+    protect_memory()?;
+    let path = config.join("ca.toml");
+    let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let deployment = Deployment::parse(&text).map_err(|problems| anyhow::anyhow!("{problems}"))?;
+    let state = &deployment.state;
+    let private = state.join("signer");
+    let keys::Keys {
+        number,
+        ca,
+        ca_key,
+        log,
+        root,
+    } = keys::load(&private)?;
+    let shelf = Shelf::open(&state.join("bundles"))?;
+    let (log, opened) = LogStore::open(&state.join("log"), &private.join("journal"), log)?;
+    report(&opened);
+    let identity = Identity {
+        number,
+        ca_key,
+        root: root.clone(),
+    };
+    let desk = Desk::open(
+        identity,
+        log,
+        shelf.clone(),
+        deployment.limits,
+        Box::new(now),
+    )?;
+    let (work, works) = sync_channel(QUEUE);
+    let (finish, finished) = sync_channel(QUEUE);
+    let desk = thread::Builder::new()
+        .name("desk".into())
+        .spawn(move || desk.run(&works, &finish))?;
+    let press = thread::Builder::new()
+        .name("press".into())
+        .spawn(move || press::run(&ca, &finished))?;
+    match source {
+        Source::Stdin => {
+            let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+            serve(stream, &root, &shelf, &work)?;
+            drop(work);
+            let _ = desk.join();
+            let _ = press.join();
+            Ok(())
+        }
+        Source::Socket { path, peer } => listen(
+            path,
+            peer.unwrap_or_else(|| getuid().as_raw()),
+            root,
+            shelf,
+            &work,
+        ),
+    }
+}
+
+fn listen(
+    path: &Path,
+    peer: u32,
+    root: Root,
+    shelf: Shelf,
+    work: &SyncSender<Work>,
+) -> anyhow::Result<()> {
+    if path.exists() && UnixStream::connect(path).is_ok() {
+        anyhow::bail!("another signer listens on {} already", path.display());
+    }
+    let _ = fs::remove_file(path);
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    // The peer's uid is checked below; the mode only lets the front's user knock.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    let (root, count) = (Arc::new(root), Arc::new(Count::default()));
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, most likely: wait, and never stop accepting.
+                eprintln!("jit-ssh-signer: cannot accept a connection: {error}");
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            }
+        };
+        let known = rustix::net::sockopt::socket_peercred(&stream)
+            .is_ok_and(|credentials| credentials.uid.as_raw() == peer);
+        let Some(place) = count.enter(MAX_CONNECTIONS).filter(|_| known) else {
+            eprintln!("jit-ssh-signer: a connection was refused: another uid, or too many");
+            continue;
+        };
+        let (root, shelf, work) = (root.clone(), shelf.clone(), work.clone());
+        let spawned = thread::Builder::new()
+            .name("connection".into())
+            .spawn(move || {
+                let _place = place;
+                if let Err(error) = serve(stream, &root, &shelf, &work) {
+                    eprintln!("jit-ssh-signer: a connection was closed: {error}");
+                }
+            });
+        if let Err(error) = spawned {
+            eprintln!("jit-ssh-signer: cannot serve a connection: {error}");
+        }
+    }
+}
+
+/// Tells the operator what a crash had left.
+fn report(opened: &Opened) {
+    if opened.torn_bytes > 0 {
+        eprintln!(
+            "jit-ssh-signer: {} bytes of an unfinished batch were cut off the journal",
+            opened.torn_bytes
+        );
+    }
+    for file in &opened.repaired {
+        eprintln!("jit-ssh-signer: {file} was written again from the journal");
+    }
+}
+
+/// Keeps the keys out of core dumps and out of reach of debuggers.
+fn protect_memory() -> io::Result<()> {
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where the signer asks the clock"
+)]
+fn now() -> UnixTime {
+    UnixTime(
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs()),
+    )
+}
