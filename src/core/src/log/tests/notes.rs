@@ -140,7 +140,7 @@ fn what_is_not_exactly_a_note_is_refused() {
         good.replace("\u{2014} a ", "\u{2014} "),
         good.replace("=\n", "\n"),
         format!("text\n\n{}", line.repeat(65)),
-        format!("text\n\n\u{2014} a AAAAAA==\n"),
+        "text\n\n\u{2014} a AAAAAA==\n".to_owned(),
     ];
     for bad in bad {
         assert!(Note::parse(bad.as_bytes()).is_err(), "{bad:?}");

@@ -1,0 +1,114 @@
+//! What we write, byte by byte, and how it is known again.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use jit_ssh_core::names::Principal;
+
+use crate::current::FileState;
+use crate::error::CommandError;
+use crate::layout::Layout;
+use crate::plan::HostFacts;
+
+/// The first line of the whole files we write; what `--remove` knows them by.
+const MARK: &str = "# Written by `jit-ssh-host setup`; undo with `jit-ssh-host setup --remove`.";
+
+/// The line above the `Include` we put into the main file.
+const INCLUDE_MARK: &str = "# This line and the next are by `jit-ssh-host setup`; undo with `jit-ssh-host setup --remove`.";
+
+/// The drop-in. `AuthorizedPrincipalsCommand none` holds against a command that somebody sets
+/// later, but not on OpenSSH 9.2 and 9.3, where the last one wins (bug 3574): `sshd -T` tells then.
+pub(crate) fn drop_in(layout: &Layout) -> String {
+    format!(
+        "{MARK}
+# sshd takes the first value of each keyword: this file must stay the first one it reads.
+TrustedUserCAKeys {}
+AuthorizedPrincipalsFile {}
+AuthorizedPrincipalsCommand none
+",
+        layout.trusted_user_ca_keys(),
+        layout.authorized_principals_file()
+    )
+}
+
+/// The CA keys, one per line, below the version they are from.
+pub(crate) fn user_ca(facts: &HostFacts) -> String {
+    let mut text = format!("{MARK}\n{VERSION}{}{OF_CA}{}\n", facts.version, facts.ca);
+    for (number, key) in &facts.ca_keys {
+        let _ = writeln!(text, "{key} jit-ssh signer {number}");
+    }
+    text
+}
+
+/// Begins the line of `user_ca.pub` that says which bundle it is from.
+const VERSION: &str = "# From bundle version ";
+const OF_CA: &str = " of the CA ";
+
+/// Refuses an older bundle of the same CA: it might bring back a key that was withdrawn.
+///
+/// # Errors
+/// If `in_place`, the file at `path`, is from a higher version than `facts`.
+pub(crate) fn check_version(
+    facts: &HostFacts,
+    path: &Path,
+    in_place: &FileState,
+) -> Result<(), CommandError> {
+    let text = String::from_utf8_lossy(&in_place.content);
+    let noted = text
+        .lines()
+        .find_map(|line| line.strip_prefix(VERSION)?.split_once(OF_CA));
+    let Some((version, ca)) = noted else {
+        return Ok(());
+    };
+    match version.parse::<u64>() {
+        Ok(version) if ca == facts.ca.to_string() && version > facts.version => {
+            Err(CommandError::new(format!(
+                "The CA offers bundle version {}, but {} is from version {version}: an older bundle may bring back a key that was withdrawn.",
+                facts.version,
+                path.display()
+            ))
+            .hint("if the CA was put back on purpose, run setup --remove first"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The main file with an `Include` of our drop-in before everything else.
+pub(crate) fn with_include(layout: &Layout, config: &[u8]) -> Vec<u8> {
+    let head = format!("{INCLUDE_MARK}\n{}\n", layout.include_line());
+    [head.as_bytes(), config].concat()
+}
+
+/// The main file without our mark and the line below it, if that is an `Include`.
+pub(crate) fn without_include(config: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(config.len());
+    let mut lines = config.split_inclusive(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        if line.trim_ascii_end() == INCLUDE_MARK.as_bytes() {
+            lines.next_if(|next| next.trim_ascii_start().starts_with(b"Include "));
+        } else {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept
+}
+
+/// Whether a whole file is ours.
+pub(crate) fn is_marked(state: &FileState) -> bool {
+    state.content.starts_with(MARK.as_bytes())
+}
+
+/// The principals file of one login.
+pub(crate) fn principals(principal: &Principal) -> String {
+    format!("{principal}\n")
+}
+
+/// Whether the principals file `name` says exactly what setup writes, for whatever host name.
+pub(crate) fn is_principals_of(name: &str, state: &FileState) -> bool {
+    let line = state
+        .content
+        .strip_suffix(b"\n")
+        .and_then(|line| std::str::from_utf8(line).ok());
+    let principal = line.and_then(|line| line.parse::<Principal>().ok());
+    principal.is_some_and(|principal| principal.login().as_str() == name)
+}

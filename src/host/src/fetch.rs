@@ -1,0 +1,185 @@
+//! What the CA says of this host, believed only down to the pin: root by its fingerprint, bundle by
+//! its admins' signatures, files by the digests in the bundle.
+
+use jit_ssh_api::v1::{BundlePart, GetBundleRequest, GetBundleResponse};
+use jit_ssh_api::{ApiError, CaUrl, Client, ClientError};
+use jit_ssh_core::bundle::{Hosts, Signers};
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::names::HostName;
+use jit_ssh_core::root::Root;
+use jit_ssh_core::statement;
+
+use crate::error::CommandError;
+use crate::plan::HostFacts;
+
+/// Names shown to somebody who mistyped one.
+const SUGGESTIONS: usize = 3;
+
+/// Asks the CA at `url` for what this host needs.
+///
+/// # Errors
+/// If the CA does not answer, is another, or does not know the host. Nothing is changed then.
+pub(crate) async fn fetch(url: &CaUrl, name: &HostName) -> Result<HostFacts, CommandError> {
+    let root = Client::fetch_root(url).await.map_err(no_connection)?;
+    let client = Client::connect(url, &root).await.map_err(no_connection)?;
+    let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
+    let request = GetBundleRequest {
+        parts,
+        proposal: false,
+    };
+    let answer = client
+        .get_bundle(request)
+        .await
+        .map_err(|e| no_connection(e.into()))?;
+    verify(&root, &answer, name)
+}
+
+fn no_connection(error: ClientError) -> CommandError {
+    let message = format!("{error}.");
+    match error {
+        ClientError::Unreachable { .. } | ClientError::Api(ApiError::Unreachable(_)) => {
+            CommandError::unreachable(message).hint(
+                "nothing is changed; check that jit-ssh-ca serve runs there, and the way to it",
+            )
+        }
+        ClientError::Untrusted { .. } | ClientError::Pin { .. } => CommandError::new(message)
+            .hint("nothing is changed; compare --ca with the URL `jit-ssh-ca init` printed"),
+        ClientError::Api(ApiError::Refused(detail)) => {
+            let error = CommandError::new(detail.refusal.message);
+            match detail.refusal.hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        }
+        _ => CommandError::new(message),
+    }
+}
+
+/// From an answer nobody vouches for to facts the admins signed.
+///
+/// # Errors
+/// Whatever does not hold, and whose fault that is.
+fn verify(
+    root: &Root,
+    answer: &GetBundleResponse,
+    name: &HostName,
+) -> Result<HostFacts, CommandError> {
+    let Some(signed) = &answer.bundle else {
+        return Err(CommandError::new("The CA has no bundle yet.")
+            .hint("an admin hands in the first one with: jit-ssh-ca apply"));
+    };
+    let signatures: Vec<Vec<u8>> = signed.signatures.iter().map(|s| s.to_vec()).collect();
+    let bundle = statement::open_bundle(&signed.statement, &signatures, root)
+        .map_err(|e| CommandError::new(format!("The CA's bundle can not be trusted: {e}.")))?;
+    if !bundle.is_complete(root) {
+        return Err(CommandError::new(format!(
+            "The CA's bundle can not be trusted: {} of {} admin signatures are there.",
+            bundle.admins.len(),
+            root.threshold()
+        )));
+    }
+    let signers = part(answer, BundlePart::Signers, bundle.body.signers)?;
+    let hosts = part(answer, BundlePart::Hosts, bundle.body.hosts)?;
+    let signers = Signers::parse(signers).map_err(|e| malformed("signers.toml", &e))?;
+    let hosts = Hosts::parse(hosts).map_err(|e| malformed("hosts.toml", &e))?;
+    let Some(host) = hosts.get(name) else {
+        let names = hosts.iter().map(|host| host.name.as_str());
+        return Err(unknown_host(name, names, bundle.body.version));
+    };
+    Ok(HostFacts {
+        name: name.clone(),
+        ca: root.fingerprint(),
+        version: bundle.body.version,
+        ca_keys: signers
+            .iter()
+            .map(|s| (s.number, s.ca_key.clone()))
+            .collect(),
+        logins: host.logins.as_ref().clone(),
+    })
+}
+
+/// The bytes of a part, if they are the ones the admins signed.
+fn part(
+    answer: &GetBundleResponse,
+    wanted: BundlePart,
+    digest: Digest,
+) -> Result<&[u8], CommandError> {
+    let file = answer
+        .files
+        .iter()
+        .find(|file| file.part == i32::from(wanted));
+    match file {
+        Some(file) if Digest::of(&file.content) == digest => Ok(&file.content),
+        Some(_) => Err(CommandError::new(format!(
+            "The CA sent a {} that is not the one the admins signed.",
+            file_name(wanted)
+        ))),
+        None => Err(CommandError::new(format!(
+            "The CA did not send {}.",
+            file_name(wanted)
+        ))),
+    }
+}
+
+fn file_name(part: BundlePart) -> &'static str {
+    match part {
+        BundlePart::Signers => "signers.toml",
+        BundlePart::Hosts => "hosts.toml",
+        BundlePart::People => "people.toml",
+        BundlePart::Policy => "policy.toml",
+        BundlePart::Unspecified => "file",
+    }
+}
+
+fn malformed(file: &str, problems: &dyn std::fmt::Display) -> CommandError {
+    CommandError::new(format!(
+        "The CA's {file} can not be read by this version:\n{problems}"
+    ))
+    .hint("use the same version of jit-ssh here and at the CA")
+}
+
+fn unknown_host<'a>(
+    name: &HostName,
+    known: impl Iterator<Item = &'a str>,
+    version: u64,
+) -> CommandError {
+    let error = CommandError::new(format!(
+        "There is no host named {name} in hosts.toml (bundle version {version})."
+    ));
+    let mut near: Vec<(usize, &str)> = known
+        .map(|known| (distance(name.as_str(), known), known))
+        .filter(|(distance, known)| *distance <= known.len().max(3) / 3 + 1)
+        .collect();
+    near.sort_unstable();
+    let near: Vec<&str> = near
+        .into_iter()
+        .take(SUGGESTIONS)
+        .map(|(_, known)| known)
+        .collect();
+    match near.as_slice() {
+        [] => error.hint("an admin adds it to hosts.toml, then: jit-ssh-ca apply"),
+        near => error.hint(format!("the nearest names are {}", near.join(", "))),
+    }
+}
+
+/// How many characters must change to make `a` of `b` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, of_a) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, of_b) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let replaced = diagonal + usize::from(of_a != of_b);
+            diagonal = *cell;
+            left = replaced.min(diagonal + 1).min(left + 1);
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Which files on a host are ours, and what sshd must say of them.
+
+use std::path::{Path, PathBuf};
+
+use jit_ssh_core::names::Login;
+
+use crate::error::CommandError;
+
+/// The places of all files, absolute.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    etc: PathBuf,
+    config: PathBuf,
+}
+
+impl Layout {
+    /// The layout under `etc` with sshd's main file `config` (by default `sshd_config` in `etc`).
+    ///
+    /// # Errors
+    /// A usage error if a path has characters that mean something to sshd's parser, its glob or
+    /// its tokens: what we write must mean exactly this path.
+    pub(crate) fn new(etc: &Path, config: Option<&Path>) -> Result<Layout, CommandError> {
+        let etc = absolute("--etc", etc)?;
+        let config = match config {
+            Some(config) => absolute("--sshd-config", config)?,
+            None => etc.join("sshd_config"),
+        };
+        Ok(Layout { etc, config })
+    }
+
+    /// Where host files are put.
+    pub(crate) fn etc(&self) -> &Path {
+        &self.etc
+    }
+
+    /// sshd's main file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Our folder.
+    pub(crate) fn own_dir(&self) -> PathBuf {
+        self.etc.join("jit-ssh")
+    }
+
+    /// The CA keys sshd trusts to certify users.
+    pub(crate) fn user_ca(&self) -> PathBuf {
+        self.own_dir().join("user_ca.pub")
+    }
+
+    /// The folder with one principals file for each login.
+    pub(crate) fn principals_dir(&self) -> PathBuf {
+        self.own_dir().join("principals")
+    }
+
+    /// The principals that may log in as `login`.
+    pub(crate) fn principals(&self, login: &Login) -> PathBuf {
+        self.principals_dir().join(login.as_str())
+    }
+
+    /// The folder of drop-ins.
+    pub(crate) fn drop_in_dir(&self) -> PathBuf {
+        self.etc.join("sshd_config.d")
+    }
+
+    /// Our drop-in. sshd takes the first value of a keyword, so its name sorts first.
+    pub(crate) fn drop_in(&self) -> PathBuf {
+        self.drop_in_dir().join("00-jit-ssh.conf")
+    }
+
+    /// What sshd must have as `TrustedUserCAKeys`.
+    pub(crate) fn trusted_user_ca_keys(&self) -> String {
+        self.user_ca().display().to_string()
+    }
+
+    /// What sshd must have as `AuthorizedPrincipalsFile`: `%u` is the account logged in to.
+    pub(crate) fn authorized_principals_file(&self) -> String {
+        format!("{}/%u", self.principals_dir().display())
+    }
+
+    /// The `Include` that brings in our drop-in.
+    pub(crate) fn include_line(&self) -> String {
+        format!("Include {}", self.drop_in().display())
+    }
+}
+
+fn absolute(option: &str, path: &Path) -> Result<PathBuf, CommandError> {
+    let failed = |error: std::io::Error| {
+        CommandError::usage(format!(
+            "{option} {} can not be used: {error}.",
+            path.display()
+        ))
+    };
+    let mut absolute = std::path::absolute(path).map_err(failed)?;
+    if absolute
+        .components()
+        .any(|part| part == std::path::Component::ParentDir)
+    {
+        // `a/../b` is not `b` where `a` is a link: only the file system knows.
+        absolute = std::fs::canonicalize(&absolute).map_err(failed)?;
+    }
+    let plain = |char: char| char.is_alphanumeric() || "/._-+@".contains(char);
+    match absolute.to_str() {
+        Some(text) if text.chars().all(plain) => Ok(absolute),
+        _ => Err(CommandError::usage(format!(
+            "{option} {absolute:?} has characters that mean something else in sshd_config."
+        ))
+        .hint("use a path of letters, digits, '/', '.', '_' and '-'")),
+    }
+}

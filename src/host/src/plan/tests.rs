@@ -1,0 +1,371 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::config::{Found, What};
+
+const KEY_1: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHKoMHfeUSGcYJWGysvTZaqm59QUJXVrgQ96Nhwe6rdj";
+const KEY_2: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG9Xk/nbgjDerDaWVYM+W3oYyPVTw0zId4OlsrngbSUx";
+const CA: &str = "SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0";
+
+const ROOT: Owner = Owner { user: 0, group: 0 };
+
+fn layout() -> Layout {
+    Layout::new(Path::new("/etc/ssh"), None).unwrap()
+}
+
+fn facts(logins: &[&str]) -> HostFacts {
+    HostFacts {
+        name: "prod-host".parse().unwrap(),
+        ca: CA.parse().unwrap(),
+        version: 7,
+        ca_keys: vec![
+            (NonZeroU16::new(1).unwrap(), KEY_1.parse().unwrap()),
+            (NonZeroU16::new(2).unwrap(), KEY_2.parse().unwrap()),
+        ],
+        logins: logins.iter().map(|login| login.parse().unwrap()).collect(),
+    }
+}
+
+fn file(content: &str) -> FileState {
+    FileState {
+        content: content.into(),
+        mode: 0o644,
+        owner: ROOT,
+    }
+}
+
+/// A host where nothing of ours is, and whose main file includes our drop-in or does not.
+fn fresh(included: bool) -> Current {
+    let found = Found {
+        what: What::DropIn,
+        file: "/etc/ssh/sshd_config".into(),
+        line: 1,
+        under: None,
+    };
+    let config = file("Port 22\n");
+    Current {
+        user: 0,
+        config_path: "/etc/ssh/sshd_config".into(),
+        config_without_ours: content::without_include(&config.content),
+        config,
+        found: Vec::from_iter(included.then_some(found)),
+        user_ca: None,
+        drop_in: None,
+        principals: BTreeMap::new(),
+        dirs: BTreeMap::from([(
+            "/etc/ssh".into(),
+            DirState {
+                mode: 0o755,
+                owner: ROOT,
+            },
+        )]),
+    }
+}
+
+/// What would be there if the plan were carried out on `current`.
+fn after(plan: &Plan, current: &Current) -> Current {
+    let mut now = current.clone();
+    for step in &plan.steps {
+        match step {
+            Step::Dir { path, mode, .. } => {
+                now.dirs.insert(
+                    path.clone(),
+                    DirState {
+                        mode: *mode,
+                        owner: ROOT,
+                    },
+                );
+            }
+            Step::RemoveDir { path, .. } => drop(now.dirs.remove(path)),
+            Step::Write { path, new, .. } => {
+                let owner = new.owner.unwrap_or(ROOT);
+                let state = FileState {
+                    content: new.content.clone(),
+                    mode: new.mode,
+                    owner,
+                };
+                put(&mut now, path, Some(state));
+            }
+            Step::Remove { path, .. } => put(&mut now, path, None),
+        }
+    }
+    now.config_without_ours = content::without_include(&now.config.content);
+    now
+}
+
+fn put(now: &mut Current, path: &Path, state: Option<FileState>) {
+    let layout = layout();
+    if path == now.config_path {
+        now.config = state.unwrap();
+    } else if path == layout.user_ca() {
+        now.user_ca = state;
+    } else if path == layout.drop_in() {
+        now.drop_in = state;
+    } else {
+        assert_eq!(path.parent().unwrap(), layout.principals_dir());
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        match state {
+            Some(state) => drop(now.principals.insert(name, state)),
+            None => drop(now.principals.remove(&name)),
+        }
+    }
+}
+
+fn text(state: &Option<FileState>) -> String {
+    String::from_utf8(state.as_ref().unwrap().content.clone()).unwrap()
+}
+
+#[test]
+fn a_fresh_host_gets_exactly_these_files() {
+    let current = fresh(true);
+    let plan = plan_setup(&layout(), &facts(&["deploy", "root"]), &current).unwrap();
+    let now = after(&plan, &current);
+    assert_eq!(
+        text(&now.user_ca),
+        format!(
+            "# Written by `jit-ssh-host setup`; undo with `jit-ssh-host setup --remove`.\n\
+             # From bundle version 7 of the CA {CA}\n\
+             {KEY_1} jit-ssh signer 1\n\
+             {KEY_2} jit-ssh signer 2\n"
+        )
+    );
+    assert_eq!(
+        text(&now.drop_in),
+        "# Written by `jit-ssh-host setup`; undo with `jit-ssh-host setup --remove`.\n\
+         # sshd takes the first value of each keyword: this file must stay the first one it reads.\n\
+         TrustedUserCAKeys /etc/ssh/jit-ssh/user_ca.pub\n\
+         AuthorizedPrincipalsFile /etc/ssh/jit-ssh/principals/%u\n\
+         AuthorizedPrincipalsCommand none\n"
+    );
+    let principals: Vec<(&str, FileState)> = now
+        .principals
+        .iter()
+        .map(|(name, state)| (name.as_str(), state.clone()))
+        .collect();
+    assert_eq!(
+        principals,
+        [
+            ("deploy", file("deploy@prod-host\n")),
+            ("root", file("root@prod-host\n"))
+        ]
+    );
+    assert_eq!(now.config, current.config);
+    assert!(plan.changes_configuration(&layout(), &current));
+}
+
+#[test]
+fn a_second_run_has_nothing_to_do() {
+    for included in [true, false] {
+        let current = fresh(included);
+        let plan = plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap();
+        let now = after(&plan, &current);
+        assert!(!plan.is_empty());
+        assert!(
+            plan_setup(&layout(), &facts(&["deploy"]), &now)
+                .unwrap()
+                .is_empty()
+        );
+    }
+}
+
+#[test]
+fn what_sshd_reads_at_every_login_needs_no_reload() {
+    let current = fresh(true);
+    let now = after(
+        &plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(),
+        &current,
+    );
+    let plan = plan_setup(&layout(), &facts(&["deploy", "root"]), &now).unwrap();
+    assert_eq!(
+        plan.changed(),
+        [layout().principals(&"root".parse().unwrap())]
+    );
+    assert!(!plan.changes_configuration(&layout(), &now));
+}
+
+#[test]
+fn without_an_include_one_is_put_first_and_taken_out_when_it_is_not_needed_any_more() {
+    let current = fresh(false);
+    let now = after(
+        &plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(),
+        &current,
+    );
+    let config = String::from_utf8(now.config.content.clone()).unwrap();
+    assert_eq!(
+        config,
+        "# This line and the next are by `jit-ssh-host setup`; undo with `jit-ssh-host setup --remove`.\n\
+         Include /etc/ssh/sshd_config.d/00-jit-ssh.conf\nPort 22\n"
+    );
+    let now = Current {
+        found: fresh(true).found,
+        ..now
+    };
+    let plan = plan_setup(&layout(), &facts(&["deploy"]), &now).unwrap();
+    assert_eq!(after(&plan, &now).config, current.config);
+}
+
+#[test]
+fn removal_leaves_what_was_there_before() {
+    for included in [true, false] {
+        let current = fresh(included);
+        let now = after(
+            &plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(),
+            &current,
+        );
+        let then = after(&plan_remove(&layout(), &now), &now);
+        assert_eq!(then.config, current.config);
+        assert_eq!(
+            (then.user_ca, then.drop_in, then.principals.len()),
+            (None, None, 0)
+        );
+        let kept = then.dirs.contains_key(Path::new("/etc/ssh/sshd_config.d"));
+        assert_eq!(
+            kept, included,
+            "a folder that sshd reads is not ours to remove"
+        );
+    }
+    let mut never_set_up = fresh(false);
+    let dir = DirState {
+        mode: 0o755,
+        owner: ROOT,
+    };
+    never_set_up.dirs.insert(layout().drop_in_dir(), dir);
+    assert!(plan_remove(&layout(), &never_set_up).is_empty());
+}
+
+#[test]
+fn logins_no_longer_offered_lose_their_file_and_foreign_files_stay() {
+    let mut current = fresh(true);
+    for (name, content) in [
+        ("gone", "gone@prod-host\n"),
+        ("renamed", "renamed@old-name\n"),
+        ("bob", "bob@prod-host\nalice\n"),
+        ("eve", "root@prod-host\n"),
+    ] {
+        current.principals.insert(name.to_owned(), file(content));
+    }
+    let plan = plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap();
+    let left: Vec<String> = after(&plan, &current).principals.into_keys().collect();
+    assert_eq!(left, ["bob", "deploy", "eve"]);
+    assert_eq!(plan.removed().len(), 2);
+    assert_eq!(plan.warnings.len(), 2);
+    let plan = plan_remove(&layout(), &after(&plan, &current));
+    assert_eq!(
+        plan.removed().len(),
+        3,
+        "deploy, drop-in and CA keys: {plan:?}"
+    );
+}
+
+#[test]
+fn foreign_mode_owner_or_content_is_mended() {
+    let current = fresh(true);
+    let good = after(
+        &plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(),
+        &current,
+    );
+    let spoil = |spoil: &dyn Fn(&mut FileState)| {
+        let mut now = good.clone();
+        spoil(now.user_ca.as_mut().unwrap());
+        spoil(now.principals.get_mut("deploy").unwrap());
+        let plan = plan_setup(&layout(), &facts(&["deploy"]), &now).unwrap();
+        assert_eq!(plan.changed().len(), 2);
+        assert_eq!(after(&plan, &now).principals, good.principals);
+        plan.difference()
+    };
+    assert!(spoil(&|state| state.mode = 0o666).contains("mode 0666 -> 0644"));
+    assert!(spoil(&|state| state.owner.user = 1000).contains("owner: user 1000"));
+    assert!(spoil(&|state| state.content.extend(b"more")).contains("-more"));
+    let mut now = good.clone();
+    now.dirs.insert(
+        layout().own_dir(),
+        DirState {
+            mode: 0o700,
+            owner: ROOT,
+        },
+    );
+    let plan = plan_setup(&layout(), &facts(&["deploy"]), &now).unwrap();
+    assert!(plan.difference().contains("mode 0700 -> 0755"));
+}
+
+#[test]
+fn a_file_in_the_way_that_is_not_ours_is_neither_replaced_nor_removed() {
+    for which in [0, 1] {
+        let mut current = fresh(true);
+        let place = if which == 0 {
+            &mut current.user_ca
+        } else {
+            &mut current.drop_in
+        };
+        *place = Some(file("# mine\n"));
+        assert!(plan_setup(&layout(), &facts(&["deploy"]), &current).is_err());
+        let plan = plan_remove(&layout(), &current);
+        assert_eq!((plan.removed().len(), plan.warnings.len()), (0, 1));
+    }
+}
+
+#[test]
+fn an_older_bundle_of_the_same_ca_is_refused() {
+    let current = fresh(true);
+    let now = after(
+        &plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(),
+        &current,
+    );
+    let other_ca = CA.replace("SHA256:u", "SHA256:v").parse().unwrap();
+    for (version, ca, accepted) in [
+        (7, None, true),
+        (8, None, true),
+        (6, None, false),
+        (6, Some(other_ca), true),
+    ] {
+        let mut facts = facts(&["deploy"]);
+        facts.version = version;
+        facts.ca = ca.unwrap_or(facts.ca);
+        assert_eq!(
+            plan_setup(&layout(), &facts, &now).is_ok(),
+            accepted,
+            "{version}"
+        );
+    }
+}
+
+#[test]
+fn only_our_include_is_taken_out_of_the_main_file() {
+    let ours = content::with_include(&layout(), b"Port 22\n");
+    let ours = String::from_utf8(ours).unwrap();
+    let mark = ours.lines().next().unwrap();
+    for (config, left) in [
+        (ours.clone(), "Port 22\n"),
+        (format!("# top\n{ours}"), "# top\nPort 22\n"),
+        (format!("{mark}\nPort 22\n"), "Port 22\n"),
+        (format!("Include x\n{mark}"), "Include x\n"),
+        ("Include x\r\nPort 22".to_owned(), "Include x\r\nPort 22"),
+        (String::new(), ""),
+    ] {
+        let kept = content::without_include(config.as_bytes());
+        assert_eq!(String::from_utf8(kept).unwrap(), left);
+    }
+}
+
+#[test]
+fn paths_that_sshd_would_read_otherwise_are_refused() {
+    assert!(
+        Layout::new(Path::new("relative/etc"), None)
+            .unwrap()
+            .etc()
+            .is_absolute()
+    );
+    for bad in [
+        "/etc/a b",
+        "/etc/%u",
+        "/etc/#",
+        "/etc/*",
+        "/etc/\"x\"",
+        "/etc/\n",
+    ] {
+        let error = Layout::new(Path::new(bad), None).unwrap_err();
+        assert_eq!(error.exit(), crate::error::Exit::Usage, "{bad:?}");
+    }
+}

@@ -1,0 +1,267 @@
+//! `jit-ssh-host setup`: makes this host's sshd accept the CA's certificates, or stop doing so.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use jit_ssh_api::CaUrl;
+use jit_ssh_core::names::{HostName, Login};
+use serde::Serialize;
+
+use crate::apply::Applied;
+use crate::current::{self, Current};
+use crate::error::CommandError;
+use crate::fetch;
+use crate::layout::Layout;
+use crate::plan::{self, HostFacts, Plan};
+use crate::reload::{self, Reload};
+use crate::sshd::Sshd;
+use crate::verify;
+
+/// Makes sshd accept certificates of the CA for this host's logins, and verifies that it does.
+///
+/// Shows the difference, writes it, checks with `sshd -t` and `sshd -T` that it is in force, puts
+/// everything back if it is not, and reloads sshd. Running it again changes nothing.
+#[derive(Args)]
+pub(crate) struct SetupArgs {
+    /// The CA: https://HOST:PORT#SHA256:..., as `jit-ssh-ca init` prints it
+    #[arg(long, value_name = "URL", required_unless_present = "remove")]
+    ca: Option<CaUrl>,
+    /// This host's name in hosts.toml
+    #[arg(long, required_unless_present = "remove")]
+    name: Option<HostName>,
+    /// Where host files are put, and what they refer to
+    #[arg(long, value_name = "DIR", default_value = "/etc/ssh")]
+    etc: PathBuf,
+    /// sshd's main file [default: sshd_config in --etc]
+    #[arg(long, value_name = "FILE")]
+    sshd_config: Option<PathBuf>,
+    /// The sshd to ask [default: found in PATH, /usr/sbin or /usr/local/sbin]
+    #[arg(long, value_name = "PATH")]
+    sshd: Option<PathBuf>,
+    /// Whether logins need the guard, which ends sessions: only `off`, since this version has none
+    #[arg(long, value_enum, default_value_t = Guard::Off)]
+    guard: Guard,
+    /// Shows the difference and writes nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Takes out what setup wrote
+    #[arg(long)]
+    remove: bool,
+    /// Prints one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+    /// Accepted for scripts: setup asks nothing
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What a login does when the guard is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Guard {
+    /// It is refused.
+    Required,
+    /// It works.
+    Optional,
+    /// There is no guard.
+    Off,
+}
+
+/// What happened, as `--json` tells it.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    name: Option<&'a HostName>,
+    etc: &'a Path,
+    changed: Vec<&'a Path>,
+    removed: Vec<&'a Path>,
+    reloaded: bool,
+    dry_run: bool,
+}
+
+/// Runs `jit-ssh-host setup`.
+pub(crate) fn cmd_setup(args: &SetupArgs) -> Result<(), CommandError> {
+    match args.guard {
+        Guard::Off => {}
+        Guard::Required | Guard::Optional => {
+            return Err(CommandError::usage("This version of jit-ssh-host has no guard.").hint(
+                "leave out --guard, or say --guard off: sessions then live on after their certificate ends",
+            ));
+        }
+    }
+    let layout = Layout::new(&args.etc, args.sshd_config.as_deref())?;
+    let sshd = Sshd::find(args.sshd.as_deref(), layout.config())?;
+    let goal = match (&args.ca, &args.name) {
+        _ if args.remove => Goal::Removed,
+        (Some(ca), Some(name)) => Goal::SetUp(fetch(ca, name)?),
+        _ => return Err(CommandError::usage("setup needs --ca and --name.")),
+    };
+    let done = run(&layout, &sshd, &goal, args.dry_run)?;
+    if args.json {
+        let report = Report {
+            name: args.name.as_ref(),
+            etc: layout.etc(),
+            changed: done.plan.changed(),
+            removed: done.plan.removed(),
+            reloaded: done.reloaded,
+            dry_run: args.dry_run,
+        };
+        let json = serde_json::to_string(&report)
+            .map_err(|e| CommandError::new(format!("The report can not be written: {e}.")))?;
+        println!("{json}");
+    }
+    Ok(())
+}
+
+fn fetch(ca: &CaUrl, name: &HostName) -> Result<HostFacts, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))?;
+    runtime.block_on(fetch::fetch(ca, name))
+}
+
+/// How the host shall be.
+enum Goal {
+    /// As the bundle says.
+    SetUp(HostFacts),
+    /// As if we had never been here.
+    Removed,
+}
+
+/// What was done, or would be.
+struct Done {
+    plan: Plan,
+    reloaded: bool,
+}
+
+/// Brings the host to its goal. The order is the promise: nothing is written before all that can
+/// be known beforehand is known, and nothing stays that sshd does not confirm.
+fn run(layout: &Layout, sshd: &Sshd, goal: &Goal, dry_run: bool) -> Result<Done, CommandError> {
+    let current = current::read(layout)?;
+    sshd.test()
+        .map_err(|e| e.hint("it was so before setup; nothing is changed"))?;
+    let plan = match goal {
+        Goal::SetUp(facts) => plan::plan_setup(layout, facts, &current)?,
+        Goal::Removed => plan::plan_remove(layout, &current),
+    };
+    let logins = logins_to_ask(goal, &current)?;
+    warn(layout, sshd, goal, &current, &plan, &logins)?;
+    eprint!("{}", plan.difference());
+    if dry_run {
+        eprintln!("Dry run: nothing is written.");
+        return Ok(Done {
+            plan,
+            reloaded: false,
+        });
+    }
+    if plan.is_empty() {
+        confirm(layout, sshd, goal, &current, &logins)?;
+        eprintln!("There is nothing to change.");
+        return Ok(Done {
+            plan,
+            reloaded: false,
+        });
+    }
+
+    let applied = Applied::all(&plan.steps)?;
+    if let Err(error) = confirm(layout, sshd, goal, &current, &logins) {
+        return Err(applied.take_back(error));
+    }
+    let reloaded = match plan.changes_configuration(layout, &current) {
+        true => reload_running(sshd, &logins)?,
+        false => {
+            eprintln!("Done: sshd reads these files at every login, so it needs no reload.");
+            false
+        }
+    };
+    Ok(Done { plan, reloaded })
+}
+
+/// The logins sshd is asked about.
+fn logins_to_ask(goal: &Goal, current: &Current) -> Result<Vec<Login>, CommandError> {
+    let logins: Vec<Login> = match goal {
+        Goal::SetUp(facts) => facts.logins.iter().cloned().collect(),
+        Goal::Removed => current
+            .principals
+            .keys()
+            .filter_map(|name| name.parse().ok())
+            .collect(),
+    };
+    if !logins.is_empty() {
+        return Ok(logins);
+    }
+    let root = "root"
+        .parse()
+        .map_err(|e| CommandError::new(format!("{e}.")))?;
+    Ok(vec![root])
+}
+
+fn warn(
+    layout: &Layout,
+    sshd: &Sshd,
+    goal: &Goal,
+    current: &Current,
+    plan: &Plan,
+    logins: &[Login],
+) -> Result<(), CommandError> {
+    let mut words = plan.warnings.clone();
+    if let (Goal::SetUp(_), Some(login)) = (goal, logins.first()) {
+        let before = sshd.effective(login)?;
+        words.extend(verify::pushed_aside(layout, &current.found, &before));
+        // sshd looks at the real folders, behind symbolic links.
+        let etc = fs::canonicalize(layout.etc()).unwrap_or_else(|_| layout.etc().to_owned());
+        let mode = |dir: &Path| {
+            fs::metadata(dir)
+                .ok()
+                .map(|found| found.permissions().mode())
+        };
+        words.extend(verify::open_to_others(&before, &etc, mode));
+    }
+    for word in words {
+        eprintln!("warning: {word}");
+    }
+    Ok(())
+}
+
+/// Has sshd confirm that the goal is reached.
+fn confirm(
+    layout: &Layout,
+    sshd: &Sshd,
+    goal: &Goal,
+    current: &Current,
+    logins: &[Login],
+) -> Result<(), CommandError> {
+    sshd.test()?;
+    for login in logins {
+        let effective = sshd.effective(login)?;
+        match goal {
+            Goal::SetUp(_) => verify::in_force(layout, &current.found, login, &effective)?,
+            Goal::Removed => verify::gone(layout, &current.found, login, &effective)?,
+        }
+    }
+    Ok(())
+}
+
+fn reload_running(sshd: &Sshd, logins: &[Login]) -> Result<bool, CommandError> {
+    let Some(login) = logins.first() else {
+        return Ok(false);
+    };
+    let effective = sshd.effective(login)?;
+    match reload::reload(effective.get("PidFile"), sshd.config())? {
+        Reload::Done(pid) => {
+            eprintln!(
+                "Done: sshd ({}) has read its new configuration.",
+                pid.as_raw_nonzero()
+            );
+            Ok(true)
+        }
+        Reload::NotRunning(why) => {
+            eprintln!("Done. {why} The change takes effect when sshd starts.");
+            Ok(false)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

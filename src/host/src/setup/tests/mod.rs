@@ -1,0 +1,146 @@
+//! With the real sshd, on a folder of its own.
+
+mod command_line;
+mod files;
+mod roll_back;
+mod running;
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::num::NonZeroU16;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::*;
+
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHKoMHfeUSGcYJWGysvTZaqm59QUJXVrgQ96Nhwe6rdj";
+
+struct TestHost {
+    dir: TempDir,
+    layout: Layout,
+    sshd: Sshd,
+}
+
+/// Everything that can be told of a folder: kind, content, mode and time of each path.
+type Snapshot = BTreeMap<PathBuf, (String, u32, i64)>;
+
+impl TestHost {
+    /// A host whose main file is `config`, with `ETC` for its folder.
+    fn new(config: &str) -> TestHost {
+        // sshd wants this folder when it runs as root; the ssh service makes it at boot.
+        if rustix::process::geteuid().is_root() {
+            fs::create_dir_all("/run/sshd").unwrap();
+        }
+        // Not under /tmp, where sshd would not read principals.
+        let exe = std::env::current_exe().unwrap();
+        let tmp = exe.ancestors().nth(3).unwrap().join("tmp");
+        fs::create_dir_all(&tmp).unwrap();
+        let dir = TempDir::with_prefix_in("host-", tmp).unwrap();
+        let etc = dir.path().join("etc");
+        fs::create_dir(&etc).unwrap();
+        keygen(&[
+            "-t",
+            "ed25519",
+            "-f",
+            &dir.path().join("host_key").display().to_string(),
+        ]);
+        let layout = Layout::new(&etc, None).unwrap();
+        let sshd = Sshd::find(None, layout.config()).unwrap();
+        let host = TestHost { dir, layout, sshd };
+        host.write("sshd_config", &format!("{}{config}", host.basics()));
+        host
+    }
+
+    /// What any sshd here needs; none of it concerns us.
+    fn basics(&self) -> String {
+        let dir = self.dir.path().display();
+        format!("HostKey {dir}/host_key\nPidFile {dir}/sshd.pid\nStrictModes no\nUsePAM no\n")
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        let path = self.layout.etc().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let etc = self.layout.etc().display().to_string();
+        fs::write(path, content.replace("ETC", &etc)).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.layout.etc().join(name)).unwrap()
+    }
+
+    fn set_up(&self, logins: &[&str]) -> Result<Done, CommandError> {
+        self.run(&Goal::SetUp(facts(KEY, logins)), false)
+    }
+
+    fn remove(&self) -> Result<Done, CommandError> {
+        self.run(&Goal::Removed, false)
+    }
+
+    fn run(&self, goal: &Goal, dry_run: bool) -> Result<Done, CommandError> {
+        run(&self.layout, &self.sshd, goal, dry_run)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut found = Snapshot::new();
+        let mut todo = vec![self.layout.etc().to_owned()];
+        while let Some(path) = todo.pop() {
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let content = if meta.is_dir() {
+                todo.extend(
+                    fs::read_dir(&path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
+                "folder".to_owned()
+            } else {
+                fs::read_to_string(&path).unwrap()
+            };
+            let time = if meta.is_dir() { 0 } else { meta.mtime_nsec() };
+            found.insert(path, (content, meta.mode(), time));
+        }
+        found
+    }
+}
+
+/// A snapshot without times: for what was written and put back.
+fn timeless(snapshot: Snapshot) -> Snapshot {
+    snapshot
+        .into_iter()
+        .map(|(path, (content, mode, _))| (path, (content, mode, 0)))
+        .collect()
+}
+
+fn facts(key: &str, logins: &[&str]) -> HostFacts {
+    HostFacts {
+        name: "prod-host".parse().unwrap(),
+        ca: "SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0"
+            .parse()
+            .unwrap(),
+        version: 1,
+        ca_keys: vec![(NonZeroU16::MIN, key.parse().unwrap())],
+        logins: logins.iter().map(|login| login.parse().unwrap()).collect(),
+    }
+}
+
+fn keygen(arguments: &[&str]) {
+    let quiet = if arguments.contains(&"-s") {
+        vec!["-q"]
+    } else {
+        vec!["-q", "-N", ""]
+    };
+    assert!(
+        Command::new("ssh-keygen")
+            .args(quiet)
+            .args(arguments)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+const INCLUDE: &str = "Include ETC/sshd_config.d/*.conf\n";

@@ -1,0 +1,140 @@
+//! Asks the real sshd what it makes of its configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use jit_ssh_core::names::Login;
+
+use crate::error::CommandError;
+
+/// Where sshd lies when it is not in `PATH`: Debian keeps `/usr/sbin` out of ordinary users' path.
+const USUAL_PLACES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
+
+/// The sshd of this host with one main file.
+#[derive(Debug, Clone)]
+pub(crate) struct Sshd {
+    program: PathBuf,
+    config: PathBuf,
+}
+
+/// What is in force for one login, by keyword in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Effective(BTreeMap<String, String>);
+
+impl Sshd {
+    /// Finds sshd. It must be called by its absolute path, or it refuses to work.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn find(asked: Option<&Path>, config: &Path) -> Result<Sshd, CommandError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let program = match asked {
+            Some(asked) => std::path::absolute(asked)
+                .ok()
+                .filter(|program| program.is_file()),
+            None => std::env::split_paths(&path)
+                .chain(USUAL_PLACES.map(PathBuf::from))
+                .map(|dir| dir.join("sshd"))
+                .find(|program| program.is_absolute() && program.is_file()),
+        };
+        match program {
+            Some(program) => Ok(Sshd {
+                program,
+                config: config.to_owned(),
+            }),
+            None => Err(CommandError::new("There is no sshd here.")
+                .hint("install openssh-server, or say where sshd is with --sshd /path/to/sshd")),
+        }
+    }
+
+    /// The main file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Whether sshd would start (`sshd -t`).
+    ///
+    /// # Errors
+    /// What sshd says.
+    pub(crate) fn test(&self) -> Result<(), CommandError> {
+        self.run(&["-t".as_ref(), "-f".as_ref(), self.config.as_ref()])
+            .map(drop)
+    }
+
+    /// What is in force for `login` (`sshd -T`).
+    ///
+    /// # Errors
+    /// What sshd says.
+    pub(crate) fn effective(&self, login: &Login) -> Result<Effective, CommandError> {
+        // Whatever a Match block may ask for must be given, or sshd refuses to answer.
+        let connection =
+            format!("user={login},host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22,rdomain=");
+        let arguments = [
+            "-T".as_ref(),
+            "-f".as_ref(),
+            self.config.as_ref(),
+            "-C".as_ref(),
+            connection.as_ref(),
+        ];
+        self.run(&arguments).map(|answer| Effective::parse(&answer))
+    }
+
+    fn run(&self, arguments: &[&Path]) -> Result<String, CommandError> {
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| {
+                CommandError::new(format!("{} can not be run: {e}.", self.program.display()))
+            })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said: Vec<&str> = said
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        Err(refused(&self.config, &said.join(" | ")))
+    }
+}
+
+fn refused(config: &Path, said: &str) -> CommandError {
+    let error = CommandError::new(format!("sshd refuses {}: {said}", config.display()));
+    if said.contains("privilege separation directory") {
+        return error.hint(
+            "the ssh service makes this folder when it starts; here: mkdir -m 0755 /run/sshd",
+        );
+    }
+    if said.contains("no hostkeys available") {
+        return error.hint("run setup as root, or make host keys with ssh-keygen -A");
+    }
+    error
+}
+
+impl Effective {
+    fn parse(answer: &str) -> Effective {
+        let mut values = BTreeMap::new();
+        for (keyword, value) in answer.lines().filter_map(|line| line.split_once(' ')) {
+            values
+                .entry(keyword.to_ascii_lowercase())
+                .or_insert_with(|| value.trim().to_owned());
+        }
+        Effective(values)
+    }
+
+    /// The value of `keyword`; `none` if sshd says nothing of it.
+    pub(crate) fn get(&self, keyword: &str) -> &str {
+        self.0
+            .get(&keyword.to_ascii_lowercase())
+            .map_or("none", String::as_str)
+    }
+
+    /// An answer as sshd gives it.
+    #[cfg(test)]
+    pub(crate) fn of(answer: &str) -> Effective {
+        Effective::parse(answer)
+    }
+}

@@ -1,0 +1,216 @@
+//! Judges what sshd says is in force. Pure.
+
+use std::path::Path;
+
+use jit_ssh_core::names::Login;
+
+use crate::config::{Found, OUR_KEYWORDS, What};
+use crate::error::CommandError;
+use crate::layout::Layout;
+use crate::sshd::Effective;
+
+/// What each of our keywords must be.
+fn wanted(layout: &Layout, keyword: &str) -> String {
+    match keyword {
+        "TrustedUserCAKeys" => layout.trusted_user_ca_keys(),
+        "AuthorizedPrincipalsFile" => layout.authorized_principals_file(),
+        // Principals file and command are ORed: a command would let in more than the file says.
+        _ => "none".to_owned(),
+    }
+}
+
+/// Checks that what we wrote is what is in force for `login`.
+///
+/// # Errors
+/// Names the keyword, its value, and who sets it.
+pub(crate) fn in_force(
+    layout: &Layout,
+    found: &[Found],
+    login: &Login,
+    effective: &Effective,
+) -> Result<(), CommandError> {
+    for keyword in OUR_KEYWORDS {
+        let (wanted, is) = (wanted(layout, keyword), effective.get(keyword));
+        if is == wanted {
+            continue;
+        }
+        let error = CommandError::new(format!(
+            "For logins as {login}, sshd would use `{keyword} {is}` instead of `{keyword} {wanted}`."
+        ));
+        return Err(match culprit(found, keyword, is) {
+            Some(place) => error.hint(format!(
+                "{place} sets it: take that line out, then run setup again"
+            )),
+            None => error,
+        });
+    }
+    Ok(())
+}
+
+/// Checks that nothing we wrote is in force any more.
+///
+/// # Errors
+/// Names the keyword and who still sets it.
+pub(crate) fn gone(
+    layout: &Layout,
+    found: &[Found],
+    login: &Login,
+    effective: &Effective,
+) -> Result<(), CommandError> {
+    for keyword in ["TrustedUserCAKeys", "AuthorizedPrincipalsFile"] {
+        let ours = wanted(layout, keyword);
+        if effective.get(keyword) != ours {
+            continue;
+        }
+        let error = CommandError::new(format!(
+            "For logins as {login}, sshd would still use `{keyword} {ours}`."
+        ));
+        return Err(match culprit(found, keyword, &ours) {
+            Some(place) => error.hint(format!("{place} sets it too: take that line out first")),
+            None => error,
+        });
+    }
+    Ok(())
+}
+
+/// Where somebody else sets `keyword` to `value`.
+fn culprit(found: &[Found], keyword: &str, value: &str) -> Option<String> {
+    let sets = |what: &What| matches!(what, What::Setting { keyword: k, value: v } if *k == keyword && v == value);
+    found.iter().find(|found| sets(&found.what)).map(place)
+}
+
+fn place(found: &Found) -> String {
+    let place = format!("{}:{}", found.file.display(), found.line);
+    match &found.under {
+        Some(under) => format!("{place} (under `{under}`)"),
+        None => place,
+    }
+}
+
+/// What deserves a word although our settings are in force: what they push aside, and what beats
+/// them for connections nobody asked sshd about.
+pub(crate) fn pushed_aside(layout: &Layout, found: &[Found], before: &Effective) -> Vec<String> {
+    let mut words = Vec::new();
+    for keyword in OUR_KEYWORDS {
+        let (ours, is) = (wanted(layout, keyword), before.get(keyword));
+        if is != "none" && is != ours {
+            words.push(format!(
+                "`{keyword} {is}` is in force now; jit-ssh's setting takes its place, so logins that need it will fail."
+            ));
+        }
+    }
+    for entry in found.iter().filter(|found| found.under.is_some()) {
+        if let What::Setting { keyword, value } = &entry.what {
+            words.push(format!(
+                "{} sets `{keyword} {value}`; for connections it matches, jit-ssh's setting does not count.",
+                place(entry)
+            ));
+        }
+    }
+    words
+}
+
+/// Whether sshd would refuse to read our principals files, because others may write to a folder
+/// on the way to `etc`, `etc` itself included. `mode` gives a folder's permission bits.
+pub(crate) fn open_to_others(
+    effective: &Effective,
+    etc: &Path,
+    mode: impl Fn(&Path) -> Option<u32>,
+) -> Option<String> {
+    if effective.get("StrictModes") != "yes" {
+        return None;
+    }
+    let open = etc
+        .ancestors()
+        .find(|dir| mode(dir).is_some_and(|m| m & 0o022 != 0))?;
+    Some(format!(
+        "others may write to {}: with StrictModes, sshd ignores the principals files below it and refuses every certificate.",
+        open.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "strictmodes yes\n\
+        trustedusercakeys /e/jit-ssh/user_ca.pub\n\
+        authorizedprincipalsfile /e/jit-ssh/principals/%u\n\
+        authorizedprincipalscommand none\n";
+
+    fn layout() -> Layout {
+        Layout::new(Path::new("/e"), None).unwrap()
+    }
+
+    fn judged(answer: &str) -> Result<(), CommandError> {
+        in_force(
+            &layout(),
+            &[],
+            &"deploy".parse().unwrap(),
+            &Effective::of(answer),
+        )
+    }
+
+    #[test]
+    fn every_keyword_must_be_as_written_and_no_command_in_force() {
+        assert!(judged(GOOD).is_ok());
+        assert!(judged(&GOOD.replace("authorizedprincipalscommand none\n", "")).is_ok());
+        for (from, to) in [
+            ("user_ca.pub", "user_ca"),
+            ("principals/%u", "principals"),
+            ("command none", "command /bin/true"),
+        ] {
+            let error = judged(&GOOD.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains("For logins as deploy"), "{error}");
+        }
+        assert!(judged("").is_err());
+    }
+
+    #[test]
+    fn nothing_of_ours_may_be_in_force_after_removal() {
+        let login = "deploy".parse().unwrap();
+        let judged = |answer: &str| gone(&layout(), &[], &login, &Effective::of(answer));
+        assert!(judged("trustedusercakeys none\nauthorizedprincipalsfile /other/%u\n").is_ok());
+        assert!(judged(GOOD).is_err());
+        assert!(judged(&GOOD.replace("user_ca.pub", "other")).is_err());
+    }
+
+    #[test]
+    fn what_ours_pushes_aside_and_what_beats_ours_is_told() {
+        let under = |who: &str| Some(format!("Match {who}"));
+        let what = What::Setting {
+            keyword: "TrustedUserCAKeys",
+            value: "/x".to_owned(),
+        };
+        let found = |under| Found {
+            what: what.clone(),
+            file: "/c".into(),
+            line: 3,
+            under,
+        };
+        let told = |found: &[Found], before: &str| {
+            pushed_aside(&layout(), found, &Effective::of(before)).join("\n")
+        };
+        assert_eq!(told(&[found(None)], GOOD), "");
+        assert!(told(&[], "trustedusercakeys /x\n").contains("`TrustedUserCAKeys /x` is in force"));
+        let address = told(&[found(under("Address 10.0.0.0/8"))], GOOD);
+        assert!(
+            address.contains("/c:3 (under `Match Address 10.0.0.0/8`)"),
+            "{address}"
+        );
+    }
+
+    #[test]
+    fn a_folder_open_to_others_is_told_only_under_strict_modes() {
+        let mode = |open: &'static str| {
+            move |dir: &Path| Some(if dir == Path::new(open) { 0o775 } else { 0o755 })
+        };
+        let told = |answer: &str, open| {
+            open_to_others(&Effective::of(answer), Path::new("/opt/e"), mode(open))
+        };
+        assert!(told(GOOD, "/opt").is_some_and(|word| word.contains("write to /opt:")));
+        assert!(told(GOOD, "/").is_some());
+        assert!(told(GOOD, "/usr").is_none());
+        assert!(told("strictmodes no\n", "/opt").is_none());
+    }
+}
