@@ -1,0 +1,26 @@
+//! The gRPC API of jit-ssh (`proto/jitssh/v1`): generated code, and the small client that bastions,
+//! hosts and the person's command use.
+//!
+//! - [`v1`]: messages, clients and servers, generated;
+//! - [`CaUrl`]: where the CA is, and the pin that says which CA it must be;
+//! - [`Client`]: a TLS connection whose trust begins with the pin, not with a web PKI (`dial.rs`);
+//! - [`ApiError`]: an error as the service tells it, by its stable reason; [`status_of`] is the
+//!   service's half of it.
+
+mod client;
+mod dial;
+mod error;
+mod url;
+
+/// Messages, clients and servers, generated from `proto/jitssh/v1`.
+#[allow(missing_docs, clippy::all, unreachable_pub, reason = "generated code")]
+pub mod v1 {
+    tonic::include_proto!("jitssh.v1");
+
+    /// The descriptors of all services, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/jitssh.v1.bin"));
+}
+
+pub use client::{Client, ClientError, Watch};
+pub use error::{ApiError, DOMAIN, ErrorDetail, Reason, status_of};
+pub use url::{CaUrl, UrlError};

@@ -1,0 +1,198 @@
+//! A client of ssh-agent (draft-ietf-sshm-ssh-agent, OpenSSH `PROTOCOL.agent`).
+//!
+//! Promises: what others put into the agent stays opaque bytes, so nothing of theirs can make a
+//! listing fail; every answer is bounded in size and time; and what was added is read back, since
+//! some agents say yes and drop it (facts.md, 3). It knows nothing of requests or of the CA;
+//! `held.rs` says which identities are ours.
+
+mod wire;
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ssh_key::private::KeypairData;
+use zeroize::Zeroizing;
+
+use self::wire::{Reader, Writer};
+
+/// How long the agent may take for anything but signing.
+const PROMPT: Duration = Duration::from_secs(10);
+/// How long signing may take: a security key waits for a touch, `ssh-add -c` for a yes.
+const TOUCH: Duration = Duration::from_secs(120);
+/// Longest message, as in OpenSSH (`AGENT_MAX_LEN`).
+const MAX_MESSAGE: usize = 256 << 10;
+
+const FAILURE: u8 = 5;
+const SUCCESS: u8 = 6;
+const REQUEST_IDENTITIES: u8 = 11;
+const IDENTITIES_ANSWER: u8 = 12;
+const SIGN_REQUEST: u8 = 13;
+const SIGN_RESPONSE: u8 = 14;
+const REMOVE_IDENTITY: u8 = 18;
+const ADD_ID_CONSTRAINED: u8 = 25;
+const CONSTRAIN_LIFETIME: u8 = 1;
+
+/// Why the agent did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AgentError {
+    /// There is none.
+    #[error("there is no ssh-agent: SSH_AUTH_SOCK is not set")]
+    Absent,
+    /// There is a name, but nobody behind it.
+    #[error("the ssh-agent at {} can not be reached: {problem}", socket.display())]
+    Connect {
+        /// Its socket.
+        socket: PathBuf,
+        /// What the system says.
+        problem: io::Error,
+    },
+    /// It went away, or took too long.
+    #[error("the ssh-agent broke off: {0}")]
+    Broken(#[from] io::Error),
+    /// It said something that is no answer.
+    #[error("the ssh-agent gave an answer that makes no sense")]
+    Garbled,
+    /// It said no.
+    #[error("the ssh-agent refused to {0}")]
+    Refused(&'static str),
+    /// It said yes and did not do it.
+    #[error("the ssh-agent said it took the certificate, but does not list it")]
+    Dropped,
+    /// A kind of private key that can not be added with a certificate.
+    #[error("keys of this type can not be added to the ssh-agent with a certificate")]
+    KeyType,
+}
+
+/// What the agent holds: a public key or certificate, as opaque bytes, and the comment on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The key or certificate in wire encoding.
+    pub(crate) blob: Vec<u8>,
+    /// The comment, hostile characters included.
+    pub(crate) comment: String,
+}
+
+/// A connection to the person's ssh-agent.
+#[derive(Debug)]
+pub(crate) struct Agent(UnixStream);
+
+impl Agent {
+    /// Connects to the agent at `SSH_AUTH_SOCK`.
+    pub(crate) fn open() -> Result<Agent, AgentError> {
+        match std::env::var_os("SSH_AUTH_SOCK") {
+            Some(socket) if !socket.is_empty() => Agent::at(Path::new(&socket)),
+            _ => Err(AgentError::Absent),
+        }
+    }
+
+    /// Connects to the agent behind `socket`.
+    pub(crate) fn at(socket: &Path) -> Result<Agent, AgentError> {
+        let connect = |problem| AgentError::Connect { socket: socket.to_owned(), problem };
+        let stream = UnixStream::connect(socket).map_err(connect)?;
+        stream.set_write_timeout(Some(PROMPT)).map_err(connect)?;
+        Ok(Agent(stream))
+    }
+
+    /// Everything the agent holds.
+    pub(crate) fn list(&mut self) -> Result<Vec<Identity>, AgentError> {
+        let answer = self.ask(&Writer::message(REQUEST_IDENTITIES), PROMPT)?;
+        let mut reader = Reader::new(&answer);
+        match reader.byte() {
+            Some(IDENTITIES_ANSWER) => identities(&mut reader).ok_or(AgentError::Garbled),
+            Some(FAILURE) => Err(AgentError::Refused("list what it holds")),
+            _ => Err(AgentError::Garbled),
+        }
+    }
+
+    /// Has the agent sign `data` with the key `blob`; gives the signature in wire encoding.
+    pub(crate) fn sign(&mut self, blob: &[u8], data: &[u8]) -> Result<Vec<u8>, AgentError> {
+        let mut message = Writer::message(SIGN_REQUEST);
+        message.string(blob).string(data).u32(0);
+        let answer = self.ask(&message, TOUCH)?;
+        let mut reader = Reader::new(&answer);
+        match (reader.byte(), reader.string()) {
+            (Some(SIGN_RESPONSE), Some(signature)) if reader.is_empty() => Ok(signature.to_vec()),
+            (Some(FAILURE), _) => Err(AgentError::Refused("sign with this key")),
+            _ => Err(AgentError::Garbled),
+        }
+    }
+
+    /// Adds a certificate with its private key for `lifetime` seconds, and reads it back.
+    pub(crate) fn add(
+        &mut self,
+        key: &KeypairData,
+        certificate: &[u8],
+        comment: &str,
+        lifetime: u32,
+    ) -> Result<(), AgentError> {
+        let kind = Reader::new(certificate).string().ok_or(AgentError::Garbled)?;
+        let mut message = Writer::message(ADD_ID_CONSTRAINED);
+        message.string(kind).string(certificate);
+        match key {
+            KeypairData::Ed25519(pair) => {
+                let both = Zeroizing::new(pair.to_bytes());
+                message.string(&pair.public.0).string(both.as_slice());
+            }
+            KeypairData::Ecdsa(pair) => {
+                message.mpint(pair.private_key_bytes());
+            }
+            _ => return Err(AgentError::KeyType),
+        }
+        message.string(comment.as_bytes()).byte(CONSTRAIN_LIFETIME).u32(lifetime);
+        self.done(&message, "take the certificate with a lifetime")?;
+        if self.list()?.iter().any(|identity| identity.blob == certificate) {
+            return Ok(());
+        }
+        Err(AgentError::Dropped)
+    }
+
+    /// Removes the key or certificate `blob`.
+    pub(crate) fn remove(&mut self, blob: &[u8]) -> Result<(), AgentError> {
+        let mut message = Writer::message(REMOVE_IDENTITY);
+        message.string(blob);
+        self.done(&message, "remove a certificate")
+    }
+
+    fn done(&mut self, message: &Writer, what: &'static str) -> Result<(), AgentError> {
+        match self.ask(message, PROMPT)?.as_slice() {
+            [SUCCESS] => Ok(()),
+            [FAILURE] => Err(AgentError::Refused(what)),
+            _ => Err(AgentError::Garbled),
+        }
+    }
+
+    fn ask(&mut self, message: &Writer, patience: Duration) -> Result<Vec<u8>, AgentError> {
+        self.0.set_read_timeout(Some(patience))?;
+        let body = message.bytes();
+        let len = u32::try_from(body.len()).map_err(|_| AgentError::Garbled)?;
+        self.0.write_all(&len.to_be_bytes())?;
+        self.0.write_all(body)?;
+        let mut len = [0u8; 4];
+        self.0.read_exact(&mut len)?;
+        let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
+        if len == 0 || len > MAX_MESSAGE {
+            return Err(AgentError::Garbled);
+        }
+        let mut answer = vec![0; len];
+        self.0.read_exact(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+fn identities(reader: &mut Reader<'_>) -> Option<Vec<Identity>> {
+    let count = reader.u32()?;
+    let mut identities = Vec::new();
+    for _ in 0..count {
+        let blob = reader.string()?.to_vec();
+        let comment = String::from_utf8_lossy(reader.string()?).into_owned();
+        identities.push(Identity { blob, comment });
+    }
+    reader.is_empty().then_some(identities)
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

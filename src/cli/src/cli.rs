@@ -1,0 +1,101 @@
+//! The command line: from arguments to an exit code.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use crate::commands::{self, Command};
+use crate::failure::{Failure, Outcome};
+use crate::home::Home;
+use crate::ui::Ui;
+
+/// Access over SSH for minutes, approved by people, by certificates that end.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jit-ssh",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Example:\n  jit-ssh login prod-host --for 10m --because \"INC-42 disk full\"\n\n\
+        Exit codes: 0 done, 1 error, 2 usage, 3 pending, 4 denied, 5 lapsed or ended,\n\
+        6 refused by policy, 7 CA unreachable, 8 ssh-agent"
+)]
+struct Cli {
+    /// Print one JSON object per line on stdout.
+    #[arg(long, global = true, display_order = 100)]
+    json: bool,
+    /// Answer every confirmation with yes.
+    #[arg(long, short, global = true, display_order = 100)]
+    yes: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command works with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The terminal.
+    pub(crate) ui: Ui,
+    /// The person's files.
+    pub(crate) home: Home,
+}
+
+/// Runs the command line.
+pub(crate) fn run(args: Vec<OsString>) -> Outcome {
+    // Where the arguments can not be understood, this one still must.
+    let json = args.iter().any(|arg| arg == "--json");
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            // Help or the version, as asked for.
+            return if error.print().is_ok() { Outcome::Done } else { Outcome::Error };
+        }
+        Err(error) => {
+            let ui = Ui { json, yes: false };
+            ui.say(&error.to_string());
+            let text = error.to_string();
+            let sentence: Vec<&str> =
+                text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            let sentence = sentence.join(" ");
+            // stderr has it already; a program gets it too.
+            let _ = ui.object(&Failure::usage(sentence.trim_start_matches("error: ")).json());
+            return Outcome::Usage;
+        }
+    };
+    let ui = Ui { json: cli.json, yes: cli.yes };
+    match start(ui, cli.command) {
+        Ok(outcome) => outcome,
+        Err(failure) => {
+            ui.failed(&failure);
+            failure.outcome
+        }
+    }
+}
+
+fn start(ui: Ui, command: Command) -> Result<Outcome, Failure> {
+    let context = Context { ui, home: Home::find()? };
+    // One thread: a process this short has no use for more, and starts sooner.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Outcome::Error, "RUNTIME", e.to_string()))?;
+    runtime.block_on(commands::run(&context, command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_help_fits_a_screen_and_has_an_example() {
+        let mut cli = Cli::command();
+        cli.clone().debug_assert();
+        cli.build();
+        for command in std::iter::once(cli.clone()).chain(cli.get_subcommands().cloned()) {
+            let help = command.clone().render_help().to_string();
+            assert!(help.lines().count() <= 40, "{help}");
+            assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+            assert!(help.contains("Example"), "{help}");
+        }
+    }
+}

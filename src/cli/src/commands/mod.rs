@@ -1,0 +1,49 @@
+//! The commands, one file each.
+
+mod approve;
+mod cancel;
+mod confirm;
+mod deny;
+mod enroll;
+mod login;
+mod logout;
+mod requests;
+mod show;
+mod status;
+mod watch;
+
+use clap::Subcommand;
+
+use crate::cli::Context;
+use crate::failure::{Failure, Outcome};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Enroll(enroll::EnrollArgs),
+    Login(login::LoginArgs),
+    Requests(requests::RequestsArgs),
+    Show(show::ShowArgs),
+    Watch(watch::WatchArgs),
+    Approve(approve::ApproveArgs),
+    Deny(deny::DenyArgs),
+    Cancel(cancel::CancelArgs),
+    Status(status::StatusArgs),
+    Logout(logout::LogoutArgs),
+}
+
+/// Carries out a command.
+pub(crate) async fn run(context: &Context, command: Command) -> Result<Outcome, Failure> {
+    match command {
+        Command::Enroll(args) => enroll::cmd_enroll(context, args).await,
+        Command::Login(args) => login::cmd_login(context, args).await,
+        Command::Requests(args) => requests::cmd_requests(context, args).await,
+        Command::Show(args) => show::cmd_show(context, args).await,
+        Command::Watch(args) => watch::cmd_watch(context, args).await,
+        Command::Approve(args) => approve::cmd_approve(context, args).await,
+        Command::Deny(args) => deny::cmd_deny(context, args).await,
+        Command::Cancel(args) => cancel::cmd_cancel(context, args).await,
+        Command::Status(args) => status::cmd_status(context, args).await,
+        Command::Logout(args) => logout::cmd_logout(context, &args),
+    }
+}

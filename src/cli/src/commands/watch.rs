@@ -1,0 +1,43 @@
+//! `jit-ssh watch`: follows a request until it is decided, and takes what comes of an own one.
+
+use clap::Args;
+
+use crate::ca::Ca;
+use crate::cli::Context;
+use crate::clock;
+use crate::enrolment::Enrolment;
+use crate::failure::{Failure, Outcome};
+use crate::follow::{Changes, Followed, until_decided};
+use crate::grants;
+use crate::obtain;
+use crate::view::RequestRef;
+
+/// Follow a request until it is decided; load the certificate if it is yours.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  jit-ssh watch 7kq2m9xw4p\n\n\
+    Takes up a login that was left waiting by Ctrl-C or --no-wait.")]
+pub(crate) struct WatchArgs {
+    /// The request's id, or the first 4 or more characters of it.
+    id: RequestRef,
+}
+
+pub(super) async fn cmd_watch(context: &Context, args: WatchArgs) -> Result<Outcome, Failure> {
+    let Context { ui, home } = context;
+    let enrolment = Enrolment::load(home)?;
+    let mut ca = Ca::connect(home, &enrolment).await?;
+    let view = match until_decided(ui, &mut ca, &args.id, Changes::Told).await? {
+        Followed::Decided(view) => view,
+        Followed::Interrupted => return Ok(Outcome::Pending),
+    };
+    let grant = grants::find(home, &enrolment.ca(), &view.digest(), clock::now())?;
+    if let Some(failure) = view.failure() {
+        grants::forget(home, &view.digest())?;
+        return Err(failure);
+    }
+    ui.say(&view.standing(clock::now()));
+    if let Some(grant) = grant {
+        let certificate = obtain::certify(&ca, grant.digest()).await?;
+        obtain::take(ui, home, &ca, &grant, &certificate).await?;
+    }
+    Ok(Outcome::Done)
+}

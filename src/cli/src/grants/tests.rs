@@ -1,0 +1,79 @@
+use jit_ssh_core::statement::Nonce;
+use jit_ssh_core::time::Seconds;
+use ssh_key::HashAlg;
+use ssh_key::encoding::Encode as _;
+
+use super::*;
+
+const NOW: UnixTime = UnixTime(1_790_000_000);
+
+pub(crate) fn ca() -> RootFingerprint {
+    RootFingerprint(Digest::of(b"root"))
+}
+
+/// A request of alice with this reason, and the fresh key it is about.
+pub(crate) fn grant(reason: &str) -> Grant {
+    let subject = Subject::fresh().unwrap();
+    let request = Request::new(
+        ca(),
+        "alice".parse().unwrap(),
+        subject.public().unwrap(),
+        vec!["prod-host".parse().unwrap()],
+        vec!["deploy".parse().unwrap()],
+        Seconds::new(600).unwrap(),
+        reason.to_owned(),
+        NOW,
+        Nonce([7; 16]),
+    );
+    let bytes = statement::encode(&request).unwrap();
+    let signer = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+    let signature = signer.sign("request@jit-ssh", HashAlg::Sha512, &bytes).unwrap();
+    let signature = signature.encode_vec().unwrap();
+    let request = statement::open(&bytes, &signature, &ca()).unwrap();
+    Grant { request, subject }
+}
+
+#[test]
+fn a_kept_key_comes_back_for_its_ca_until_its_time_and_then_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::under(dir.path());
+    let grant = grant("INC-42");
+    grant.store(&home, NOW.plus_secs(600)).unwrap();
+    let found = find(&home, &ca(), &grant.digest(), NOW).unwrap().unwrap();
+    assert_eq!(found.subject.public().unwrap(), grant.subject.public().unwrap());
+    assert!(found.is_for(&["deploy@prod-host".parse().unwrap()]));
+    assert!(!found.is_for(&["root@prod-host".parse().unwrap()]));
+
+    assert!(list(&home, &ca(), NOW.plus_secs(600)).unwrap().is_empty());
+    assert!(home::files_of(&home.runtime(FOLDER)).unwrap().is_empty(), "it is removed, not hidden");
+
+    grant.store(&home, NOW.plus_secs(600)).unwrap();
+    let other = RootFingerprint(Digest::of(b"another root"));
+    assert!(find(&home, &other, &grant.digest(), NOW).unwrap().is_none());
+}
+
+#[test]
+fn a_kept_key_that_is_not_the_one_of_its_request_is_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::under(dir.path());
+    let mut grant = grant("INC-42");
+    grant.subject = Subject::fresh().unwrap();
+    grant.store(&home, NOW.plus_secs(600)).unwrap();
+    assert!(find(&home, &ca(), &grant.digest(), NOW).unwrap().is_none());
+}
+
+#[test]
+fn a_public_key_file_brings_the_private_half_beside_it_only_if_they_belong_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for name in ["a", "b"] {
+        let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+        key.write_openssh_file(path(name), LineEnding::LF).unwrap();
+        let line = key.public_key().to_openssh().unwrap();
+        std::fs::write(path(&format!("{name}.pub")), format!("{line} a comment\n")).unwrap();
+    }
+    assert!(KeyFile::read(&path("a.pub")).unwrap().keypair().is_some());
+    std::fs::copy(path("b"), path("a")).unwrap();
+    assert!(KeyFile::read(&path("a.pub")).unwrap().keypair().is_none());
+    assert!(KeyFile::read(&path("none.pub")).is_err());
+}

@@ -1,0 +1,34 @@
+//! `jit-ssh`, the person's command: ask for access, decide on it, use it.
+//!
+//! - `cli.rs`: the command line, from arguments to exit code; `commands/`: one file per command;
+//! - `enrolment.rs`, `identity.rs`: which CA was pinned, and the key that signs;
+//! - `ca.rs`, `trust.rs`, `view.rs`: the connection, what the admins signed, and requests as read
+//!   from signed bytes;
+//! - `account.rs`, `submission.rs`, `follow.rs`, `obtain.rs`, `grants.rs`: from a wish to a
+//!   certificate that works;
+//! - `agent/`, `held.rs`: the ssh-agent, and what in it is ours;
+//! - `home.rs`, `ui.rs`, `text.rs`, `clock.rs`, `failure.rs`: files, terminal, text, time, errors.
+
+mod account;
+mod agent;
+mod ca;
+mod cli;
+mod clock;
+mod commands;
+mod enrolment;
+mod failure;
+mod follow;
+mod grants;
+mod held;
+mod home;
+mod identity;
+mod obtain;
+mod submission;
+mod text;
+mod trust;
+mod ui;
+mod view;
+
+fn main() -> std::process::ExitCode {
+    cli::run(std::env::args_os().collect()).into()
+}

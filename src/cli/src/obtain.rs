@@ -1,0 +1,243 @@
+//! From an approved request to a certificate that works: take it, check it, load it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jit_ssh_api::{ApiError, Reason, v1};
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::entry::Entry;
+use jit_ssh_core::names::{HostName, Login, Principal};
+use jit_ssh_core::receipt::{self, Accepted, Receipt};
+use jit_ssh_core::time::UnixTime;
+use serde::Serialize;
+use ssh_key::private::KeypairData;
+
+use crate::agent::Agent;
+use crate::ca::Ca;
+use crate::clock;
+use crate::failure::Failure;
+use crate::grants::{self, Grant, Subject};
+use crate::held::{self, Held};
+use crate::home::{self, Home};
+use crate::text::{all_of, relative, utc};
+use crate::trust::Trust;
+use crate::ui::Ui;
+
+/// How often a CA that can not issue just now is asked again, and how long between.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Access that can be used, as `--json` prints it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Access {
+    id: String,
+    digest: Option<Digest>,
+    status: &'static str,
+    rule: Option<String>,
+    serial: u64,
+    key_id: String,
+    principals: Vec<String>,
+    valid_after: UnixTime,
+    valid_before: UnixTime,
+    access_until: UnixTime,
+    hosts: Vec<HostName>,
+    logins: Vec<Login>,
+    command: String,
+    commands: Vec<String>,
+    loaded: &'static str,
+}
+
+/// Asks for the certificate of an approved request; patient with a CA whose log or signer is away
+/// for a moment.
+pub(crate) async fn certify(ca: &Ca<'_>, digest: Digest) -> Result<v1::Certificate, ApiError> {
+    let mut attempts = 1;
+    loop {
+        let message = v1::CertifyRequest { digest: digest.to_string() };
+        match ca.client().certify(message).await {
+            Ok(answer) => {
+                let none = || ApiError::Foreign("an answer without a certificate".to_owned());
+                return answer.certificate.ok_or_else(none);
+            }
+            Err(error) if attempts < ATTEMPTS && passes(&error) => attempts += 1,
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Whether a fault is likely to heal by itself.
+fn passes(error: &ApiError) -> bool {
+    matches!(
+        error.reason(),
+        Some(Reason::LogUnavailable | Reason::SignerUnavailable | Reason::StoreUnavailable)
+    )
+}
+
+/// Checks a certificate against the request it should answer, loads it, keeps or forgets the key,
+/// and tells the person.
+pub(crate) async fn take(
+    ui: &Ui,
+    home: &Home,
+    ca: &Ca<'_>,
+    grant: &Grant,
+    certificate: &v1::Certificate,
+) -> Result<(), Failure> {
+    let accepted = check(home, ca, grant, certificate).await?;
+    let now = clock::now();
+    let (commands, loaded) = load(home, grant, &accepted, now)?;
+    // To be renewed, the key must be there again; else it is of no more use.
+    if accepted.valid_before < accepted.access_until {
+        grant.store(home, accepted.access_until)?;
+    } else {
+        grant.forget(home)?;
+    }
+    let access = Access::of(grant, certificate, &accepted, commands, loaded);
+    access.tell(ui, now)
+}
+
+async fn check(
+    home: &Home,
+    ca: &Ca<'_>,
+    grant: &Grant,
+    certificate: &v1::Certificate,
+) -> Result<Accepted, Failure> {
+    let proof: Vec<Vec<u8>> = certificate.proof.iter().map(|hash| hash.to_vec()).collect();
+    let receipt = Receipt {
+        certificate: &certificate.certificate,
+        entry: &certificate.entry,
+        index: certificate.index,
+        checkpoint: &certificate.checkpoint,
+        proof: &proof,
+        signer: certificate.signer,
+    };
+    let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
+    let check =
+        |trust: &Trust<'_>| receipt::check(&receipt, &grant.request, trust.signers(), clock::now());
+    let mut checked = check(&trust);
+    // It may come from a signer that the admins named since this machine last asked.
+    if checked.is_err() && trust.refresh(ca.client()).await? {
+        checked = check(&trust);
+    }
+    checked
+        .map_err(|e| Failure::untrue(format!("the certificate that came is not to be used: {e}.")))
+}
+
+/// Loads it into the agent; where the agent can not have the key, puts it into a file. Gives the
+/// commands to use.
+fn load(
+    home: &Home,
+    grant: &Grant,
+    accepted: &Accepted,
+    now: UnixTime,
+) -> Result<(Vec<String>, &'static str), Failure> {
+    let into_agent = |key: &KeypairData| -> Result<(), Failure> {
+        let mut agent = Agent::open()?;
+        Ok(held::replace(&mut agent, grant.request.id(), key, &accepted.certificate, now)?)
+    };
+    let mut options = String::new();
+    let loaded = match &grant.subject {
+        Subject::Fresh(key) => {
+            into_agent(key.key_data())?;
+            "agent"
+        }
+        Subject::File(file) => match file.keypair().filter(|key| held::fits_agent(key)) {
+            Some(key) => {
+                into_agent(key)?;
+                "agent"
+            }
+            None => {
+                let path = grants::certificate_path(home, &grant.digest());
+                let line =
+                    accepted.certificate.to_openssh().map_err(|e| Failure::file(&path, e))?;
+                home::write(&path, format!("{}\n", line.trim_end()).as_bytes())?;
+                options =
+                    format!("-o CertificateFile={} -i {} ", path.display(), file.path.display());
+                "file"
+            }
+        },
+    };
+    let command = |principal| format!("ssh {options}{principal}");
+    Ok((accepted.principals.iter().map(command).collect(), loaded))
+}
+
+impl Access {
+    fn of(
+        grant: &Grant,
+        certificate: &v1::Certificate,
+        accepted: &Accepted,
+        commands: Vec<String>,
+        loaded: &'static str,
+    ) -> Access {
+        let rule = match Entry::parse(&certificate.entry) {
+            Ok(Entry::Certificate(entry)) => Some(entry.rule.to_string()),
+            Ok(Entry::Statement(_)) | Err(_) => None,
+        };
+        let (hosts, logins) = parts(&accepted.principals);
+        Access {
+            id: grant.request.id().to_string(),
+            digest: Some(grant.digest()),
+            status: "active",
+            rule,
+            serial: accepted.serial,
+            key_id: accepted.key_id.clone(),
+            principals: accepted.principals.iter().map(ToString::to_string).collect(),
+            valid_after: accepted.valid_after,
+            valid_before: accepted.valid_before,
+            access_until: accepted.access_until,
+            hosts,
+            logins,
+            command: commands.first().cloned().unwrap_or_default(),
+            commands,
+            loaded,
+        }
+    }
+
+    /// A certificate that is in the agent already.
+    pub(crate) fn at_hand(held: &Held) -> Access {
+        let (hosts, logins) = parts(&held.principals);
+        let commands: Vec<String> = held.principals.iter().map(|p| format!("ssh {p}")).collect();
+        Access {
+            id: held.id.clone(),
+            digest: None,
+            status: "active",
+            rule: None,
+            serial: held.serial,
+            key_id: held.key_id.clone(),
+            principals: held.principals.iter().map(ToString::to_string).collect(),
+            valid_after: held.valid_after,
+            valid_before: held.valid_before,
+            access_until: held.access_until(),
+            hosts,
+            logins,
+            command: commands.first().cloned().unwrap_or_default(),
+            commands,
+            loaded: "agent",
+        }
+    }
+
+    /// Tells the person, on stderr, and gives the commands to use, on stdout.
+    pub(crate) fn tell(&self, ui: &Ui, now: UnixTime) -> Result<(), Failure> {
+        let Access { id, serial, valid_before, access_until, .. } = self;
+        ui.say(&format!(
+            "{} until {} ({}): request {id}, serial {serial}.",
+            all_of(&self.principals),
+            utc(*valid_before),
+            relative(*valid_before, now)
+        ));
+        if valid_before < access_until {
+            ui.say(&format!(
+                "The access itself lasts until {}; the same login command renews the certificate.",
+                utc(*access_until)
+            ));
+        }
+        ui.data(&self.commands.join("\n"))?;
+        ui.object(self)
+    }
+}
+
+/// The hosts and logins of principals, each once.
+fn parts(principals: &[Principal]) -> (Vec<HostName>, Vec<Login>) {
+    let hosts: BTreeSet<HostName> = principals.iter().map(|p| p.host().clone()).collect();
+    let logins: BTreeSet<Login> = principals.iter().map(|p| p.login().clone()).collect();
+    (hosts.into_iter().collect(), logins.into_iter().collect())
+}

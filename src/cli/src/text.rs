@@ -1,0 +1,176 @@
+//! Text for people: made harmless, and times as they read them.
+
+use std::cmp::Ordering;
+
+use jit_ssh_core::time::UnixTime;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// `text` with everything made visible that could move the cursor, hide, or turn the text around:
+/// what others wrote must not be able to look like something else.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        if disturbs(char) { out.extend(char.escape_unicode()) } else { out.push(char) }
+    }
+    out
+}
+
+fn disturbs(char: char) -> bool {
+    char.is_control()
+        || matches!(char,
+            // Soft hyphen, Arabic letter mark, Mongolian vowel separator.
+            '\u{ad}' | '\u{61c}' | '\u{180e}'
+            // Zero width and direction marks; separators, embeddings and overrides.
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            // Word joiner, invisible operators, isolates, deprecated format characters.
+            | '\u{2060}'..='\u{206f}'
+            // Byte order mark, interlinear annotation.
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            // Variation selectors and tags: text within text.
+            | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// At most `max` characters of `text`, made harmless.
+pub(crate) fn short(text: &str, max: usize) -> String {
+    let text = harmless(text);
+    if text.chars().count() <= max {
+        return text;
+    }
+    let mut cut: String = text.chars().take(max.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// A span as people read it: `4m10s`, at most two units.
+pub(crate) fn span(secs: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    let first = UNITS.iter().position(|(_, factor)| secs >= *factor).unwrap_or(3);
+    let mut rest = secs;
+    let mut out = String::new();
+    for (name, factor) in UNITS.iter().skip(first).take(2) {
+        let count = rest / factor;
+        if count > 0 || out.is_empty() {
+            out.push_str(&format!("{count}{name}"));
+        }
+        rest %= factor;
+    }
+    out
+}
+
+/// A moment as seen from `now`: `in 4m10s`, `3m ago`.
+pub(crate) fn relative(moment: UnixTime, now: UnixTime) -> String {
+    match moment.cmp(&now) {
+        Ordering::Greater => format!("in {}", span(moment.since(now))),
+        Ordering::Equal => "now".to_owned(),
+        Ordering::Less => format!("{} ago", span(now.since(moment))),
+    }
+}
+
+/// A moment in UTC: `2026-05-20 14:03:10 UTC`.
+pub(crate) fn utc(moment: UnixTime) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    i64::try_from(moment.0)
+        .ok()
+        .and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok())
+        .and_then(|moment| moment.format(&format).ok())
+        .unwrap_or_else(|| format!("{moment} s"))
+}
+
+/// `a, b or c`.
+pub(crate) fn either<T: AsRef<str>>(names: &[T]) -> String {
+    join(names, "or")
+}
+
+/// `a, b and c`.
+pub(crate) fn all_of<T: AsRef<str>>(names: &[T]) -> String {
+    join(names, "and")
+}
+
+fn join<T: AsRef<str>>(names: &[T], word: &str) -> String {
+    let names: Vec<String> = names.iter().map(|name| harmless(name.as_ref())).collect();
+    match names.split_last() {
+        None => "nobody".to_owned(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} {word} {last}", rest.join(", ")),
+    }
+}
+
+/// Lines up rows under a heading, two spaces between columns.
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    let heading = heading.map(str::to_owned);
+    let mut widths = [0usize; N];
+    for row in std::iter::once(&heading).chain(rows) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for row in std::iter::once(&heading).chain(rows) {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_can_neither_move_the_cursor_nor_turn_around_nor_hide() {
+        for bad in [
+            "\u{1b}[2J",
+            "a\rb",
+            "a\nb",
+            "\u{202e}gpj.exe",
+            "a\u{200b}b",
+            "\u{2066}x",
+            "\u{9b}31m",
+            "\u{feff}",
+            "\u{e0041}",
+            "\0",
+            "\u{7f}",
+            "\u{61c}",
+        ] {
+            let shown = harmless(bad);
+            assert!(!shown.chars().any(disturbs), "{shown:?}");
+            assert!(shown.contains("\\u{"), "{shown:?}");
+        }
+        for good in ["INC-42 disk full", "Störung an der Platte", "磁盘已满", "\\u{1b} as text"]
+        {
+            assert_eq!(harmless(good), good);
+        }
+    }
+
+    #[test]
+    fn spans_show_at_most_two_units() {
+        for (secs, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (250, "4m10s"),
+            (3_600, "1h"),
+            (3_661, "1h1m"),
+            (90_000, "1d1h"),
+            (86_401, "1d"),
+        ] {
+            assert_eq!(span(secs), text);
+        }
+        assert_eq!(relative(UnixTime(100), UnixTime(40)), "in 1m");
+        assert_eq!(relative(UnixTime(40), UnixTime(100)), "1m ago");
+        assert_eq!(relative(UnixTime(40), UnixTime(40)), "now");
+        assert_eq!(utc(UnixTime(1_790_000_900)), "2026-09-21 14:28:20 UTC");
+    }
+
+    #[test]
+    fn tables_line_up_and_lists_read_as_sentences() {
+        let rows = [["a".into(), "1".into()], ["abc".into(), "22".into()]];
+        assert_eq!(table(["ID", "N"], &rows), "ID   N\na    1\nabc  22\n");
+        assert_eq!(either(&["bob"]), "bob");
+        assert_eq!(either(&["bob", "carol", "dave"]), "bob, carol or dave");
+        assert_eq!(all_of::<&str>(&[]), "nobody");
+        assert_eq!(short("abcdef", 4), "abc…");
+    }
+}
