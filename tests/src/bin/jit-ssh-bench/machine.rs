@@ -1,0 +1,27 @@
+//! What machine this is, and what processes use.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+/// The machine, as it goes with every figure.
+pub(crate) fn describe() -> Value {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    json!({ "cpu": model.trim_start_matches([' ', '\t', ':']), "cores": cores })
+}
+
+/// Memory of a process in MiB, as the kernel counts it (VmRSS).
+pub(crate) fn memory_mib(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    (kib / 1024.0 * 10.0).round() / 10.0
+}
+
+/// The value below which this part (0 to 1) of the sorted values lies.
+pub(crate) fn percentile(sorted: &[f64], part: f64) -> f64 {
+    let place = (part * (sorted.len() - 1) as f64).round() as usize;
+    (sorted[place] * 100.0).round() / 100.0
+}

@@ -1,0 +1,41 @@
+//! `./run bench`: measures the real programs on this machine and prints one JSON object.
+//!
+//! - `issue.rs`: the whole chain over TLS, beside a bare echo, in one run;
+//! - `echo.rs`: the floor: tonic, TLS, and the same cryptography, nothing else;
+//! - `load.rs`: the client, in a process of its own;
+//! - `login.rs`: the cold `jit-ssh login` process;
+//! - `machine.rs`: what machine this is, and what processes use.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints, asks the clock, and stops where it can not go on"
+)]
+
+mod echo;
+mod issue;
+mod load;
+mod login;
+mod machine;
+
+fn main() {
+    rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["issue"] => println!("{}", issue::bench()),
+        ["login"] => println!("{}", login::bench()),
+        ["echo-server", dir] => echo::serve(dir.as_ref()),
+        ["load", url, root, statements, in_flight] => {
+            println!(
+                "{}",
+                load::run(url, root.as_ref(), statements.as_ref(), in_flight.parse().unwrap())
+            );
+        }
+        _ => {
+            eprintln!("usage: jit-ssh-bench issue | login");
+            std::process::exit(2);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What the end-to-end tests stand on: a CA, people with agents and hosts with sshd, all real
+//! programs, all on loopback, all in one folder that goes away.
+//!
+//! - [`Site`]: a folder with a CA in it, from `init` to `apply`;
+//! - [`Persona`]: somebody with keys, an ssh-agent and a home of their own;
+//! - [`Sshd`]: a stock sshd on a high port;
+//! - [`program`]: runs a program and keeps what it said.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on must stop")]
+
+mod persona;
+pub mod program;
+mod site;
+mod sshd;
+
+pub use persona::Persona;
+pub use program::{Program, Said};
+pub use site::{POLICY, Site};
+pub use sshd::Sshd;

@@ -1,0 +1,96 @@
+//! Somebody with keys, an ssh-agent and a home of their own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::program::{Program, Running, Said, wait_until};
+
+/// Somebody with keys, an ssh-agent and a home of their own.
+pub struct Persona {
+    /// The id in the bundle.
+    pub id: String,
+    /// Their folder, which is their `JIT_SSH_HOME` too.
+    pub home: PathBuf,
+    agent: Option<Running>,
+}
+
+impl Persona {
+    /// Makes an Ed25519 key and an agent that holds it.
+    pub fn new(site: &Path, id: &str) -> Persona {
+        Persona::with_key_type(site, id, "ed25519")
+    }
+
+    /// The same with a key of another type, as `ssh-keygen -t` names it.
+    pub fn with_key_type(site: &Path, id: &str, kind: &str) -> Persona {
+        let home = site.join(id);
+        fs::create_dir(&home).unwrap();
+        let file = home.join("id");
+        let make = ["-q", "-t", kind, "-N", "", "-C", id, "-f"];
+        Program::new("ssh-keygen").args(make).args([&file]).run().fine();
+        let mut persona = Persona { id: id.to_owned(), home, agent: None };
+        persona.start_agent();
+        persona.program("ssh-add").args(["-q"]).args([&file]).run().fine();
+        persona
+    }
+
+    fn start_agent(&mut self) {
+        let socket = self.socket();
+        let agent = Program::new("ssh-agent").args(["-D", "-a"]).args([&socket]).start();
+        wait_until("ssh-agent", || socket.exists());
+        self.agent = Some(agent);
+    }
+
+    /// The agent's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.home.join("agent")
+    }
+
+    /// The private key's file.
+    pub fn key_file(&self) -> PathBuf {
+        self.home.join("id")
+    }
+
+    /// The public key's line.
+    pub fn public_key(&self) -> String {
+        fs::read_to_string(self.home.join("id.pub")).unwrap().trim().to_owned()
+    }
+
+    /// A program in this person's surroundings.
+    pub fn program(&self, name: &str) -> Program {
+        Program::new(name).env("JIT_SSH_HOME", &self.home).env("SSH_AUTH_SOCK", self.socket())
+    }
+
+    /// `jit-ssh` with these arguments.
+    pub fn jit(&self, args: &[&str]) -> Program {
+        self.program("jit-ssh").args(args)
+    }
+
+    /// Enrols with the key in the agent.
+    pub fn enroll(&self, url: &str) -> Said {
+        self.jit(&["enroll", url, "--as", &self.id]).run().fine()
+    }
+
+    /// What the agent holds, one line an identity.
+    pub fn agent_holds(&self) -> Vec<String> {
+        let said = self.program("ssh-add").args(["-L"]).run();
+        said.out.lines().filter(|line| line.contains(' ')).map(str::to_owned).collect()
+    }
+
+    /// The certificates the agent holds.
+    pub fn certificates(&self) -> Vec<String> {
+        self.agent_holds().into_iter().filter(|line| line.contains("-cert-v01@")).collect()
+    }
+
+    /// Runs a command on a host by ssh, with the agent alone.
+    pub fn ssh(&self, host: &crate::Sshd, command: &str) -> Said {
+        self.program("ssh").args(host.client_options()).args([host.name(), command]).run()
+    }
+}
+
+impl Drop for Persona {
+    fn drop(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            agent.kill();
+        }
+    }
+}

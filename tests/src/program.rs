@@ -1,0 +1,239 @@
+//! Runs programs, and keeps what they said.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longest time a program may take before the test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where cargo put the binaries of this workspace: beside the test's own folder.
+pub fn binaries() -> PathBuf {
+    let mut dir = std::env::current_exe().unwrap();
+    while dir.pop() {
+        if dir.join("jit-ssh-ca").is_file() {
+            return dir;
+        }
+    }
+    panic!("jit-ssh-ca is not built; run the tests by ./run test")
+}
+
+/// A program to be run.
+pub struct Program {
+    command: Command,
+    shown: String,
+}
+
+/// What a program said and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    /// The command line.
+    pub command: String,
+    /// The exit code; 128 and the signal if it was killed.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Program {
+    /// One of ours by its name, or any other by its path or name.
+    pub fn new(name: &str) -> Program {
+        let path = match name.starts_with("jit-ssh") {
+            true => binaries().join(name),
+            false => which(name),
+        };
+        let mut command = Command::new(path);
+        // Nothing of the caller's own ssh set-up may play along.
+        for name in ["SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY", "JIT_SSH_HOME", "XDG_RUNTIME_DIR"] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null());
+        Program { command, shown: name.to_owned() }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, args: I) -> Program {
+        for arg in args {
+            self.shown.push(' ');
+            self.shown.push_str(&arg.as_ref().to_string_lossy());
+            self.command.arg(arg);
+        }
+        self
+    }
+
+    /// Sets a variable of the environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Program {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Sets the folder it runs in.
+    #[must_use]
+    pub fn dir(mut self, dir: &Path) -> Program {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Gives it a file as standard input.
+    #[must_use]
+    pub fn stdin(mut self, path: &Path) -> Program {
+        self.command.stdin(std::fs::File::open(path).unwrap());
+        self
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Said {
+        self.start().wait()
+    }
+
+    /// Starts it.
+    pub fn start(mut self) -> Running {
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.shown));
+        let out = collect(child.stdout.take());
+        let err = collect(child.stderr.take());
+        Running { child, shown: self.shown, out, err }
+    }
+}
+
+type Collected = thread::JoinHandle<String>;
+
+fn collect(from: Option<impl std::io::Read + Send + 'static>) -> Collected {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.unwrap().read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// A program under way.
+pub struct Running {
+    child: Child,
+    shown: String,
+    out: Collected,
+    err: Collected,
+}
+
+impl Running {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Kills it at once.
+    pub fn kill(mut self) -> Said {
+        self.child.kill().unwrap();
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Said {
+        use std::os::unix::process::ExitStatusExt as _;
+        let began = Instant::now();
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if began.elapsed() > PATIENCE => {
+                    let _ = self.child.kill();
+                    let (out, err) = (self.out.join().unwrap(), self.err.join().unwrap());
+                    panic!("{} did not end\n{out}\n{err}", self.shown);
+                }
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        Said {
+            command: self.shown,
+            code: status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap(),
+            out: self.out.join().unwrap(),
+            err: self.err.join().unwrap(),
+        }
+    }
+}
+
+impl Said {
+    /// Insists on exit code 0.
+    #[track_caller]
+    pub fn fine(self) -> Said {
+        self.ended(0)
+    }
+
+    /// Insists on an exit code.
+    #[track_caller]
+    pub fn ended(self, code: i32) -> Said {
+        assert!(
+            self.code == code,
+            "{}\nended with {} instead of {code}\nstdout: {}\nstderr: {}",
+            self.command,
+            self.code,
+            self.out,
+            self.err
+        );
+        self
+    }
+
+    /// Standard output as JSON objects, one a line.
+    #[track_caller]
+    pub fn json(&self) -> Vec<Value> {
+        let parse = |line: &str| {
+            serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}: {line}", self.command))
+        };
+        self.out.lines().map(parse).collect()
+    }
+
+    /// A field of the last JSON object.
+    #[track_caller]
+    pub fn field(&self, name: &str) -> Value {
+        let last = self.json().pop().unwrap_or_else(|| panic!("{} printed nothing", self.command));
+        last.get(name).cloned().unwrap_or_else(|| panic!("no {name} in {last}"))
+    }
+
+    /// A text field of the last JSON object.
+    #[track_caller]
+    pub fn text(&self, name: &str) -> String {
+        self.field(name).as_str().unwrap_or_else(|| panic!("{name} is no text")).to_owned()
+    }
+}
+
+fn which(name: &str) -> PathBuf {
+    if name.contains('/') {
+        return name.into();
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    let dirs = path.split(':').chain(["/usr/sbin", "/sbin", "/usr/local/sbin"]);
+    dirs.map(|dir| Path::new(dir).join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("{name} is not installed; run the tests by ./run test"))
+}
+
+/// Waits until `is` holds.
+#[track_caller]
+pub fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is() {
+        assert!(began.elapsed() < PATIENCE, "waited too long for: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A port of loopback that nobody listens on just now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Whether somebody listens on a port of loopback.
+pub fn listens(port: u16) -> bool {
+    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+}

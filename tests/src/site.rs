@@ -1,0 +1,217 @@
+//! A folder with a CA in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::program::{Program, Running, Said, free_port, wait_until};
+use crate::sshd::me;
+use crate::{Persona, Sshd};
+
+/// One approval by a lead on production, with certificates of 20 seconds; anybody of `sre` alone on
+/// `test-*`. `LOGIN` stands for the user who runs the tests.
+pub const POLICY: &str = r#"
+[[allow]]
+name = "prod"
+who = ["group:sre"]
+hosts = ["label:env=prod"]
+logins = ["LOGIN"]
+max_for = "30m"
+cert_for = "5m"
+reason = { min = 5, pattern = "INC-[0-9]+", hint = "name the incident" }
+approvals = [{ from = ["group:leads"], count = 1 }]
+permit = ["pty"]
+
+[[allow]]
+name = "test-auto"
+who = ["group:sre"]
+hosts = ["test-*"]
+logins = ["LOGIN"]
+max_for = "1h"
+cert_for = "10m"
+auto = {}
+permit = ["pty", "port-forwarding"]
+"#;
+
+/// A folder with a CA in it, from `init` to `apply`, and its front.
+pub struct Site {
+    dir: TempDir,
+    /// The enroll URL.
+    pub url: String,
+    /// The front, while it runs.
+    pub front: Option<Running>,
+    port: u16,
+}
+
+impl Site {
+    /// A CA after `init`, with nothing running.
+    pub fn initialised() -> Site {
+        // A short path: the sockets of ssh-agent may have at most 107 characters.
+        let dir = tempfile::Builder::new().prefix("jit").tempdir().unwrap();
+        let key = dir.path().join("admin");
+        let make = ["-q", "-t", "ed25519", "-N", "", "-C", "admin", "-f"];
+        Program::new("ssh-keygen").args(make).args([&key]).run().fine();
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let init = ["init", "--config", "ca-config", "--state", "state", "--listen", &listen];
+        let said = Program::new("jit-ssh-ca")
+            .dir(dir.path())
+            .args(init)
+            .args(["--admin", "admin.pub"])
+            .run()
+            .fine();
+        let url = said.out.lines().last().unwrap().to_owned();
+        Site { dir, url, front: None, port }
+    }
+
+    /// A running CA with alice (sre), bob (sre, leads), the hosts prod-host, other-host and
+    /// test-host, and this policy.
+    pub fn running(policy: &str) -> (Site, Persona, Persona) {
+        let mut site = Site::initialised();
+        let (alice, bob) = (Persona::new(site.path(), "alice"), Persona::new(site.path(), "bob"));
+        site.write_people(&[(&alice, &["sre"]), (&bob, &["sre", "leads"])]);
+        site.write_hosts();
+        site.write_policy(policy);
+        site.serve();
+        site.apply();
+        for persona in [&alice, &bob] {
+            persona.enroll(&site.url);
+        }
+        (site, alice, bob)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The configuration's folder.
+    pub fn config(&self) -> PathBuf {
+        self.path().join("ca-config")
+    }
+
+    /// The state's folder.
+    pub fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
+    /// The port the front listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Writes people.toml.
+    pub fn write_people(&self, people: &[(&Persona, &[&str])]) {
+        let block = |(persona, groups): &(&Persona, &[&str])| {
+            format!(
+                "[[person]]\nid = \"{id}\"\nname = \"{id}\"\nkeys = [\"{key}\"]\ngroups = {groups:?}\n",
+                id = persona.id,
+                key = persona.public_key()
+            )
+        };
+        let text: String = people.iter().map(block).collect();
+        fs::write(self.config().join("people.toml"), text).unwrap();
+    }
+
+    /// Writes hosts.toml.
+    pub fn write_hosts(&self) {
+        let host = |name: &str, env: &str| {
+            let login = me();
+            format!(
+                "[[host]]\nname = \"{name}\"\nlabels = {{ env = \"{env}\" }}\nlogins = [\"{login}\"]\n"
+            )
+        };
+        let text =
+            [host("prod-host", "prod"), host("other-host", "prod"), host("test-host", "test")];
+        fs::write(self.config().join("hosts.toml"), text.concat()).unwrap();
+    }
+
+    /// Writes policy.toml.
+    pub fn write_policy(&self, policy: &str) {
+        fs::write(self.config().join("policy.toml"), policy.replace("LOGIN", &me())).unwrap();
+    }
+
+    /// Adds lines to ca.toml.
+    pub fn add_to_ca_toml(&self, text: &str) {
+        let path = self.config().join("ca.toml");
+        let old = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{old}\n{text}\n")).unwrap();
+    }
+
+    /// `jit-ssh-ca` with these arguments, in the site's folder.
+    pub fn ca(&self, args: &[&str]) -> Program {
+        Program::new("jit-ssh-ca").dir(self.path()).args(args)
+    }
+
+    /// Starts the front and waits until it serves.
+    pub fn serve(&mut self) {
+        let out = self.path().join("serve.out");
+        let _ = fs::remove_file(&out);
+        let script = "exec \"$0\" serve --config ca-config >serve.out 2>>serve.log";
+        let binary = crate::program::binaries().join("jit-ssh-ca");
+        let program = Program::new("sh").dir(self.path()).args(["-c", script]).args([&binary]);
+        let mut front = program.start();
+        wait_until("the front", || {
+            assert!(front.is_running(), "the front ended: {}", self.serve_log());
+            fs::read_to_string(&out).unwrap_or_default().contains("serving on")
+        });
+        self.front = Some(front);
+    }
+
+    /// What the front and the signer logged.
+    pub fn serve_log(&self) -> String {
+        fs::read_to_string(self.path().join("serve.log")).unwrap_or_default()
+    }
+
+    /// Signs and applies what lies in ca-config.
+    pub fn apply(&self) -> Said {
+        let said = self.ca(&["apply", "--config", "ca-config", "--identity", "admin", "--yes"]);
+        said.run().fine()
+    }
+
+    /// Ends the front as an operator does, and waits.
+    pub fn stop(&mut self) -> Said {
+        let front = self.front.take().unwrap();
+        Program::new("kill").args(["-TERM", &front.pid().to_string()]).run().fine();
+        front.wait()
+    }
+
+    /// Ends the front and with it the signer, with no warning.
+    pub fn kill(&mut self) {
+        self.front.take().unwrap().kill();
+    }
+
+    /// The process id of the signer that the front started.
+    pub fn signer_pid(&self) -> Option<u32> {
+        let front = self.front.as_ref()?.pid();
+        let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok());
+        let is_signer = |pid: &u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // pid (name) state parent ...; the kernel cuts names at 15 characters.
+            let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+            stat.contains("(jit-ssh-signer)") && parent == Some(&front.to_string())
+        };
+        processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_signer)
+    }
+
+    /// `log verify`, which must find nothing wrong; gives its summary.
+    pub fn verify_log(&self) -> String {
+        self.ca(&["log", "verify", "--config", "ca-config"]).run().fine().out
+    }
+
+    /// A host that trusts this CA.
+    pub fn host(&self, name: &str) -> Sshd {
+        let sshd = Sshd::new(self.path(), name);
+        sshd.setup(&self.url, &[]).fine();
+        sshd
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(front) = self.front.take() {
+            front.kill();
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A stock sshd on a high port of loopback.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::program::{Program, Running, Said, free_port, listens, wait_until};
+
+/// A stock sshd on a high port of loopback.
+pub struct Sshd {
+    name: String,
+    /// What is `/etc/ssh` elsewhere.
+    pub etc: PathBuf,
+    known_hosts: PathBuf,
+    port: u16,
+    process: Option<Running>,
+}
+
+impl Sshd {
+    /// Starts an sshd that knows nothing of us yet.
+    pub fn new(site: &Path, name: &str) -> Sshd {
+        let etc = site.join(format!("etc-{name}"));
+        fs::create_dir_all(etc.join("sshd_config.d")).unwrap();
+        let key = etc.join("host_key");
+        let make = ["-q", "-t", "ed25519", "-N", "", "-f"];
+        Program::new("ssh-keygen").args(make).args([&key]).run().fine();
+        let port = free_port();
+        let shown = etc.display();
+        let config = format!(
+            "Include {shown}/sshd_config.d/*.conf\n\
+             ListenAddress 127.0.0.1:{port}\n\
+             HostKey {shown}/host_key\n\
+             PidFile {shown}/sshd.pid\n\
+             PasswordAuthentication no\n\
+             AuthorizedKeysFile none\n\
+             LogLevel VERBOSE\n\
+             UsePAM no\n\
+             # Tests lie under folders that others can write to.\n\
+             StrictModes no\n"
+        );
+        fs::write(etc.join("sshd_config"), config).unwrap();
+        let known_hosts = etc.join("known_hosts");
+        let key = fs::read_to_string(etc.join("host_key.pub")).unwrap();
+        let key: Vec<&str> = key.split(' ').take(2).collect();
+        fs::write(&known_hosts, format!("{name} {}\n", key.join(" "))).unwrap();
+        let mut sshd = Sshd { name: name.to_owned(), etc, known_hosts, port, process: None };
+        sshd.start();
+        sshd
+    }
+
+    fn start(&mut self) {
+        let (config, log) = (self.etc.join("sshd_config"), self.etc.join("sshd.log"));
+        let program = Program::new("sshd").args(["-D", "-f"]).args([&config]);
+        self.process = Some(program.args(["-E"]).args([&log]).start());
+        let port = self.port;
+        wait_until("sshd", || listens(port));
+    }
+
+    /// The host's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `jit-ssh-host setup` for this host, with more arguments.
+    pub fn setup(&self, url: &str, more: &[&str]) -> Said {
+        let args = ["setup", "--ca", url, "--name", &self.name, "--guard", "off", "--etc"];
+        Program::new("jit-ssh-host").args(args).args([&self.etc]).args(more).run()
+    }
+
+    /// Options that lead ssh here, with no file of the caller's home.
+    pub fn client_options(&self) -> Vec<String> {
+        let options = [
+            "HostName=127.0.0.1".to_owned(),
+            format!("Port={}", self.port),
+            format!("HostKeyAlias={}", self.name),
+            format!("User={}", me()),
+            format!("UserKnownHostsFile={}", self.known_hosts.display()),
+            "GlobalKnownHostsFile=/dev/null".to_owned(),
+            "StrictHostKeyChecking=yes".to_owned(),
+            "IdentityFile=none".to_owned(),
+            "BatchMode=yes".to_owned(),
+            "LogLevel=ERROR".to_owned(),
+        ];
+        let options = options.into_iter().flat_map(|option| ["-o".to_owned(), option]);
+        ["-F".to_owned(), "/dev/null".to_owned()].into_iter().chain(options).collect()
+    }
+
+    /// What sshd logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.etc.join("sshd.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+    }
+}
+
+/// The user who runs the tests: the only account there is to log in to.
+pub(crate) fn me() -> String {
+    Program::new("id").args(["-un"]).run().fine().out.trim().to_owned()
+}
