@@ -1,0 +1,335 @@
+//! The audit itself: given the root and the entries in order, is each one what it must be, and was
+//! each certificate justified by the statements before it?
+//!
+//! Pure: no file, no clock. It asks the same `authorize` that the signer asked, at the moment the
+//! entry names, and then compares what the certificate says with what was granted: once by the
+//! lint's own parser, and once byte by byte with a certificate built anew.
+//!
+//! Requests are kept while anything can follow from them, so memory does not grow with the log.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jit_ssh_core::authorize::{Authorized, authorize};
+use jit_ssh_core::bundle::{Bundle, BundleFiles, SignerInfo};
+use jit_ssh_core::certificate::lint::{self, Context, Facts, LintError};
+use jit_ssh_core::certificate::{Serial, build, lint as lint_built};
+use jit_ssh_core::chain::{Chain, Issued};
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
+use jit_ssh_core::log::VerifierKey;
+use jit_ssh_core::root::Root;
+use jit_ssh_core::statement::{
+    self, Arrival, Body, Decision, End, Kind, Request, StatementError, Verified, check_date,
+};
+use jit_ssh_core::time::UnixTime;
+
+use super::fault::Fault;
+
+/// How far times may run backwards from entry to entry, in seconds: clocks are set now and then.
+const BACKWARDS: u32 = 5;
+
+/// Longest that anything can follow from a request, in seconds: policy.toml allows at most 7 days
+/// to decide, a day until first use and a day of access; and an hour for clocks.
+const LONGEST: u32 = 9 * 86_400 + 3_600;
+
+/// How long a request with a certificate is kept after its access ended, in seconds. A changed
+/// bundle may count other approvals than before, and so move the end by at most the longest access.
+const AFTERLIFE: u32 = 86_400 + 3_600;
+
+/// Gives the bytes of a bundle's file by its SHA-256; `None` if it is not there.
+pub(crate) trait Files {
+    /// See [`Files`].
+    ///
+    /// # Errors
+    /// A sentence's end, such as "can not be read: ...".
+    fn file(&self, digest: Digest) -> Result<Option<Vec<u8>>, String>;
+}
+
+/// What a log holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// All entries.
+    pub(crate) entries: u64,
+    /// Requests recorded.
+    pub(crate) requests: u64,
+    /// Decisions recorded.
+    pub(crate) decisions: u64,
+    /// Ends recorded.
+    pub(crate) ends: u64,
+    /// Certificates issued.
+    pub(crate) certificates: u64,
+    /// Bundles put in force.
+    pub(crate) bundles: u64,
+}
+
+/// Judges the entries of one log, in their order.
+pub(crate) struct Judge<'a, F> {
+    root: &'a Root,
+    files: F,
+    /// The log's name.
+    origin: String,
+    counts: Counts,
+    /// The latest time of any entry so far.
+    latest: UnixTime,
+    in_force: Option<InForce>,
+    /// The key by which the newest bundle that names this log says it is signed.
+    log_key: Option<VerifierKey>,
+    live: HashMap<Digest, Live>,
+    /// When each live request can be forgotten.
+    due: BTreeSet<(UnixTime, Digest)>,
+}
+
+/// The bundle in force at this point of the log.
+struct InForce {
+    digest: Digest,
+    bundle: Bundle,
+}
+
+struct Live {
+    chain: Chain,
+    due: UnixTime,
+}
+
+impl<'a, F: Files> Judge<'a, F> {
+    /// A judge of the log `origin` of the CA with this root, before its first entry.
+    pub(crate) fn new(root: &'a Root, origin: &str, files: F) -> Judge<'a, F> {
+        Judge {
+            root,
+            files,
+            origin: origin.to_owned(),
+            counts: Counts::default(),
+            latest: UnixTime(0),
+            in_force: None,
+            log_key: None,
+            live: HashMap::new(),
+            due: BTreeSet::new(),
+        }
+    }
+
+    /// What was judged so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The key that must have signed the checkpoint, if any bundle named it.
+    pub(crate) fn log_key(&self) -> Option<&VerifierKey> {
+        self.log_key.as_ref()
+    }
+
+    /// Requests that are kept in memory.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Judges the next entry.
+    ///
+    /// # Errors
+    /// [`Fault`]; what follows such an entry can not be judged any more.
+    pub(crate) fn entry(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let entry = Entry::parse(bytes)?;
+        let at = entry.at();
+        if at.plus_secs(BACKWARDS) < self.latest {
+            return Err(Fault::Backwards { at, earlier: self.latest });
+        }
+        self.latest = self.latest.max(at);
+        self.forget();
+        match entry {
+            Entry::Statement(entry) => self.statement(&entry)?,
+            Entry::Certificate(entry) => self.certificate(&entry)?,
+        }
+        self.counts.entries += 1;
+        Ok(())
+    }
+
+    fn statement(&mut self, entry: &StatementEntry) -> Result<(), Fault> {
+        match Kind::of(entry.statement.as_bytes()) {
+            Some(Kind::Request) => {
+                let request: Verified<Request> = self.open(entry)?;
+                let due = request.body().at.plus_secs(LONGEST);
+                let digest = request.digest();
+                // The same statement again changes nothing: the chain that stands goes on.
+                self.live.entry(digest).or_insert_with(|| {
+                    self.due.insert((due, digest));
+                    Live { chain: Chain::new(request), due }
+                });
+                self.counts.requests += 1;
+            }
+            // What is about a request that is over, or was never here, justifies nothing.
+            Some(Kind::Decision) => {
+                let decision: Verified<Decision> = self.open(entry)?;
+                if let Some(live) = self.live.get_mut(&decision.body().request) {
+                    let known = live.chain.add_decision(decision);
+                    known.expect("the chain was found by the request that the decision names");
+                }
+                self.counts.decisions += 1;
+            }
+            Some(Kind::End) => {
+                let end: Verified<End> = self.open(entry)?;
+                if let Some(live) = self.live.get_mut(&end.body().request) {
+                    let known = live.chain.add_end(end);
+                    known.expect("the chain was found by the request that the end names");
+                }
+                self.counts.ends += 1;
+            }
+            Some(Kind::Bundle) => {
+                self.bundle(entry)?;
+                self.counts.bundles += 1;
+            }
+            Some(Kind::Session) | None => return Err(Fault::Kind),
+        }
+        Ok(())
+    }
+
+    fn open<T: Body>(&self, entry: &StatementEntry) -> Result<Verified<T>, Fault> {
+        let [signature] = entry.signatures.as_slice() else {
+            return Err(StatementError::Signatures.into());
+        };
+        let ca = self.root.fingerprint();
+        let verified = statement::open::<T>(entry.statement.as_bytes(), &signature.0, &ca)?;
+        check_date(verified.body().at(), entry.at, Arrival::Relayed)?;
+        Ok(verified)
+    }
+
+    fn bundle(&mut self, entry: &StatementEntry) -> Result<(), Fault> {
+        let signatures: Vec<Vec<u8>> = entry.signatures.iter().map(|s| s.0.clone()).collect();
+        let signed = statement::open_bundle(entry.statement.as_bytes(), &signatures, self.root)?;
+        check_date(signed.body.at, entry.at, Arrival::Relayed)?;
+        if !signed.is_complete(self.root) {
+            return Err(Fault::Admins {
+                given: signed.admins.len(),
+                needed: self.root.threshold(),
+            });
+        }
+        let version = signed.body.version;
+        let earlier = self.in_force.as_ref().map_or(0, |in_force| in_force.bundle.version);
+        if version <= earlier {
+            return Err(Fault::Version { version, earlier });
+        }
+        let files = BundleFiles {
+            people: self.file("people.toml", signed.body.people)?,
+            hosts: self.file("hosts.toml", signed.body.hosts)?,
+            policy: self.file("policy.toml", signed.body.policy)?,
+            signers: self.file("signers.toml", signed.body.signers)?,
+        };
+        let bundle = Bundle::parse(version, &files, &self.root.admin_keys())
+            .map_err(|problems| Fault::Bundle(problems.to_string()))?;
+        if let Some((_, key)) = signer_of(&bundle, &self.origin) {
+            self.log_key = Some(key);
+        }
+        self.in_force = Some(InForce { digest: signed.digest, bundle });
+        Ok(())
+    }
+
+    fn file(&self, file: &'static str, digest: Digest) -> Result<Vec<u8>, Fault> {
+        let fault = |problem: String| Fault::File { file, digest, problem };
+        let bytes = self.files.file(digest).map_err(fault)?;
+        let bytes = bytes.ok_or_else(|| fault("is not there".to_owned()))?;
+        if Digest::of(&bytes) == digest {
+            Ok(bytes)
+        } else {
+            Err(fault("is not the file that was signed".to_owned()))
+        }
+    }
+
+    fn certificate(&mut self, entry: &CertificateEntry) -> Result<(), Fault> {
+        let in_force = self.in_force.as_ref().ok_or(Fault::NoBundle)?;
+        if entry.bundle != in_force.digest {
+            let (named, in_force) = (entry.bundle, in_force.digest);
+            return Err(Fault::OtherBundle { named, in_force });
+        }
+        let (signer, _) = signer_of(&in_force.bundle, &self.origin)
+            .ok_or_else(|| Fault::Signer(self.origin.clone()))?;
+        let serial = Serial::new(signer.number, self.counts.entries)
+            .filter(|serial| serial.get() == entry.serial)
+            .ok_or_else(|| Fault::Serial {
+                found: entry.serial,
+                expected: Serial::new(signer.number, self.counts.entries).map_or(0, Serial::get),
+            })?;
+        let live = self.live.get_mut(&entry.request).ok_or(Fault::Request(entry.request))?;
+
+        let authorized =
+            authorize(&live.chain, &in_force.bundle, entry.at).map_err(Fault::Unjustified)?;
+        if entry.rule != *authorized.rule() {
+            let (named, decides) = (entry.rule.clone(), authorized.rule().clone());
+            return Err(Fault::Rule { named, decides });
+        }
+        let request = live.chain.request();
+        let context = Context { request, serial, ca: &signer.ca_key, now: entry.at };
+        let tbs = &entry.tbs.0;
+        let facts = lint::check(tbs, context)?;
+        compare(&facts, &authorized)?;
+        // All else that it says: key, options, extensions. Only the nonce is the signer's choice.
+        let nonce = nonce(tbs).ok_or(LintError("the nonce has not 32 bytes"))?;
+        let again = lint_built(build(authorized, serial, nonce, &signer.ca_key), context)?;
+        if again.bytes() != tbs {
+            return Err(Fault::Options);
+        }
+
+        let access_until = facts.key_id.access_until;
+        let valid_before = facts.valid_before;
+        let issued = Issued { serial: entry.serial, at: entry.at, valid_before, access_until };
+        live.chain.add_issued(issued);
+        self.due.remove(&(live.due, entry.request));
+        live.due = access_until.plus_secs(AFTERLIFE);
+        self.due.insert((live.due, entry.request));
+        self.counts.certificates += 1;
+        Ok(())
+    }
+
+    /// Drops requests from which nothing can follow any more.
+    fn forget(&mut self) {
+        while let Some((due, digest)) = self.due.first().copied() {
+            if due >= self.latest {
+                return;
+            }
+            self.due.pop_first();
+            self.live.remove(&digest);
+        }
+    }
+}
+
+/// The signer whose log is called `origin`, and its log key.
+fn signer_of<'b>(bundle: &'b Bundle, origin: &str) -> Option<(&'b SignerInfo, VerifierKey)> {
+    bundle.signers.iter().find_map(|signer| {
+        let key: VerifierKey = signer.log_key.parse().ok()?;
+        (key.name() == origin).then_some((signer, key))
+    })
+}
+
+/// What the certificate says, as the lint read it, against what was granted.
+fn compare(facts: &Facts, authorized: &Authorized) -> Result<(), Fault> {
+    let differs = |what, found: &dyn ToString, granted: &dyn ToString| {
+        Err(Fault::Differs { what, found: found.to_string(), granted: granted.to_string() })
+    };
+    if facts.principals != authorized.principals() {
+        let list = |all: &[jit_ssh_core::names::Principal]| {
+            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let (found, granted) = (list(&facts.principals), list(authorized.principals()));
+        return differs("principals", &found, &granted);
+    }
+    let until = (facts.key_id.access_until, authorized.access_until());
+    if until.0 != until.1 {
+        return differs("end of access (Unix seconds)", &until.0, &until.1);
+    }
+    let found = (facts.valid_after, facts.valid_before);
+    let granted = (authorized.valid_after(), authorized.valid_before());
+    if found != granted {
+        let show = |(after, before): (UnixTime, UnixTime)| format!("{after} to {before}");
+        return differs("times (Unix seconds)", &show(found), &show(granted));
+    }
+    Ok(())
+}
+
+/// The nonce: the second string of a certificate (OpenSSH `PROTOCOL.certkeys`).
+fn nonce(tbs: &[u8]) -> Option<[u8; 32]> {
+    let (_kind, rest) = string(tbs)?;
+    let (nonce, _) = string(rest)?;
+    nonce.try_into().ok()
+}
+
+fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+}

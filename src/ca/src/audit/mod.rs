@@ -1,0 +1,42 @@
+//! `jit-ssh-ca log verify | show | export`: what was decided and signed, for whoever wants to know.
+//!
+//! - [`judge`]: the audit itself, pure: entries in order, and the first that is not justified;
+//! - [`fault`]: what can be wrong with an entry or with the log, in words;
+//! - [`regrowth`]: the tree grown anew from the entries, pure;
+//! - [`verify`], [`show`], [`export`]: the commands;
+//! - [`folder`]: where root, log and bundles lie.
+//!
+//! All of it works offline, from a state folder or from what `export` made of one.
+
+mod export;
+mod fault;
+pub(crate) mod folder;
+mod judge;
+mod regrowth;
+mod show;
+mod verify;
+
+use std::process::ExitCode;
+
+/// What can be done with the log.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum LogCommand {
+    /// Check everything anew: tree, signatures, and that each certificate was justified.
+    Verify(verify::VerifyArgs),
+    /// Show the entries, without checking them.
+    Show(show::ShowArgs),
+    /// Copy all that `verify` needs, for somebody else to check.
+    Export(export::ExportArgs),
+}
+
+/// Runs one of them.
+pub(crate) fn cmd_log(command: &LogCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        LogCommand::Verify(args) => verify::cmd_verify(args),
+        LogCommand::Show(args) => show::cmd_show(args),
+        LogCommand::Export(args) => export::cmd_export(args),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! `jit-ssh-ca log show`: the entries, for people or as they are. Checks nothing.
+
+use std::process::ExitCode;
+
+use jit_ssh_core::certificate;
+use jit_ssh_core::digest::{Digest, IdPrefix};
+use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
+use jit_ssh_core::lifecycle::principals;
+use jit_ssh_core::statement::{self, Bundle, Decision, End, Kind, Request, Verdict};
+use jit_ssh_core::time::UnixTime;
+
+use super::folder::Place;
+use crate::terminal::{self, harmless, utc};
+
+/// Shows entries.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Print the entries as they are, one per line
+    #[arg(long)]
+    json: bool,
+    /// Begin at the entry with this index
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    since: u64,
+    /// Only entries about the request with this id
+    #[arg(value_name = "ID")]
+    id: Option<IdPrefix>,
+}
+
+/// Shows the entries the published checkpoint holds.
+pub(crate) fn cmd_show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
+    let folder = args.place.folder()?;
+    let Some((checkpoint, _)) = folder.checkpoint()? else { return Ok(ExitCode::SUCCESS) };
+    let log = folder.log();
+    for entry in log.entries(args.since..checkpoint.size(), checkpoint.size()) {
+        let (index, bytes) = entry?;
+        let row = Row::of(&bytes);
+        let wanted = match (&args.id, row.request) {
+            (None, _) => true,
+            (Some(prefix), Some(request)) => prefix.matches(&request.short_id()),
+            (Some(_), None) => false,
+        };
+        if !wanted {
+            continue;
+        }
+        if !args.json {
+            terminal::data(&row.line(index))?;
+        } else if Entry::parse(&bytes).is_ok() {
+            // Canonical JSON is one line of UTF-8.
+            terminal::data(&String::from_utf8_lossy(&bytes))?;
+        } else {
+            terminal::say(&format!("entry {index} is left out: it is no entry of this version"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What one line says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    at: Option<UnixTime>,
+    kind: &'static str,
+    who: String,
+    /// The request it is about.
+    pub(super) request: Option<Digest>,
+    what: String,
+}
+
+impl Row {
+    /// Reads an entry, as far as it can be read.
+    pub(super) fn of(bytes: &[u8]) -> Row {
+        match Entry::parse(bytes) {
+            Ok(Entry::Statement(entry)) => Row::of_statement(&entry),
+            Ok(Entry::Certificate(entry)) => Row::of_certificate(&entry),
+            Err(error) => Row::unreadable(None, error.to_string()),
+        }
+    }
+
+    fn unreadable(at: Option<UnixTime>, what: String) -> Row {
+        Row { at, kind: "unreadable", who: "?".to_owned(), request: None, what }
+    }
+
+    fn of_statement(entry: &StatementEntry) -> Row {
+        let bytes = entry.statement.as_bytes();
+        let at = Some(entry.at);
+        let read = match Kind::of(bytes) {
+            Some(Kind::Request) => statement::parse(bytes).map(|body| request(at, bytes, &body)),
+            Some(Kind::Decision) => statement::parse(bytes).map(|body| decision(at, &body)),
+            Some(Kind::End) => statement::parse(bytes).map(|body| end(at, &body)),
+            Some(Kind::Bundle) => {
+                statement::parse(bytes).map(|body| bundle(at, &body, entry.signatures.len()))
+            }
+            Some(Kind::Session) | None => {
+                return Row::unreadable(at, "a statement of unknown type".to_owned());
+            }
+        };
+        read.unwrap_or_else(|error| Row::unreadable(at, error.to_string()))
+    }
+
+    fn of_certificate(entry: &CertificateEntry) -> Row {
+        let (at, request) = (Some(entry.at), Some(entry.request));
+        // Any signature will do to have the bytes read; the log holds none.
+        let whole = certificate::assemble(&entry.tbs.0, &[0; 64]);
+        let Ok(certificate) = ssh_key::Certificate::from_bytes(&whole) else {
+            return Row {
+                request,
+                ..Row::unreadable(at, "bytes that are no certificate".to_owned())
+            };
+        };
+        let what = format!(
+            "{} until {}, serial {}, rule {}",
+            certificate.valid_principals().join(", "),
+            utc(UnixTime(certificate.valid_before())),
+            entry.serial,
+            entry.rule
+        );
+        let who = certificate.key_id().split('/').next().unwrap_or_default().to_owned();
+        Row { at, kind: "certificate", who, request, what }
+    }
+
+    /// The line for people.
+    pub(super) fn line(&self, index: u64) -> String {
+        let at = self.at.map_or_else(|| "-".to_owned(), utc);
+        let id = self.request.map_or_else(|| "-".to_owned(), |r| r.short_id().to_string());
+        let (who, what) = (harmless(&self.who), harmless(&self.what));
+        format!("{index:>6}  {at:<23}  {:<11}  {id:<10}  {who}: {what}", self.kind)
+    }
+}
+
+fn list(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn request(at: Option<UnixTime>, bytes: &[u8], body: &Request) -> Row {
+    let asked = list(&principals(&body.hosts, &body.logins));
+    let what = format!("{asked} for {}, because {}", body.r#for, body.reason);
+    let request = Some(Digest::of(bytes));
+    Row { at, kind: "request", who: body.by.to_string(), request, what }
+}
+
+fn decision(at: Option<UnixTime>, body: &Decision) -> Row {
+    let reason = body.reason.as_ref().map_or(String::new(), |reason| format!(", because {reason}"));
+    let (kind, what) = match (body.verdict, body.bounds()) {
+        (Verdict::Approve, Some((span, hosts, logins))) => {
+            ("approval", format!("{} for {span}{reason}", list(&principals(hosts, logins))))
+        }
+        (Verdict::Approve, None) => ("approval", format!("of nothing{reason}")),
+        (Verdict::Deny, _) => ("denial", format!("refused{reason}")),
+    };
+    Row { at, kind, who: body.by.to_string(), request: Some(body.request), what }
+}
+
+fn end(at: Option<UnixTime>, body: &End) -> Row {
+    let reason = body.reason.as_ref().map_or(String::new(), |reason| format!(", because {reason}"));
+    let what = format!("taken back{reason}");
+    Row { at, kind: "cancel", who: body.by.to_string(), request: Some(body.request), what }
+}
+
+fn bundle(at: Option<UnixTime>, body: &Bundle, signatures: usize) -> Row {
+    let what = format!("version {} in force, signed by {signatures}", body.version);
+    Row { at, kind: "bundle", who: "admins".to_owned(), request: None, what }
+}

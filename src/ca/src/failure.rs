@@ -1,0 +1,146 @@
+//! Errors as the administrator meets them: a sentence, hints, and the exit code.
+
+use std::process::ExitCode;
+
+use jit_ssh_api::{ApiError, ClientError, Reason};
+
+use crate::terminal;
+
+/// How a command ends when it did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Something went wrong.
+    Error,
+    /// The command line asks for what can not be.
+    Usage,
+    /// More admins must sign.
+    Pending,
+    /// The CA does not answer.
+    Unreachable,
+}
+
+impl Outcome {
+    /// The exit code, as design.md, section 12 promises it.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Outcome::Error => 1,
+            Outcome::Usage => 2,
+            Outcome::Pending => 3,
+            Outcome::Unreachable => 7,
+        }
+    }
+}
+
+/// An error that knows its exit code and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    outcome: Outcome,
+    message: String,
+    hints: Vec<String>,
+}
+
+impl Failure {
+    /// Something went wrong.
+    pub(crate) fn error(message: impl Into<String>) -> Failure {
+        Failure { outcome: Outcome::Error, message: message.into(), hints: Vec::new() }
+    }
+
+    /// The command line asks for what can not be.
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure { outcome: Outcome::Usage, message: message.into(), hints: Vec::new() }
+    }
+
+    /// The same with one more hint.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+/// Tells of an error on stderr, and gives the exit code.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    terminal::say(&format!("error: {error:#}"));
+    for hint in hints(error) {
+        terminal::say(&format!("hint: {hint}"));
+    }
+    ExitCode::from(outcome(error).code())
+}
+
+/// The first cause of this type.
+fn cause<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&E> {
+    // anyhow also looks through contexts, the chain through sources.
+    error.downcast_ref().or_else(|| error.chain().find_map(|cause| cause.downcast_ref()))
+}
+
+fn hints(error: &anyhow::Error) -> Vec<String> {
+    if let Some(failure) = cause::<Failure>(error) {
+        return failure.hints.clone();
+    }
+    if let Some(ApiError::Refused(detail)) = api(error) {
+        return detail.refusal.hint.iter().cloned().collect();
+    }
+    if outcome(error) == Outcome::Unreachable {
+        return vec!["is `jit-ssh-ca serve` running there?".to_owned()];
+    }
+    Vec::new()
+}
+
+fn api(error: &anyhow::Error) -> Option<&ApiError> {
+    match cause::<ClientError>(error) {
+        Some(ClientError::Api(api)) => Some(api),
+        _ => cause::<ApiError>(error),
+    }
+}
+
+fn outcome(error: &anyhow::Error) -> Outcome {
+    if let Some(failure) = cause::<Failure>(error) {
+        return failure.outcome;
+    }
+    if let Some(ClientError::Unreachable { .. }) = cause::<ClientError>(error) {
+        return Outcome::Unreachable;
+    }
+    match api(error) {
+        Some(ApiError::Unreachable(_)) => Outcome::Unreachable,
+        Some(error) => match error.reason() {
+            Some(Reason::SignerUnavailable | Reason::LogUnavailable | Reason::StoreUnavailable) => {
+                Outcome::Unreachable
+            }
+            Some(Reason::NotEnoughAdmins) => Outcome::Pending,
+            _ => Outcome::Error,
+        },
+        None => Outcome::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+    use jit_ssh_core::refusal::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn the_cause_decides_the_exit_code_whatever_is_said_around_it() {
+        let cases: [(anyhow::Error, u8, usize); 5] = [
+            (anyhow::anyhow!("x"), 1, 0),
+            (Failure::usage("x").hint("y").into(), 2, 1),
+            (ApiError::Unreachable("gone".into()).into(), 7, 1),
+            (ClientError::Api(ApiError::Unreachable("gone".into())).into(), 7, 1),
+            (
+                ApiError::Refused(jit_ssh_api::ErrorDetail::new(
+                    Refusal::new(Reason::StaleBundle, "x").hint("y"),
+                ))
+                .into(),
+                1,
+                1,
+            ),
+        ];
+        for (error, code, count) in cases {
+            let wrapped = Err::<(), _>(error).context("while applying").unwrap_err();
+            assert_eq!(outcome(&wrapped).code(), code, "{wrapped:#}");
+            assert_eq!(hints(&wrapped).len(), count, "{wrapped:#}");
+        }
+    }
+}

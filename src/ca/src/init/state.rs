@@ -1,0 +1,122 @@
+//! The state folder: built beside its place, and put there whole.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::num::NonZeroU16;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use jit_ssh_core::root::{Admin, Root};
+use jit_ssh_core::time::UnixTime;
+use jit_ssh_signer::keys::{self, PublicKeys};
+
+use super::undo::Undo;
+use crate::anchor;
+use crate::failure::Failure;
+
+/// The number of the first signer.
+const FIRST: NonZeroU16 = NonZeroU16::MIN;
+
+/// A state folder that is not yet in its place.
+#[derive(Debug)]
+pub(super) struct NewState {
+    pub(super) root: Root,
+    pub(super) keys: PublicKeys,
+    built: PathBuf,
+}
+
+/// Checks that nothing is where the state will be.
+///
+/// # Errors
+/// If there is a CA already, or anything else.
+pub(super) fn check_free(state: &Path) -> anyhow::Result<()> {
+    let shown = state.display();
+    if state.join("root.json").exists() {
+        return Err(Failure::error(format!("{shown} holds a CA already; nothing was changed."))
+            .hint("name another folder with --state; a CA's root never changes in place")
+            .into());
+    }
+    match fs::read_dir(state) {
+        Ok(mut items) => match items.next() {
+            None => Ok(()),
+            Some(_) => Err(Failure::error(format!("{shown} is not empty; nothing was changed."))
+                .hint("name a new or an empty folder with --state")
+                .into()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot use {shown}")),
+    }
+}
+
+/// Builds the state folder beside its place.
+///
+/// # Errors
+/// If a key can not be made or a file not be written.
+pub(super) fn make(
+    state: &Path,
+    admins: Vec<Admin>,
+    threshold: u8,
+    names: &[String],
+    now: UnixTime,
+    undo: &mut Undo,
+) -> anyhow::Result<NewState> {
+    let (parent, name) = state
+        .parent()
+        .zip(state.file_name())
+        .with_context(|| format!("{} can not be a state folder", state.display()))?;
+    undo.make_folders(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    let name = format!(".{}.new-{}", name.to_string_lossy(), std::process::id());
+    let built = parent.join(name);
+    private_folder(&built)?;
+    undo.tree(&built);
+
+    let (certificate, key) = anchor::make(now)?;
+    let root = Root::new(admins, threshold, certificate.clone())?;
+    let tls = anchor::folder(&built);
+    private_folder(&built.join("front"))?;
+    private_folder(&tls)?;
+    write(&tls.join(anchor::CERTIFICATE), certificate.as_bytes(), 0o644)?;
+    write(&tls.join(anchor::KEY), key.as_bytes(), 0o600)?;
+    write(&tls.join(anchor::NAMES), format!("{}\n", names.join("\n")).as_bytes(), 0o644)?;
+    let digest = root.fingerprint().0.to_string();
+    let log = format!("jit-ssh/{}/{FIRST}", digest.get(..16).unwrap_or(&digest));
+    let keys = keys::create(&built.join("signer"), FIRST, &log, &root)?;
+    write(&built.join("root.json"), &root.to_bytes(), 0o644)?;
+    Ok(NewState { root, keys, built })
+}
+
+impl NewState {
+    /// Gives the folder its name: the moment from which there is a CA.
+    ///
+    /// # Errors
+    /// If something came there in the meantime.
+    pub(super) fn put_in_place(&self, state: &Path, undo: &mut Undo) -> anyhow::Result<()> {
+        // Replaces an empty folder, and refuses any other (rename(2)).
+        fs::rename(&self.built, state)
+            .with_context(|| format!("cannot put the state at {}", state.display()))?;
+        undo.tree(state);
+        if let Some(parent) = state.parent() {
+            fs::File::open(parent).and_then(|parent| parent.sync_all())?;
+        }
+        Ok(())
+    }
+}
+
+fn private_folder(path: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make {}", path.display()))
+}
+
+fn write(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,61 @@
+//! `jit-ssh-ca serve`: the front. It carries and shows statements, and has no power: what is
+//! recorded and signed, the signer decides.
+//!
+//! From the outside in:
+//!
+//! - `listener`, `tls`, `routes`: the one TLS port, what is served on it, and within which bounds;
+//! - `services`, `web`: gRPC, one file for each group of calls; the log and health over HTTP;
+//! - `call`: one call from beginning to end: who calls, what is noted of it;
+//! - `sessions`, `visibility`, `rates`: who may read what, and how often one may be wrong;
+//! - `arrived`, `show`: statements on their way in, requests on their way out;
+//! - `front`: what all of them share, and how signer, store and memory are used together;
+//! - `memory`, `in_force`: what is known now; `store`: what is known after a restart;
+//! - `signer_link`, `follower`: the way to the signer, and what its log tells that we missed;
+//! - `health`, `metrics`, `clock`: whether all works, what can be counted, waiting for a moment.
+
+mod arrived;
+mod call;
+mod clock;
+mod follower;
+mod front;
+mod health;
+mod in_force;
+mod listener;
+mod memory;
+mod metrics;
+mod rates;
+mod routes;
+mod services;
+mod sessions;
+mod show;
+mod signer_link;
+mod start;
+mod store;
+mod tls;
+mod visibility;
+mod web;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+/// The longest time in seconds in which anything can come of a request: 7 days to decide, a day to
+/// use, a day of access (the limits of the policy's fields).
+const OPEN_FOR: u32 = 9 * 86_400 + 3600;
+
+/// Runs the CA.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The folder with ca.toml.
+    #[arg(long, value_name = "DIR")]
+    config: PathBuf,
+}
+
+/// Serves until told to stop by SIGTERM or SIGINT.
+///
+/// # Errors
+/// If it can not begin: configuration, state folder, signer, store or port.
+pub(crate) fn cmd_serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    start::run(&args.config)
+}

@@ -1,0 +1,35 @@
+//! The gRPC services: each call in a file of its own, and here what hands a call to its file.
+//!
+//! - `submit`, `decide`, `certify`: calls that carry statements or ask for a certificate;
+//! - `explain`, `reading`, `list`, `watch`: calls that read, by session;
+//! - `trust`, `apply`, `session`: root, bundle and sessions;
+//! - `log`: the log.
+
+mod access;
+mod apply;
+mod certify;
+mod decide;
+mod explain;
+mod list;
+mod log;
+mod reading;
+mod session;
+mod submit;
+mod trust;
+mod watch;
+
+use std::sync::Arc;
+
+use super::front::Front;
+
+/// `jitssh.v1.Access`.
+#[derive(Clone)]
+pub(super) struct AccessService(pub(super) Arc<Front>);
+
+/// `jitssh.v1.Trust`.
+#[derive(Clone)]
+pub(super) struct TrustService(pub(super) Arc<Front>);
+
+/// `jitssh.v1.Log`.
+#[derive(Clone)]
+pub(super) struct LogService(pub(super) Arc<Front>);

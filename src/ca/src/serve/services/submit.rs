@@ -1,0 +1,99 @@
+//! `Access.Submit`: a signed request comes in, and where a rule approves by itself the certificate
+//! goes out with the same answer.
+
+use jit_ssh_api::v1;
+use jit_ssh_core::bundle::SourceRule;
+use jit_ssh_core::chain::Chain;
+use jit_ssh_core::cidr::Cidr;
+use jit_ssh_core::lifecycle::evaluate;
+use jit_ssh_core::policy;
+use jit_ssh_core::refusal::{Reason, Refusal};
+use jit_ssh_core::statement::Request;
+use jit_ssh_signer::protocol::{Op, Outcome};
+
+use super::certify::certificate;
+use crate::serve::arrived::Arrived;
+use crate::serve::call::Call;
+use crate::serve::front::{issued, unexpected};
+use crate::serve::in_force::InForce;
+use crate::serve::memory::Known;
+use crate::serve::store::{Record, RecordKind};
+use crate::serve::{clock, show};
+
+pub(super) async fn submit(
+    call: &Call,
+    message: v1::SubmitRequest,
+) -> Result<v1::SubmitResponse, Refusal> {
+    let front = &**call.front();
+    let in_force = front.trusted.bundle()?;
+    call.admit()?;
+    let arrived = Arrived::<Request>::read(message.request, &front.fingerprint)?;
+    let request = arrived.digest();
+    call.about(request);
+    check_source(call, arrived.body(), &in_force)?;
+    let claim = front.memory.claim(&*front.store, request).await?;
+
+    let epoch = front.signer.epoch();
+    let op = Op::Submit { statement: arrived.to_signed(), certify: message.certify };
+    let Outcome::Recorded { digest, certificate: issuance, .. } =
+        front.signer.record(op, &epoch).await?
+    else {
+        return Err(unexpected());
+    };
+    let _announcement = front.announce(request);
+    let kind = RecordKind::Request { subject: arrived.body().subject.clone() };
+    let by = arrived.body().by.clone();
+    let (statement, record) = arrived.recorded(digest, kind, request, by)?;
+    let mut records = vec![record];
+    let mut known = Known::new(Chain::new(statement));
+    if let Some(issuance) = &issuance {
+        known.add_issued(issued(issuance));
+        records.push(Record::Certificate { request, issued: issued(issuance) });
+        front.metrics.certificate(&Ok::<_, Refusal>(()));
+    }
+    if claim.stands_in_store() {
+        // Submitted before: what was said of it since belongs to the answer.
+        front.memory.get(&*front.store, request).await?;
+    }
+    let known = front.memory.add(known);
+    front.keep(records).await?;
+
+    let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
+    let signer = front.log.signer;
+    Ok(v1::SubmitResponse {
+        digest: request.to_string(),
+        status: show::status(&evaluation.status).into(),
+        rule: evaluation.rule.map(|rule| rule.name.to_string()).unwrap_or_default(),
+        decide_by: if evaluation.needed == 0 { 0 } else { evaluation.decide_by.0 },
+        access_until: show::access_until(&evaluation),
+        approvals_needed: show::count(evaluation.needed),
+        approvers: show::approvers(&known, &evaluation, &in_force.bundle),
+        certificate: issuance.map(|issuance| certificate(issuance, signer)),
+    })
+}
+
+/// Under a rule that binds to the client's address, the address signed must be the one seen: the
+/// signer can not know it, and the front can not choose it.
+fn check_source(call: &Call, request: &Request, in_force: &InForce) -> Result<(), Refusal> {
+    if !in_force.binds_clients {
+        return Ok(());
+    }
+    let Some(requester) = in_force.bundle.people.get(&request.by) else { return Ok(()) };
+    match policy::decide(request, requester, &in_force.bundle) {
+        Ok(rule) if rule.source == SourceRule::Client => {
+            let seen = Cidr::single(call.peer());
+            if request.source == [seen] {
+                return Ok(());
+            }
+            Err(Refusal::new(
+                Reason::SourceNeeded,
+                format!(
+                    "the rule {} binds the certificate to the client's address: the request must name exactly {seen} in `source`.",
+                    rule.name
+                ),
+            ))
+        }
+        // Any other refusal is the signer's to give: it alone knows what was recorded before.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,220 @@
+//! `Access.Watch`: how things stand, then every change: of statements, of the bundle, and those
+//! that the clock brings.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jit_ssh_api::{status_of, v1};
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::lifecycle::evaluate;
+use jit_ssh_core::refusal::{Reason, Refusal};
+use jit_ssh_core::time::UnixTime;
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status};
+
+use super::reading::find;
+use crate::serve::call::Call;
+use crate::serve::front::{Front, OneWatch, unknown_request};
+use crate::serve::memory::{Change, Known};
+use crate::serve::sessions::Caller;
+use crate::serve::visibility::{awaits, may_see};
+use crate::serve::{clock, show};
+
+/// Answers that may wait for a slow receiver.
+const WAITING: usize = 16;
+
+/// The answers of one watch.
+pub(super) type Watch = ReceiverStream<Result<v1::WatchResponse, Status>>;
+
+/// What is watched.
+enum What {
+    One(Digest),
+    ToDecide,
+}
+
+/// One watch under way.
+struct Watcher {
+    front: Arc<Front>,
+    what: What,
+    who: Who,
+    answers: mpsc::Sender<Result<v1::WatchResponse, Status>>,
+    /// What was sent last of each request that may still change.
+    sent: HashMap<Digest, v1::AccessState>,
+    /// When the clock alone changes something of these.
+    turns: HashMap<Digest, UnixTime>,
+    _counted: OneWatch,
+}
+
+/// Asks anew who is calling: people, keys and sessions change while a watch stands.
+type Who = Box<dyn Fn() -> Result<Caller, Refusal> + Send + Sync>;
+
+/// The watch is over.
+enum Over {
+    /// The receiver is gone.
+    Gone,
+    /// The receiver is told why.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Over {
+    fn from(refusal: Refusal) -> Over {
+        Over::Refused(refusal)
+    }
+}
+
+pub(super) async fn watch(
+    call: &Call,
+    request: Request<v1::WatchRequest>,
+) -> Result<Watch, Refusal> {
+    let front = call.front();
+    let in_force = front.trusted.bundle()?;
+    let caller = call.caller()?;
+    // Before the first look, so that nothing falls between the two.
+    let changes = front.memory.changes();
+    let what = match request.into_inner().what {
+        Some(v1::watch_request::What::Id(id)) => {
+            let digest = find(front, &in_force, &caller, &id).await?.chain.digest();
+            call.about(digest);
+            What::One(digest)
+        }
+        Some(v1::watch_request::What::ToDecide(true)) => What::ToDecide,
+        Some(v1::watch_request::What::ToDecide(false)) | None => {
+            return Err(Refusal::new(Reason::Malformed, "what: name a request, or say to_decide."));
+        }
+    };
+    let counted = front.watching.begin(&caller.id, front)?;
+    let (answers, stream) = mpsc::channel(WAITING);
+    let watcher = Watcher {
+        front: front.clone(),
+        what,
+        who: call.identify(),
+        answers,
+        sent: HashMap::new(),
+        turns: HashMap::new(),
+        _counted: counted,
+    };
+    tokio::spawn(watcher.run(changes));
+    Ok(ReceiverStream::new(stream))
+}
+
+impl Watcher {
+    async fn run(mut self, mut changes: broadcast::Receiver<Change>) {
+        let over = self.follow(&mut changes).await;
+        if let Err(Over::Refused(refusal)) = over {
+            // A receiver that is gone needs no reason.
+            let _ = self.answers.send(Err(status_of(&refusal))).await;
+        }
+    }
+
+    async fn follow(&mut self, changes: &mut broadcast::Receiver<Change>) -> Result<(), Over> {
+        let mut stopping = self.front.stopping.clone();
+        self.look_at_all().await?;
+        loop {
+            let turn = self.turns.values().min().copied();
+            let turned = async {
+                match turn {
+                    Some(turn) => tokio::time::sleep(clock::until(turn)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let change = tokio::select! {
+                change = changes.recv() => Some(change),
+                () = turned => None,
+                () = self.answers.closed() => return Err(Over::Gone),
+                _ = stopping.changed() => return Ok(()),
+            };
+            match change {
+                Some(Ok(Change::Request(request))) => self.look_at(request).await?,
+                // Behind, or everything may have changed.
+                Some(Ok(Change::Bundle) | Err(broadcast::error::RecvError::Lagged(_))) => {
+                    self.look_at_all().await?;
+                }
+                Some(Err(broadcast::error::RecvError::Closed)) => return Ok(()),
+                None => {
+                    let now = clock::now();
+                    let due = self.turns.iter().filter(|(_, turn)| **turn <= now);
+                    let due: Vec<Digest> = due.map(|(request, _)| *request).collect();
+                    for request in due {
+                        self.look_at(request).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look_at_all(&mut self) -> Result<(), Over> {
+        match self.what {
+            What::One(request) => self.look_at(request).await,
+            What::ToDecide => {
+                for known in self.front.memory.undecided() {
+                    self.tell(&known).await?;
+                }
+                let told: Vec<Digest> = self.sent.keys().copied().collect();
+                for request in told {
+                    self.look_at(request).await?;
+                }
+                // Even with nothing to tell, a session that is over ends the watch.
+                (self.who)()?;
+                Ok(())
+            }
+        }
+    }
+
+    async fn look_at(&mut self, request: Digest) -> Result<(), Over> {
+        if matches!(self.what, What::One(watched) if watched != request) {
+            return Ok(());
+        }
+        match self.front.memory.get(&*self.front.store, request).await? {
+            Some(known) => self.tell(&known).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends how a request stands, if that is news.
+    async fn tell(&mut self, known: &Known) -> Result<(), Over> {
+        let request = known.chain.digest();
+        let (news, turn) = {
+            let in_force = self.front.trusted.bundle()?;
+            let (bundle, caller) = (&in_force.bundle, (self.who)()?);
+            let evaluation = evaluate(&known.chain, bundle, clock::now());
+            let wanted = match self.what {
+                What::One(_) => may_see(&caller, known, &evaluation, bundle),
+                // What was told before is told to its end.
+                What::ToDecide => {
+                    let told = self.sent.contains_key(&request);
+                    (told && may_see(&caller, known, &evaluation, bundle))
+                        || awaits(&caller.id, known, &evaluation, bundle)
+                }
+            };
+            if !wanted {
+                self.sent.remove(&request);
+                self.turns.remove(&request);
+                return match self.what {
+                    What::One(_) => Err(unknown_request(request.short_id()).into()),
+                    What::ToDecide => Ok(()),
+                };
+            }
+            let waits = matches!(self.what, What::One(_))
+                || awaits(&caller.id, known, &evaluation, bundle);
+            let turn = show::next_turn(&evaluation).filter(|_| waits);
+            (show::access(known, &evaluation, bundle), turn)
+        };
+        match turn {
+            Some(turn) => self.turns.insert(request, turn),
+            None => self.turns.remove(&request),
+        };
+        if self.sent.get(&request) == Some(&news) {
+            return Ok(());
+        }
+        let keep = matches!(self.what, What::One(_)) || turn.is_some();
+        if keep {
+            self.sent.insert(request, news.clone());
+        } else {
+            // It waits for nobody here any more: told once more, and done with.
+            self.sent.remove(&request);
+        }
+        let answer = v1::WatchResponse { access: Some(news) };
+        self.answers.send(Ok(answer)).await.map_err(|_| Over::Gone)
+    }
+}

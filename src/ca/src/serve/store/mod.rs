@@ -1,0 +1,211 @@
+//! What the front remembers beyond a restart: statements, certificates issued, and how far it has
+//! taken the signer's log over. A copy for showing and finding; the log is the truth.
+//!
+//! Shaped for a database that several fronts share: records are only ever added, and adding one
+//! that is there changes nothing.
+//!
+//! - [`Store`]: the promises, and the records they are about;
+//! - [`sqlite`]: the store of a single node; `schema`, `writer`: its parts;
+//! - `conformance`: what every store must do, as tests.
+
+#[cfg(test)]
+mod conformance;
+mod schema;
+pub(super) mod sqlite;
+mod writer;
+
+use std::pin::Pin;
+
+use jit_ssh_core::chain::Issued;
+use jit_ssh_core::digest::{Digest, IdPrefix, ShortId};
+use jit_ssh_core::names::ActorId;
+use jit_ssh_core::refusal::{Reason, Refusal};
+use jit_ssh_core::time::UnixTime;
+use prost::bytes::Bytes;
+
+/// The answer of a store, some time later. What was asked is under way already, and goes on if
+/// nobody waits for this.
+pub(super) type Later<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// Where the front keeps what it knows.
+pub(super) trait Store: Send + Sync + 'static {
+    /// Adds records, all or none. Answers once they are durable.
+    fn append(&self, records: Vec<Record>) -> Later<()>;
+
+    /// All that is known of a request.
+    fn chain(&self, request: Digest) -> Later<Option<StoredChain>>;
+
+    /// Requests whose ids are in `range`; at most [`MAX_MATCHES`].
+    fn requests_with(&self, range: IdRange) -> Later<Vec<Digest>>;
+
+    /// Requests, newest first.
+    fn list(&self, query: ListQuery) -> Later<Vec<StoredChain>>;
+
+    /// Requests made after `since` of which no certificate is known, oldest first.
+    fn uncertified(&self, since: UnixTime) -> Later<Vec<StoredChain>>;
+
+    /// The number of every request's id ([`id_number`]), in any order, possibly repeated.
+    fn ids(&self) -> Later<Vec<u64>>;
+
+    /// How many entries of the log of `signer` have been taken over.
+    fn mark(&self, signer: u16) -> Later<u64>;
+
+    /// The bundle that waits for more admins.
+    fn proposal(&self) -> Later<Option<Proposal>>;
+
+    /// Answers once a write that changes nothing of the above is durable.
+    fn probe(&self) -> Later<()>;
+
+    /// Finishes what was asked and closes; blocks until done.
+    fn close(&self);
+}
+
+/// Most requests that [`Store::requests_with`] tells.
+pub(super) const MAX_MATCHES: u32 = 32;
+
+/// What is remembered.
+#[derive(Debug, Clone)]
+pub(super) enum Record {
+    /// A statement that a signer recorded.
+    Statement(StatementRecord),
+    /// A certificate that a signer issued.
+    Certificate {
+        /// The request it follows from.
+        request: Digest,
+        /// What was issued.
+        issued: Issued,
+    },
+    /// The log of `signer` has been taken over up to `size`. Never goes back.
+    Mark {
+        /// The signer's number.
+        signer: u16,
+        /// Entries taken over.
+        size: u64,
+    },
+    /// The bundle that waits for more admins, in the place of any other; `None` for none.
+    Proposal(Option<Proposal>),
+}
+
+/// A request, decision or end.
+#[derive(Debug, Clone)]
+pub(super) struct StatementRecord {
+    pub(super) kind: RecordKind,
+    pub(super) digest: Digest,
+    /// The request it is about; a request's own digest.
+    pub(super) request: Digest,
+    pub(super) by: ActorId,
+    /// When it was made, by its maker's clock.
+    pub(super) at: UnixTime,
+    pub(super) bytes: Bytes,
+    pub(super) signature: Bytes,
+}
+
+/// The kinds of statements that make a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RecordKind {
+    /// With who will use it.
+    Request {
+        /// Who will use the access.
+        subject: ActorId,
+    },
+    Decision,
+    End,
+}
+
+/// A request with all that is known of it, as stored: nothing of it is checked here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct StoredChain {
+    pub(super) request: StoredStatement,
+    pub(super) decisions: Vec<StoredStatement>,
+    pub(super) ends: Vec<StoredStatement>,
+    /// Certificates, oldest first.
+    pub(super) issued: Vec<Issued>,
+}
+
+/// A statement as stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct StoredStatement {
+    pub(super) bytes: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+}
+
+/// Which requests to list.
+#[derive(Debug, Clone)]
+pub(super) struct ListQuery {
+    /// Only those this person made or is the subject of.
+    pub(super) of: Option<ActorId>,
+    /// Only those made after this moment.
+    pub(super) since: Option<UnixTime>,
+    /// Only those older than this request; an unknown one is older than all.
+    pub(super) after: Option<Digest>,
+    /// At most so many.
+    pub(super) limit: u32,
+}
+
+/// A bundle that waits for more admins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proposal {
+    pub(super) statement: Bytes,
+    pub(super) signatures: Vec<Bytes>,
+    pub(super) people: Bytes,
+    pub(super) hosts: Bytes,
+    pub(super) policy: Bytes,
+    pub(super) signers: Bytes,
+    /// When its first signature came.
+    pub(super) since: UnixTime,
+}
+
+/// The store can not do what was asked now.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct StoreError(pub(super) String);
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        // What exactly went wrong concerns the operator, not the caller.
+        tracing::error!(%error, "the store failed");
+        Refusal::new(Reason::StoreUnavailable, "the CA's store can not be used now.").hint("try again")
+    }
+}
+
+/// A request's id as a number: the first 50 bits of its digest.
+pub(super) fn id_number(digest: Digest) -> u64 {
+    digest.0.iter().take(7).fold(0, |head, byte| head << 8 | u64::from(*byte)) >> 6
+}
+
+/// The ids that begin with what a person typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IdRange {
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
+
+impl IdRange {
+    /// The one id of `digest`.
+    pub(super) fn only(digest: Digest) -> IdRange {
+        let id = id_number(digest);
+        IdRange { first: id, last: id }
+    }
+
+    /// Every id that begins with `prefix`.
+    pub(super) fn of(prefix: &IdPrefix) -> IdRange {
+        let digits = prefix.as_str().bytes();
+        let open = 5 * ShortId::LEN.saturating_sub(digits.len());
+        let value = digits.fold(0, |value, digit| value << 5 | crockford(digit));
+        let first = value << open;
+        IdRange { first, last: first | ((1 << open) - 1) }
+    }
+}
+
+/// The value of a digit that an [`IdPrefix`] may have.
+fn crockford(digit: u8) -> u64 {
+    let letter = |skipped: u8| u64::from(digit.saturating_sub(b'a').saturating_sub(skipped)) + 10;
+    match digit {
+        b'0'..=b'9' => u64::from(digit - b'0'),
+        b'a'..=b'h' => letter(0),
+        b'j'..=b'k' => letter(1),
+        b'm'..=b'n' => letter(2),
+        b'p'..=b't' => letter(3),
+        _ => letter(4),
+    }
+}

@@ -1,0 +1,279 @@
+//! The store of a single node: SQLite with a write-ahead log, one thread that writes, and
+//! connections of their own for reading.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use jit_ssh_core::chain::Issued;
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::time::UnixTime;
+use prost::bytes::Bytes;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
+
+use super::writer::{Inbox, Work, bits, run};
+use super::{
+    IdRange, Later, ListQuery, MAX_MATCHES, Proposal, Record, Store, StoreError, StoredChain,
+    StoredStatement, schema,
+};
+
+/// Connections kept for reading.
+const MAX_READERS: usize = 2;
+
+/// A SQLite file.
+pub(in super::super) struct SqliteStore {
+    inbox: Arc<Inbox>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    readers: Arc<Readers>,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, making it if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it can not be opened, or is of a newer version.
+    pub(in super::super) fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+        let fail = |error: &dyn std::fmt::Display| StoreError(format!("{}: {error}", path.display()));
+        let mut connection = Connection::open(path).map_err(|error| fail(&error))?;
+        schema::configure(&connection).map_err(|error| fail(&error))?;
+        schema::settle(&mut connection).map_err(|error| fail(&error))?;
+        let inbox = Arc::new(Inbox::default());
+        let (jobs, file) = (inbox.clone(), path.to_owned());
+        let writer = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || run(jobs, file, connection))
+            .map_err(|error| fail(&error))?;
+        let readers = Arc::new(Readers { path: path.to_owned(), idle: Mutex::default() });
+        Ok(SqliteStore { inbox, writer: Mutex::new(Some(writer)), readers })
+    }
+
+    fn write(&self, work: Work) -> Later<()> {
+        let answer = self.inbox.push(work);
+        Box::pin(async move {
+            answer.await.unwrap_or_else(|_| Err(StoreError("the store is closed or too busy".to_owned())))
+        })
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Later<T> {
+        let readers = self.readers.clone();
+        let task = tokio::task::spawn_blocking(move || readers.with(query));
+        Box::pin(async move { task.await.unwrap_or_else(|error| Err(StoreError(error.to_string()))) })
+    }
+}
+
+/// Idle connections for reading.
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    fn with<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let fail = |error: rusqlite::Error| StoreError(error.to_string());
+        let connection = idle.map_or_else(|| self.open(), Ok).map_err(fail)?;
+        // A connection that failed is not used again.
+        let answer = query(&connection).map_err(fail)?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_READERS {
+            idle.push(connection);
+        }
+        Ok(answer)
+    }
+
+    fn open(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.pragma_update(None, "cache_size", -1024)?;
+        connection.set_prepared_statement_cache_capacity(16);
+        Ok(connection)
+    }
+}
+
+impl Store for SqliteStore {
+    fn append(&self, records: Vec<Record>) -> Later<()> {
+        self.write(Work::Append(records))
+    }
+
+    fn chain(&self, request: Digest) -> Later<Option<StoredChain>> {
+        self.read(move |connection| chain(connection, request))
+    }
+
+    fn requests_with(&self, range: IdRange) -> Later<Vec<Digest>> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT digest FROM statements WHERE id BETWEEN ?1 AND ?2 AND kind = 1 LIMIT ?3",
+            )?;
+            let range = params![bits(range.first), bits(range.last), MAX_MATCHES];
+            query.query_map(range, |row| row.get(0).map(Digest))?.collect()
+        })
+    }
+
+    fn list(&self, query: ListQuery) -> Later<Vec<StoredChain>> {
+        self.read(move |connection| {
+            let found = list(connection, &query)?;
+            chains(connection, found)
+        })
+    }
+
+    fn uncertified(&self, since: UnixTime) -> Later<Vec<StoredChain>> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT digest FROM statements WHERE kind = 1 AND at > ?1 AND NOT EXISTS
+                 (SELECT 1 FROM certificates WHERE certificates.id = statements.id) ORDER BY seq",
+            )?;
+            let found: Vec<Digest> = query
+                .query_map([bits(since.0)], |row| row.get(0).map(Digest))?
+                .collect::<rusqlite::Result<_>>()?;
+            chains(connection, found)
+        })
+    }
+
+    fn ids(&self) -> Later<Vec<u64>> {
+        self.read(|connection| {
+            // The index alone: its statements are not touched.
+            let mut query = connection.prepare("SELECT id FROM statements ORDER BY id")?;
+            query.query_map((), |row| unsigned(row, 0))?.collect()
+        })
+    }
+
+    fn mark(&self, signer: u16) -> Later<u64> {
+        self.read(move |connection| {
+            let query = "SELECT size FROM marks WHERE signer = ?1";
+            let size = connection.query_row(query, [signer], |row| unsigned(row, 0)).optional()?;
+            Ok(size.unwrap_or(0))
+        })
+    }
+
+    fn proposal(&self) -> Later<Option<Proposal>> {
+        self.read(|connection| {
+            let query = "SELECT statement, signatures, people, hosts, policy, signers, since FROM proposals";
+            connection.query_row(query, (), proposal).optional()
+        })
+    }
+
+    fn probe(&self) -> Later<()> {
+        self.write(Work::Probe)
+    }
+
+    fn close(&self) {
+        self.inbox.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if writer.is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the store's thread failed");
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Digest>> {
+    let before = match query.after {
+        None => i64::MAX,
+        Some(after) => {
+            let find = "SELECT seq FROM statements WHERE id = ?1 AND digest = ?2";
+            let key = params![bits(super::id_number(after)), after.0.as_slice()];
+            connection.prepare_cached(find)?.query_row(key, |row| row.get(0)).optional()?.unwrap_or(0)
+        }
+    };
+    let since = bits(query.since.map_or(0, |since| since.0));
+    let digest = |row: &Row<'_>| row.get(0).map(Digest);
+    match &query.of {
+        None => connection
+            .prepare_cached(
+                "SELECT digest FROM statements WHERE kind = 1 AND seq < ?1 AND at > ?2
+                 ORDER BY seq DESC LIMIT ?3",
+            )?
+            .query_map(params![before, since, query.limit], digest)?
+            .collect(),
+        Some(of) => connection
+            .prepare_cached(
+                "SELECT digest, seq FROM statements
+                 WHERE kind = 1 AND subject = ?4 AND seq < ?1 AND at > ?2
+                 UNION ALL
+                 SELECT digest, seq FROM statements
+                 WHERE kind = 1 AND by = ?4 AND by <> subject AND seq < ?1 AND at > ?2
+                 ORDER BY seq DESC LIMIT ?3",
+            )?
+            .query_map(params![before, since, query.limit, of.as_str()], digest)?
+            .collect(),
+    }
+}
+
+fn chains(connection: &Connection, requests: Vec<Digest>) -> rusqlite::Result<Vec<StoredChain>> {
+    requests.into_iter().filter_map(|request| chain(connection, request).transpose()).collect()
+}
+
+fn chain(connection: &Connection, request: Digest) -> rusqlite::Result<Option<StoredChain>> {
+    let key = params![bits(super::id_number(request)), request.0.as_slice()];
+    let mut found = StoredChain::default();
+    let mut known = false;
+    let mut statements = connection.prepare_cached(
+        "SELECT kind, bytes, signature FROM statements WHERE id = ?1 AND request = ?2",
+    )?;
+    let mut rows = statements.query(key)?;
+    while let Some(row) = rows.next()? {
+        let statement = StoredStatement { bytes: row.get(1)?, signature: row.get(2)? };
+        match row.get(0)? {
+            1 => (found.request, known) = (statement, true),
+            2 => found.decisions.push(statement),
+            _ => found.ends.push(statement),
+        }
+    }
+    if !known {
+        return Ok(None);
+    }
+    let mut certificates = connection.prepare_cached(
+        "SELECT serial, at, valid_before, access_until FROM certificates
+         WHERE id = ?1 AND request = ?2 ORDER BY at, serial",
+    )?;
+    found.issued = certificates.query_map(key, issued)?.collect::<rusqlite::Result<_>>()?;
+    Ok(Some(found))
+}
+
+fn issued(row: &Row<'_>) -> rusqlite::Result<Issued> {
+    Ok(Issued {
+        serial: unsigned(row, 0)?,
+        at: UnixTime(unsigned(row, 1)?),
+        valid_before: UnixTime(unsigned(row, 2)?),
+        access_until: UnixTime(unsigned(row, 3)?),
+    })
+}
+
+fn proposal(row: &Row<'_>) -> rusqlite::Result<Proposal> {
+    let blob = |place: usize| row.get::<_, Vec<u8>>(place).map(Bytes::from);
+    let joined = blob(1)?;
+    let mut rest = joined.as_ref();
+    let mut signatures = Vec::new();
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let Some((signature, tail)) = tail.split_at_checked(length) else { break };
+        signatures.push(Bytes::copy_from_slice(signature));
+        rest = tail;
+    }
+    Ok(Proposal {
+        statement: blob(0)?,
+        signatures,
+        people: blob(2)?,
+        hosts: blob(3)?,
+        policy: blob(4)?,
+        signers: blob(5)?,
+        since: UnixTime(unsigned(row, 6)?),
+    })
+}
+
+/// The counterpart of [`bits`].
+fn unsigned(row: &Row<'_>, place: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(place).map(|value| u64::from_ne_bytes(value.to_ne_bytes()))
+}

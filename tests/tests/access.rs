@@ -1,0 +1,242 @@
+//! One access end to end: people, agents, the CA and stock sshd, all real.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::time::Duration;
+
+use jit_ssh_tests::program::{Program, wait_until};
+use jit_ssh_tests::{POLICY, Persona, Site};
+
+const PENDING: i32 = 3;
+const DENIED: i32 = 4;
+const OVER: i32 = 5;
+const REFUSED: i32 = 6;
+const UNREACHABLE: i32 = 7;
+const AGENT: i32 = 8;
+
+const ASK: [&str; 6] = ["login", "prod-host", "--because", "INC-42 disk full", "--for", "2m"];
+
+/// Asks and does not wait; gives the request's id.
+fn ask(persona: &Persona) -> String {
+    let said = persona.jit(&ASK).args(["--no-wait", "--json"]).run().ended(PENDING);
+    said.text("id")
+}
+
+/// The short id of the request that waits for `approver`.
+fn waiting_for(approver: &Persona) -> Option<String> {
+    let said = approver.jit(&["requests", "--to-decide", "--json"]).run().fine();
+    said.json().last().map(|row| row["id"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn an_approved_certificate_opens_its_host_and_no_other_until_it_ends() {
+    let policy = POLICY.replace("cert_for = \"5m\"", "cert_for = \"6s\"");
+    let (site, alice, bob) = Site::running(&policy);
+    let (prod, other) = (site.host("prod-host"), site.host("other-host"));
+
+    let login = alice.jit(&ASK).args(["--json"]).start();
+    let mut id = None;
+    wait_until("the request", || {
+        id = waiting_for(&bob);
+        id.is_some()
+    });
+    let id = id.unwrap();
+    assert!(alice.certificates().is_empty());
+    assert_eq!(alice.ssh(&prod, "true").code, 255, "not approved yet");
+    bob.jit(&["approve", &id, "--yes"]).run().fine();
+    let said = login.wait().fine();
+    assert_eq!(said.text("id"), id);
+    assert_eq!(said.text("status"), "active");
+    let certificate = &alice.certificates()[0];
+
+    assert_eq!(alice.ssh(&prod, "echo in").fine().out, "in\n");
+    // The same certificate on a host that trusts the same CA.
+    assert_eq!(alice.ssh(&other, "true").code, 255);
+    assert!(other.log().contains("principal"), "{}", other.log());
+    // sshd's line links to the request and to the log.
+    let key_id = said.text("key_id");
+    assert!(key_id.starts_with(&format!("alice/{id}/")));
+    let line = format!("ID {key_id} (serial {})", said.field("serial"));
+    assert!(prod.log().contains(&line), "{line} is not in {}", prod.log());
+
+    // ssh-keygen, the foreign judge, reads what we meant.
+    let file = site.path().join("cert.pub");
+    std::fs::write(&file, certificate).unwrap();
+    let shown = Program::new("ssh-keygen").args(["-L", "-f"]).args([&file]).run().fine().out;
+    assert!(shown.contains("user certificate"), "{shown}");
+    assert!(shown.contains(&format!("Key ID: \"{key_id}\"")), "{shown}");
+    assert!(shown.contains("@prod-host") && !shown.contains("@other-host"), "{shown}");
+    assert!(shown.contains("permit-pty") && !shown.contains("agent-forwarding"), "{shown}");
+
+    wait_until("the end of the certificate", || alice.certificates().is_empty());
+    assert_eq!(alice.ssh(&prod, "true").code, 255, "the certificate has ended");
+    // The access has not: it is renewed without asking anyone.
+    let renewed = alice.jit(&ASK).args(["--json"]).run().fine();
+    assert_eq!(renewed.text("id"), id);
+    assert_eq!(alice.ssh(&prod, "echo again").fine().out, "again\n");
+    assert!(waiting_for(&bob).is_none());
+    assert!(site.verify_log().contains("log: ok"));
+}
+
+#[test]
+fn nobody_approves_their_own_request_and_no_second_opinion_is_lost() {
+    let (site, alice, bob) = Site::running(POLICY);
+    let id = ask(&bob);
+    let own = bob.jit(&["approve", &id, "--yes", "--json"]).run().ended(REFUSED);
+    assert_eq!(own.text("error"), "NOT_ALLOWED");
+    // alice is no lead: she does not even see it.
+    alice.jit(&["approve", &id, "--yes"]).run().ended(1);
+    let carol = Persona::new(site.path(), "carol");
+    site.write_people(&[(&alice, &["sre"]), (&bob, &["sre", "leads"]), (&carol, &["leads"])]);
+    site.apply();
+    carol.enroll(&site.url);
+    carol.jit(&["approve", &id, "--yes"]).run().fine();
+    bob.jit(&["watch", &id]).run().fine();
+    assert_eq!(bob.certificates().len(), 1);
+}
+
+#[test]
+fn every_way_a_request_can_end_has_its_exit_code() {
+    let policy = POLICY.replace("permit = [\"pty\"]", "permit = [\"pty\"]\ndecide_within = \"4s\"");
+    let (mut site, alice, bob) = Site::running(&policy);
+    // Denied, with the reason.
+    let login = alice.jit(&ASK).start();
+    wait_until("the request", || waiting_for(&bob).is_some());
+    let id = waiting_for(&bob).unwrap();
+    bob.jit(&["deny", &id, "--yes"]).run().ended(2);
+    bob.jit(&["deny", &id, "--because", "not tonight", "--yes"]).run().fine();
+    let said = login.wait().ended(DENIED);
+    assert!(said.err.contains("bob") && said.err.contains("not tonight"), "{}", said.err);
+    // Cancelled by who made it.
+    let id = ask(&alice);
+    alice.jit(&["cancel", &id]).run().ended(2);
+    alice.jit(&["cancel", &id, "--yes"]).run().fine();
+    bob.jit(&["approve", &id, "--yes"]).run().ended(OVER);
+    alice.jit(&["watch", &id]).run().ended(OVER);
+    // Lapsed, while its requester waits.
+    let said = alice.jit(&ASK).run().ended(OVER);
+    assert!(said.err.contains("not decided in time"), "{}", said.err);
+    // Refused by policy, each with what would fit.
+    let refused = |args: &[&str]| alice.jit(args).args(["--json"]).run().ended(REFUSED);
+    let said = refused(&["login", "prod-host", "--because", "disk full", "--for", "2m"]);
+    assert_eq!(said.text("error"), "POLICY_REFUSED");
+    assert_eq!(said.text("hint"), "name the incident");
+    let said = refused(&["login", "prod-host", "--because", "INC-42", "--for", "31m"]);
+    assert!(said.text("hint").contains("--for 30m"));
+    refused(&["login", "nowhere", "--because", "INC-42", "--for", "2m"]);
+    refused(&["login", "prod-host", "--as", "nobody", "--because", "INC-42 x", "--for", "2m"]);
+    // Usage.
+    alice.jit(&["login"]).run().ended(2);
+    alice.jit(&["login", "prod-host", "--for", "0s", "--because", "INC-42"]).run().ended(2);
+    alice.jit(&["login", "prod-host", "--for", "99999999d", "--because", "INC-42"]).run().ended(2);
+    // No agent, no CA.
+    let none = alice.jit(&ASK).env("SSH_AUTH_SOCK", "/nonexistent").run();
+    none.ended(AGENT);
+    site.stop().fine();
+    alice.jit(&ASK).run().ended(UNREACHABLE);
+}
+
+#[test]
+fn an_automatic_rule_asks_nobody_and_leaves_one_certificate_in_the_agent() {
+    let (site, alice, _bob) = Site::running(POLICY);
+    let test = site.host("test-host");
+    // A certificate of somebody else's that never ends must not stand in the way.
+    let (key, ca) = (site.path().join("foreign"), site.path().join("foreign-ca"));
+    for file in [&key, &ca] {
+        Program::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).args([file]).run().fine();
+    }
+    let sign = Program::new("ssh-keygen").args(["-q", "-I", "foreign", "-n", "x", "-s"]);
+    sign.args([&ca, &key.with_extension("pub")]).run().fine();
+    alice.program("ssh-add").args(["-q"]).args([&key]).run().fine();
+    assert_eq!(alice.certificates().len(), 1);
+
+    let login = ["login", "test-host", "--because", "a look", "--for", "10m", "--json"];
+    let said = alice.jit(&login).run().fine();
+    assert_eq!(said.json().len(), 1, "no object for waiting: {}", said.out);
+    assert_eq!(said.text("rule"), "test-auto");
+    assert_eq!(alice.ssh(&test, "echo in").fine().out, "in\n");
+    let first = said.text("id");
+    let again = alice.jit(&login).run().fine();
+    assert_eq!(again.text("id"), first, "at hand: nothing new is asked for");
+    assert_eq!(alice.certificates().len(), 2, "ours and the foreign one");
+    let status = alice.jit(&["status", "--json"]).run().fine();
+    assert!(status.out.contains(&first));
+    alice.jit(&["logout"]).run().fine();
+    assert_eq!(alice.certificates().len(), 1, "the foreign one stays");
+    assert_eq!(alice.ssh(&test, "true").code, 255);
+    assert_eq!(alice.agent_holds().len(), 3, "her own keys stay");
+}
+
+#[test]
+fn ecdsa_keys_sign_and_rsa_keys_are_refused_with_a_clear_word() {
+    let mut site = Site::initialised();
+    let alice = Persona::with_key_type(site.path(), "alice", "ecdsa");
+    let bob = Persona::new(site.path(), "bob");
+    let rsa = Persona::with_key_type(site.path(), "rosa", "rsa");
+    site.write_hosts();
+    site.write_policy(POLICY);
+    site.serve();
+    let apply = ["apply", "--config", "ca-config", "--identity", "admin", "--yes"];
+    site.write_people(&[(&alice, &["sre"]), (&bob, &["leads"]), (&rsa, &["sre"])]);
+    let said = site.ca(&apply).run().ended(1);
+    assert!(said.err.contains("RSA") && said.err.contains("people.toml:"), "{}", said.err);
+    site.write_people(&[(&alice, &["sre"]), (&bob, &["leads"])]);
+    site.ca(&apply).run().fine();
+    alice.enroll(&site.url);
+    alice.jit(&["login", "test-host", "--because", "a look", "--for", "1m"]).run().fine();
+    let said = rsa.jit(&["enroll", &site.url, "--as", "rosa"]).run();
+    assert_ne!(said.code, 0);
+    assert!(said.err.contains("RSA"), "{}", said.err);
+}
+
+#[test]
+fn an_existing_key_can_be_certified_and_a_key_file_can_sign() {
+    let (site, alice, _bob) = Site::running(POLICY);
+    let test = site.host("test-host");
+    let key = alice.key_file();
+    let home = site.path().join("elsewhere");
+    let jit = |args: &[&str]| {
+        Program::new("jit-ssh")
+            .env("JIT_SSH_HOME", &home)
+            .env("SSH_AUTH_SOCK", alice.socket())
+            .args(args)
+    };
+    let file = key.to_str().unwrap();
+    jit(&["enroll", &site.url, "--as", "alice", "--identity", file]).run().fine();
+    let login = ["login", "test-host", "--because", "a look", "--for", "1m", "--key", file];
+    jit(&login).run().fine();
+    assert_eq!(alice.certificates().len(), 1);
+    assert_eq!(alice.ssh(&test, "echo in").fine().out, "in\n");
+}
+
+#[test]
+fn a_wrong_pin_is_refused_before_anything_else_is_believed() {
+    let (site, alice, _bob) = Site::running(POLICY);
+    let wrong = site.url.replace("#SHA256:", "#SHA256:A");
+    let wrong = &wrong[..wrong.len() - 1];
+    let said = alice.jit(&["enroll", wrong, "--as", "alice", "--yes"]).run().ended(1);
+    assert!(said.err.contains("pin") || said.err.contains("fingerprint"), "{}", said.err);
+    alice.enroll(&site.url);
+}
+
+#[test]
+fn the_certificate_works_while_the_whole_service_is_down() {
+    let (mut site, alice, _bob) = Site::running(POLICY);
+    let test = site.host("test-host");
+    alice.jit(&["login", "test-host", "--because", "a look", "--for", "1m"]).run().fine();
+    site.kill();
+    assert_eq!(alice.ssh(&test, "echo in").fine().out, "in\n");
+}
+
+#[test]
+fn a_bundle_change_takes_effect_at_the_next_certificate() {
+    let policy = POLICY.replace("cert_for = \"10m\"", "cert_for = \"3s\"");
+    let (site, alice, _bob) = Site::running(&policy);
+    let login = ["login", "test-host", "--because", "a look", "--for", "10m"];
+    alice.jit(&login).run().fine();
+    std::thread::sleep(Duration::from_secs(3));
+    alice.jit(&login).run().fine();
+    site.write_policy(&policy.replace("who = [\"group:sre\"]\nhosts = [\"test-*\"]", "who = [\"group:leads\"]\nhosts = [\"test-*\"]"));
+    site.apply();
+    std::thread::sleep(Duration::from_secs(3));
+    alice.jit(&login).run().ended(REFUSED);
+}
