@@ -99,6 +99,7 @@ ListenAddress 127.0.0.1:$2
 HostKey $etc/host_key
 PidFile $etc/sshd.pid
 PasswordAuthentication no
+KbdInteractiveAuthentication no
 AuthorizedKeysFile none
 UsePAM $pam
 # This folder lies under one that others can write to; a real host keeps the default, yes.
@@ -179,11 +180,12 @@ as bob jit-ssh enroll "$url" --as bob
 cat >ssh_config <<CONFIG
 Host prod-host
   Port $prod_port
+  HostKeyAlias prod-host
 Host other-host
   Port $other_port
+  HostKeyAlias other-host
 Host *
   HostName 127.0.0.1
-  HostKeyAlias %n
   User $me
   UserKnownHostsFile $dir/known_hosts
   IdentityFile none
@@ -213,7 +215,7 @@ wait "$login"
 issued=$(date +%s)
 sed 's/^/    /' login.out
 as alice jit-ssh status
-as alice "${ssh[@]}" prod-host "echo hello from prod-host, as \$USER"
+as alice "${ssh[@]}" prod-host uname -n -s
 
 title "The same certificate on other-host, which trusts the same CA: refused by its sshd"
 refused 255 alice "${ssh[@]}" other-host true
