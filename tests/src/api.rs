@@ -47,12 +47,17 @@ fn signed(bytes: &[u8], signature: &[u8]) -> Option<v1::SignedStatement> {
 impl Caller {
     /// Connects to the front of a site.
     pub fn new(site: &Site) -> Caller {
+        Caller::try_new(site).unwrap()
+    }
+
+    /// Connects to the front of a site, if it is there.
+    pub fn try_new(site: &Site) -> Option<Caller> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let url: CaUrl = site.url.parse().unwrap();
         let root = Root::parse(&std::fs::read(site.state().join("root.json")).unwrap()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = runtime.block_on(Client::connect(&url, &root)).unwrap();
-        Caller { runtime, client, pin: url.pin().to_string() }
+        let client = runtime.block_on(Client::connect(&url, &root)).ok()?;
+        Some(Caller { runtime, client, pin: url.pin().to_string() })
     }
 
     /// The canonical text of a request, written by hand as any program could.

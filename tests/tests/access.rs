@@ -183,7 +183,9 @@ fn ecdsa_keys_sign_and_rsa_keys_are_refused_with_a_clear_word() {
     site.ca(&apply).run().fine();
     alice.enroll(&site.url);
     alice.jit(&["login", "test-host", "--because", "a look", "--for", "1m"]).run().fine();
-    let said = rsa.jit(&["enroll", &site.url, "--as", "rosa"]).run();
+    let file = rsa.key_file();
+    let enroll = ["enroll", &site.url, "--as", "rosa", "--identity", file.to_str().unwrap()];
+    let said = rsa.jit(&enroll).run();
     assert_ne!(said.code, 0);
     assert!(said.err.contains("RSA"), "{}", said.err);
 }

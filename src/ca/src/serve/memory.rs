@@ -133,7 +133,9 @@ impl Memory {
     /// Nothing known; `ids` are those of every request there ever was.
     pub(super) fn new(ids: impl IntoIterator<Item = u64>) -> Memory {
         let mut taken = TakenIds::new();
-        ids.into_iter().for_each(|id| drop(taken.take(id)));
+        for id in ids {
+            taken.take(id);
+        }
         let inner = Inner {
             known: HashMap::new(),
             undecided: HashSet::new(),

@@ -90,5 +90,8 @@ async fn hand_in<T: Body + Clone>(
         )
         .hint("look again in a moment"));
     };
-    Ok(front.memory.change(request, |known| drop(add(known, statement))).unwrap_or(known))
+    let again = |known: &mut Known| {
+        add(known, statement);
+    };
+    Ok(front.memory.change(request, again).unwrap_or(known))
 }
