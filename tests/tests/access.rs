@@ -142,7 +142,11 @@ fn an_automatic_rule_asks_nobody_and_leaves_one_certificate_in_the_agent() {
     // A certificate of somebody else's that never ends must not stand in the way.
     let (key, ca) = (site.path().join("foreign"), site.path().join("foreign-ca"));
     for file in [&key, &ca] {
-        Program::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).args([file]).run().fine();
+        Program::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .args([file])
+            .run()
+            .fine();
     }
     let sign = Program::new("ssh-keygen").args(["-q", "-I", "foreign", "-n", "x", "-s"]);
     sign.args([&ca, &key.with_extension("pub")]).run().fine();
@@ -237,7 +241,10 @@ fn a_bundle_change_takes_effect_at_the_next_certificate() {
     alice.jit(&login).run().fine();
     std::thread::sleep(Duration::from_secs(3));
     alice.jit(&login).run().fine();
-    site.write_policy(&policy.replace("who = [\"group:sre\"]\nhosts = [\"test-*\"]", "who = [\"group:leads\"]\nhosts = [\"test-*\"]"));
+    site.write_policy(&policy.replace(
+        "who = [\"group:sre\"]\nhosts = [\"test-*\"]",
+        "who = [\"group:leads\"]\nhosts = [\"test-*\"]",
+    ));
     site.apply();
     std::thread::sleep(Duration::from_secs(3));
     alice.jit(&login).run().ended(REFUSED);

@@ -102,7 +102,8 @@ fn decisions_are_refused_by_their_reason_too() {
     let (site, alice, bob) = Site::running(POLICY);
     let caller = Caller::new(&site);
     let text = caller.request_text("alice", &alice.public_key(), "prod-host");
-    let answer = caller.submit(text.as_bytes(), &sign(&alice, Kind::Request, text.as_bytes())).unwrap();
+    let answer =
+        caller.submit(text.as_bytes(), &sign(&alice, Kind::Request, text.as_bytes())).unwrap();
     assert!(answer.certificate.is_none());
     let digest = answer.digest;
     let login = jit_ssh_tests::program::Program::new("id").args(["-un"]).run().fine().out;

@@ -11,7 +11,8 @@ use jit_ssh_tests::{POLICY, Site};
 #[test]
 fn ssh_keygen_verifies_every_statement_in_the_log() {
     let (site, alice, bob) = Site::running(POLICY);
-    let ask = ["login", "prod-host", "--because", "INC-42 \"quoted\" ü", "--for", "2m", "--no-wait"];
+    let ask =
+        ["login", "prod-host", "--because", "INC-42 \"quoted\" ü", "--for", "2m", "--no-wait"];
     let id = alice.jit(&ask).args(["--json"]).run().ended(3).text("id");
     bob.jit(&["approve", &id, "--yes"]).run().fine();
     let second = alice.jit(&ask).args(["--json"]).run();

@@ -129,12 +129,8 @@ pub fn authorize(chain: &Chain, bundle: &Bundle, now: UnixTime) -> Result<Author
             ));
         }
     };
-    let mut permit: Vec<Permit> = request
-        .permit
-        .iter()
-        .copied()
-        .filter(|permit| rule.permit.contains(permit))
-        .collect();
+    let mut permit: Vec<Permit> =
+        request.permit.iter().copied().filter(|permit| rule.permit.contains(permit)).collect();
     permit.sort();
     Ok(Authorized {
         request: chain.digest(),

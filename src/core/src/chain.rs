@@ -107,29 +107,17 @@ impl Chain {
     /// Notes that a certificate was issued.
     pub fn add_issued(&mut self, issued: Issued) {
         let key = |i: &Issued| (i.at, i.serial);
-        if self
-            .first_issued
-            .as_ref()
-            .is_none_or(|first| key(&issued) < key(first))
-        {
+        if self.first_issued.as_ref().is_none_or(|first| key(&issued) < key(first)) {
             self.first_issued = Some(issued);
         }
-        if self
-            .last_issued
-            .as_ref()
-            .is_none_or(|last| key(&issued) > key(last))
-        {
+        if self.last_issued.as_ref().is_none_or(|last| key(&issued) > key(last)) {
             self.last_issued = Some(issued);
         }
     }
 
     fn check(&self, found: Digest) -> Result<(), OtherRequest> {
         let expected = self.digest();
-        if found == expected {
-            Ok(())
-        } else {
-            Err(OtherRequest { found, expected })
-        }
+        if found == expected { Ok(()) } else { Err(OtherRequest { found, expected }) }
     }
 }
 

@@ -32,10 +32,7 @@ impl Cidr {
     pub fn single(address: IpAddr) -> Cidr {
         // OpenSSH matches an IPv4 peer against IPv4 ranges only.
         let address = address.to_canonical();
-        Cidr {
-            address,
-            prefix: bits(address),
-        }
+        Cidr { address, prefix: bits(address) }
     }
 
     /// Whether the range holds exactly one address, and which.
@@ -69,15 +66,11 @@ fn bits(address: IpAddr) -> u8 {
 fn masked(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => {
-            let mask = u32::MAX
-                .checked_shl(32u32.saturating_sub(prefix.into()))
-                .unwrap_or(0);
+            let mask = u32::MAX.checked_shl(32u32.saturating_sub(prefix.into())).unwrap_or(0);
             IpAddr::V4((v4.to_bits() & mask).into())
         }
         IpAddr::V6(v6) => {
-            let mask = u128::MAX
-                .checked_shl(128u32.saturating_sub(prefix.into()))
-                .unwrap_or(0);
+            let mask = u128::MAX.checked_shl(128u32.saturating_sub(prefix.into())).unwrap_or(0);
             IpAddr::V6((v6.to_bits() & mask).into())
         }
     }
@@ -95,19 +88,12 @@ impl FromStr for Cidr {
         if prefix > bits(address) {
             return Err(form());
         }
-        let range = Cidr {
-            address: masked(address, prefix),
-            prefix,
-        };
+        let range = Cidr { address: masked(address, prefix), prefix };
         if range.address != address {
             return Err(CidrError::HostBits(shown(), range));
         }
         // One spelling per range: "010.0.0.0/08" and "::FFFF/.." must not slip in beside it.
-        if range.to_string() != text {
-            Err(form())
-        } else {
-            Ok(range)
-        }
+        if range.to_string() != text { Err(form()) } else { Ok(range) }
     }
 }
 
@@ -141,13 +127,7 @@ mod tests {
 
     #[test]
     fn ranges_parse_in_one_spelling_only() {
-        for good in [
-            "10.0.0.0/8",
-            "0.0.0.0/0",
-            "127.0.0.1/32",
-            "2001:db8::/32",
-            "::1/128",
-        ] {
+        for good in ["10.0.0.0/8", "0.0.0.0/0", "127.0.0.1/32", "2001:db8::/32", "::1/128"] {
             assert_eq!(good.parse::<Cidr>().unwrap().to_string(), good);
         }
         for bad in [

@@ -83,9 +83,8 @@ fn read(mut file: Table<'_>) -> Option<Deployment> {
     let listen = file.required("listen").and_then(address);
     let state = file.required("state").and_then(path);
     let metrics = file.or("metrics", None, |item| loopback(item).map(Some));
-    let signer = file.or("signer", SignerPlace::Child, |item| {
-        socket(item).map(SignerPlace::Socket)
-    });
+    let signer =
+        file.or("signer", SignerPlace::Child, |item| socket(item).map(SignerPlace::Socket));
     let tls = file.or("tls", Tls::SelfMade, tls);
     let limits = file.or("limits", Limits::default(), limits);
     file.finish();
@@ -131,9 +130,7 @@ fn path(item: Item<'_>) -> Option<PathBuf> {
 fn socket(item: Item<'_>) -> Option<PathBuf> {
     let path = path(item)?;
     if path.as_os_str().len() > MAX_SOCKET_PATH {
-        item.problem(format!(
-            "the path of a Unix socket has at most {MAX_SOCKET_PATH} bytes"
-        ));
+        item.problem(format!("the path of a Unix socket has at most {MAX_SOCKET_PATH} bytes"));
         return None;
     }
     Some(path)
@@ -172,22 +169,12 @@ fn limits(item: Item<'_>) -> Option<Limits> {
         watches_per_person,
     } = Limits::default();
     let mut limit = |field: &'static str, absent: NonZeroU32| {
-        table.or(field, absent, |item| {
-            item.integer(1, MAX_LIMIT).and_then(NonZeroU32::new)
-        })
+        table.or(field, absent, |item| item.integer(1, MAX_LIMIT).and_then(NonZeroU32::new))
     };
-    let requests = limit(
-        "requests_per_person_per_minute",
-        requests_per_person_per_minute,
-    );
-    let decisions = limit(
-        "decisions_per_person_per_minute",
-        decisions_per_person_per_minute,
-    );
-    let certificates = limit(
-        "certificates_per_person_per_minute",
-        certificates_per_person_per_minute,
-    );
+    let requests = limit("requests_per_person_per_minute", requests_per_person_per_minute);
+    let decisions = limit("decisions_per_person_per_minute", decisions_per_person_per_minute);
+    let certificates =
+        limit("certificates_per_person_per_minute", certificates_per_person_per_minute);
     let connections = limit("connections", connections);
     let streams = limit("streams_per_connection", streams_per_connection);
     let handshake = limit("handshake_seconds", handshake_seconds);

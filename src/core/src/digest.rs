@@ -36,12 +36,7 @@ impl Digest {
     /// The short id of the statement this digest names.
     pub fn short_id(&self) -> ShortId {
         // 10 characters of 5 bits: the first 50 bits, most significant first.
-        let head = self
-            .0
-            .iter()
-            .take(7)
-            .fold(0u64, |acc, &b| (acc << 8) | u64::from(b))
-            >> 6;
+        let head = self.0.iter().take(7).fold(0u64, |acc, &b| (acc << 8) | u64::from(b)) >> 6;
         let mut id = [0u8; ShortId::LEN];
         for (place, char) in id.iter_mut().enumerate() {
             let shift = 5 * (ShortId::LEN - 1 - place);
@@ -154,11 +149,7 @@ impl FromStr for IdPrefix {
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let fits = (Self::MIN..=ShortId::LEN).contains(&text.len())
             && text.bytes().all(|b| CROCKFORD.contains(&b));
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(DigestError::ShortId)
-        }
+        if fits { Ok(Self(text.to_owned())) } else { Err(DigestError::ShortId) }
     }
 }
 
@@ -183,9 +174,7 @@ impl FromStr for RootFingerprint {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let encoded = text
-            .strip_prefix("SHA256:")
-            .ok_or(DigestError::Fingerprint)?;
+        let encoded = text.strip_prefix("SHA256:").ok_or(DigestError::Fingerprint)?;
         let mut bytes = [0u8; 32];
         match Base64Unpadded::decode(encoded, &mut bytes) {
             Ok(decoded) if decoded.len() == 32 => Ok(Self(Digest(bytes))),
@@ -239,11 +228,6 @@ mod tests {
         let pin = RootFingerprint(digest);
         assert_eq!(pin.to_string().parse::<RootFingerprint>().unwrap(), pin);
         assert!(format!("{pin}=").parse::<RootFingerprint>().is_err());
-        assert!(
-            pin.to_string()
-                .replace("SHA256", "MD5")
-                .parse::<RootFingerprint>()
-                .is_err()
-        );
+        assert!(pin.to_string().replace("SHA256", "MD5").parse::<RootFingerprint>().is_err());
     }
 }

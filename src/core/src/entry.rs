@@ -25,9 +25,7 @@ impl Serialize for Base64Bytes {
 impl<'de> Deserialize<'de> for Base64Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        Base64::decode_vec(&text)
-            .map(Base64Bytes)
-            .map_err(serde::de::Error::custom)
+        Base64::decode_vec(&text).map(Base64Bytes).map_err(serde::de::Error::custom)
     }
 }
 

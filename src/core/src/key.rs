@@ -6,7 +6,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64ct::{Base64, Encoding};
 use ed25519_dalek::VerifyingKey;
@@ -60,10 +60,7 @@ impl Plain {
             return Err(KeyError::Certificate(algorithm.chars().take(80).collect()));
         }
         let key = PublicKey::from_bytes(blob).map_err(|_| KeyError::Form)?;
-        let plain = Plain {
-            data: key.key_data().clone(),
-            blob: blob.into(),
-        };
+        let plain = Plain { data: key.key_data().clone(), blob: blob.into() };
         // One encoding per key: what we compare by bytes must have no second spelling.
         if key.to_bytes().map_err(|_| KeyError::Form)? != blob {
             return Err(KeyError::Form);
@@ -97,12 +94,7 @@ impl Plain {
 
 impl fmt::Display for Plain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}",
-            self.data.algorithm().as_str(),
-            Base64::encode_string(&self.blob)
-        )
+        write!(f, "{} {}", self.data.algorithm().as_str(), Base64::encode_string(&self.blob))
     }
 }
 
@@ -165,7 +157,7 @@ macro_rules! key_traits {
 pub struct SignerKey {
     plain: Plain,
     /// The decompressed point of an Ed25519 key, so that verifying does not expand it each time.
-    point: Option<VerifyingKey>,
+    point: OnceLock<Option<VerifyingKey>>,
 }
 
 key_traits!(SignerKey);
@@ -179,12 +171,26 @@ impl SignerKey {
         SignerKey::accept(Plain::from_blob(blob)?)
     }
 
+    /// The key of a signature that was verified when it was recorded: its point was sound then, and
+    /// is worked out again only if somebody verifies with it.
+    pub(crate) fn from_recorded_blob(blob: &[u8]) -> Result<SignerKey, KeyError> {
+        SignerKey::of_type(Plain::from_blob(blob)?)
+    }
+
     fn accept(plain: Plain) -> Result<SignerKey, KeyError> {
-        let ed25519 = match &plain.data {
-            KeyData::Ed25519(key) => Some(key),
-            KeyData::SkEd25519(key) => Some(key.public_key()),
-            KeyData::SkEcdsaSha2NistP256(_) => None,
-            KeyData::Ecdsa(key) if key.curve() != EcdsaCurve::NistP521 => None,
+        let key = SignerKey::of_type(plain)?;
+        if let Some(bytes) = key.ed25519() {
+            let point = strong_point(bytes)?;
+            // Nobody else has the key yet, so the place is empty.
+            let _ = key.point.set(Some(point));
+        }
+        Ok(key)
+    }
+
+    fn of_type(plain: Plain) -> Result<SignerKey, KeyError> {
+        match &plain.data {
+            KeyData::Ed25519(_) | KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => {}
+            KeyData::Ecdsa(key) if key.curve() != EcdsaCurve::NistP521 => {}
             KeyData::Rsa(_) => return Err(KeyError::Rsa),
             _ => {
                 return Err(KeyError::Type(
@@ -192,17 +198,23 @@ impl SignerKey {
                     "Ed25519, ECDSA P-256 or P-384, or a security key",
                 ));
             }
-        };
-        let point = match ed25519 {
-            Some(key) => Some(strong_point(&key.0)?),
-            None => None,
-        };
-        Ok(SignerKey { plain, point })
+        }
+        Ok(SignerKey { plain, point: OnceLock::new() })
     }
 
-    /// The decompressed point of an Ed25519 or Ed25519 security key.
+    /// The public half of an Ed25519 or Ed25519 security key.
+    fn ed25519(&self) -> Option<&[u8; 32]> {
+        match &self.plain.data {
+            KeyData::Ed25519(key) => Some(&key.0),
+            KeyData::SkEd25519(key) => Some(&key.public_key().0),
+            _ => None,
+        }
+    }
+
+    /// The decompressed point of an Ed25519 or Ed25519 security key, if it is sound.
     pub(crate) fn point(&self) -> Option<&VerifyingKey> {
-        self.point.as_ref()
+        let work_out = || self.ed25519().and_then(|bytes| strong_point(bytes).ok());
+        self.point.get_or_init(work_out).as_ref()
     }
 
     /// The key as the `ssh-key` crate models it.
@@ -212,10 +224,7 @@ impl SignerKey {
 
     /// Whether this is a hardware security key (`sk-*`).
     pub fn is_security_key(&self) -> bool {
-        matches!(
-            self.plain.data.algorithm(),
-            Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256
-        )
+        matches!(self.plain.data.algorithm(), Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256)
     }
 }
 
@@ -253,18 +262,11 @@ impl FromStr for SubjectKey {
     fn from_str(line: &str) -> Result<Self, KeyError> {
         let plain = Plain::from_line(line)?;
         match &plain.data {
-            KeyData::Ed25519(key) => {
-                strong_point(&key.0)?;
-            }
-            KeyData::SkEd25519(key) => {
-                strong_point(&key.public_key().0)?;
-            }
+            // A weak point is no danger here but to its owner, who could as well publish the key.
+            KeyData::Ed25519(_) | KeyData::SkEd25519(_) => {}
             KeyData::Ecdsa(_) | KeyData::SkEcdsaSha2NistP256(_) => {}
             KeyData::Rsa(key) => {
-                let bits = key
-                    .n()
-                    .as_positive_bytes()
-                    .map_or(0, |n| n.len().saturating_mul(8));
+                let bits = key.n().as_positive_bytes().map_or(0, |n| n.len().saturating_mul(8));
                 if bits < 2048 {
                     return Err(KeyError::ShortRsa(bits));
                 }
@@ -301,10 +303,7 @@ impl CaKey {
         let point = strong_point(bytes)?;
         let mut blob = wire::Writer::default();
         blob.string(b"ssh-ed25519").string(bytes);
-        Ok(CaKey {
-            plain: Plain::from_blob(&blob.into_bytes())?,
-            point,
-        })
+        Ok(CaKey { plain: Plain::from_blob(&blob.into_bytes())?, point })
     }
 
     /// The decompressed point.
@@ -330,11 +329,7 @@ impl FromStr for CaKey {
 
 fn strong_point(bytes: &[u8; 32]) -> Result<VerifyingKey, KeyError> {
     let point = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::Weak)?;
-    if point.is_weak() {
-        Err(KeyError::Weak)
-    } else {
-        Ok(point)
-    }
+    if point.is_weak() { Err(KeyError::Weak) } else { Ok(point) }
 }
 
 #[cfg(test)]

@@ -75,11 +75,7 @@ impl Grant {
 pub fn principals(hosts: &[HostName], logins: &[Login]) -> Vec<Principal> {
     let mut all: Vec<Principal> = hosts
         .iter()
-        .flat_map(|host| {
-            logins
-                .iter()
-                .map(|login| Principal::new(login.clone(), host.clone()))
-        })
+        .flat_map(|host| logins.iter().map(|login| Principal::new(login.clone(), host.clone())))
         .collect();
     all.sort();
     all
@@ -132,10 +128,7 @@ pub fn evaluate<'b>(chain: &Chain, bundle: &'b Bundle, now: UnixTime) -> Evaluat
     evaluation.decide_by = decide_by;
     evaluation.needed = counted.needed;
     evaluation.given = counted.given;
-    evaluation.use_by = counted
-        .grant
-        .as_ref()
-        .map(|g| g.approved_at.plus(rule.use_within));
+    evaluation.use_by = counted.grant.as_ref().map(|g| g.approved_at.plus(rule.use_within));
     evaluation.status = status(chain, rule, bundle, &evaluation, &counted, now);
     evaluation.grant = counted.grant;
     evaluation
@@ -162,10 +155,7 @@ fn signer<'b, T>(
     if !actor.keys.contains(statement.key()) {
         return Err(Refusal::new(
             Reason::UnknownSigner,
-            format!(
-                "the signing key {} is not a key of {by}.",
-                statement.key().fingerprint()
-            ),
+            format!("the signing key {} is not a key of {by}.", statement.key().fingerprint()),
         )
         .hint("sign with a key that people.toml lists for you, or ask an admin to add this one"));
     }
@@ -177,9 +167,7 @@ fn settled_without_rule(chain: &Chain, now: UnixTime) -> Option<Status> {
     if cancelled(chain) {
         return Some(Status::Cancelled);
     }
-    let over = chain
-        .last_issued()
-        .is_some_and(|issued| now >= issued.access_until);
+    let over = chain.last_issued().is_some_and(|issued| now >= issued.access_until);
     over.then_some(Status::Ended)
 }
 
@@ -215,21 +203,13 @@ fn status(
     }
     let issued = chain.first_issued().is_some();
     let Some(grant) = &counted.grant else {
-        if issued
-            && chain
-                .last_issued()
-                .is_some_and(|last| now >= last.access_until)
-        {
+        if issued && chain.last_issued().is_some_and(|last| now >= last.access_until) {
             return Status::Ended;
         }
         if let Some(refusal) = &counted.refusal {
             return Status::Refused(refusal.clone());
         }
-        return if now > evaluation.decide_by {
-            Status::LapsedUndecided
-        } else {
-            Status::Pending
-        };
+        return if now > evaluation.decide_by { Status::LapsedUndecided } else { Status::Pending };
     };
     let over = now >= grant.access_until();
     let too_late = evaluation.use_by.is_none_or(|use_by| now > use_by);
@@ -262,11 +242,7 @@ fn denial(chain: &Chain, rule: &Allow, bundle: &Bundle, decide_by: UnixTime) -> 
         .iter()
         .filter(|d| d.body().verdict == Verdict::Deny)
         .filter(|d| before_first_certificate(chain, d.body().at) && d.body().at <= decide_by)
-        .find(|d| {
-            steps
-                .iter()
-                .any(|step| approver(d, step, chain, bundle).is_ok())
-        })
+        .find(|d| steps.iter().any(|step| approver(d, step, chain, bundle).is_ok()))
         .map(|d| Status::Denied {
             by: d.body().by.clone(),
             reason: d.body().reason.clone().unwrap_or_default(),
@@ -292,12 +268,7 @@ fn count(chain: &Chain, rule: &Allow, bundle: &Bundle, decide_by: UnixTime) -> C
     };
     let steps = match &rule.approval {
         Approval::Auto => {
-            return Counted {
-                needed: 0,
-                given: 0,
-                grant: Some(grant),
-                refusal: None,
-            };
+            return Counted { needed: 0, given: 0, grant: Some(grant), refusal: None };
         }
         Approval::Steps(steps) => steps,
     };
@@ -333,12 +304,7 @@ fn count(chain: &Chain, rule: &Allow, bundle: &Bundle, decide_by: UnixTime) -> C
     }
     let given = taken.len();
     if !complete {
-        return Counted {
-            needed,
-            given,
-            grant: None,
-            refusal: None,
-        };
+        return Counted { needed, given, grant: None, refusal: None };
     }
     if grant.hosts.is_empty() || grant.logins.is_empty() {
         let refusal = Refusal::new(
@@ -346,19 +312,9 @@ fn count(chain: &Chain, rule: &Allow, bundle: &Bundle, decide_by: UnixTime) -> C
             "the approvals have no host or no login in common, so together they grant nothing.",
         )
         .hint("ask anew, and let the approvers agree on hosts and logins");
-        return Counted {
-            needed,
-            given,
-            grant: None,
-            refusal: Some(refusal),
-        };
+        return Counted { needed, given, grant: None, refusal: Some(refusal) };
     }
-    Counted {
-        needed,
-        given,
-        grant: Some(grant),
-        refusal: None,
-    }
+    Counted { needed, given, grant: Some(grant), refusal: None }
 }
 
 /// The bounds of an approval that asks for nothing beyond the request.
@@ -390,45 +346,27 @@ fn approver<'b>(
         Strength::Verified => decision.presence() >= Presence::UserVerified,
     };
     if !strong {
-        return Err(not_allowed(format!(
-            "this approval needs strength {}.",
-            step.strength
-        )));
+        return Err(not_allowed(format!("this approval needs strength {}.", step.strength)));
     }
     // A decision names the request's digest, so it can not honestly be older.
     if decision.body().at < request.at.minus_secs(MAX_SKEW) {
-        return Err(not_allowed(
-            "the decision is dated before the request.".to_owned(),
-        ));
+        return Err(not_allowed("the decision is dated before the request.".to_owned()));
     }
     Ok(actor)
 }
 
 fn may_decide(actor: &Actor, step: &Step, request: &Request) -> Result<(), Refusal> {
     if actor.id == request.by || actor.id == request.subject {
-        return Err(not_allowed(format!(
-            "{} made this request and can not decide it.",
-            actor.id
-        ))
-        .hint("ask somebody else who may approve it"));
+        return Err(not_allowed(format!("{} made this request and can not decide it.", actor.id))
+            .hint("ask somebody else who may approve it"));
     }
     if !actor.is_person() {
-        return Err(not_allowed(format!(
-            "{} is a machine; only persons decide.",
-            actor.id
-        )));
+        return Err(not_allowed(format!("{} is a machine; only persons decide.", actor.id)));
     }
     if !step.from.iter().any(|who| who.covers(actor)) {
-        let from = step
-            .from
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", ");
-        return Err(
-            not_allowed(format!("{} may not decide this request.", actor.id))
-                .hint(format!("those who may: {from}")),
-        );
+        let from = step.from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(not_allowed(format!("{} may not decide this request.", actor.id))
+            .hint(format!("those who may: {from}")));
     }
     Ok(())
 }
@@ -441,9 +379,7 @@ fn not_allowed(message: String) -> Refusal {
 pub fn can_decide(actor: &Actor, rule: &Allow, request: &Request) -> bool {
     match &rule.approval {
         Approval::Auto => false,
-        Approval::Steps(steps) => steps
-            .iter()
-            .any(|step| may_decide(actor, step, request).is_ok()),
+        Approval::Steps(steps) => steps.iter().any(|step| may_decide(actor, step, request).is_ok()),
     }
 }
 
@@ -456,9 +392,7 @@ pub fn counts(decision: &Verified<Decision>, chain: &Chain, rule: &Allow, bundle
     let body = decision.body();
     body.at <= request.at.plus(rule.decide_within)
         && (body.verdict == Verdict::Deny || within(body, request).is_some())
-        && steps
-            .iter()
-            .any(|step| approver(decision, step, chain, bundle).is_ok())
+        && steps.iter().any(|step| approver(decision, step, chain, bundle).is_ok())
 }
 
 /// Checks a new request before it is recorded: by a known key, and allowed by a rule.
@@ -494,16 +428,11 @@ pub fn admit_decision(
     let Approval::Steps(steps) = &rule.approval else {
         return Err(Refusal::new(
             Reason::Settled,
-            format!(
-                "request {id} is approved by the rule {}; nobody is asked.",
-                rule.name
-            ),
+            format!("request {id} is approved by the rule {}; nobody is asked.", rule.name),
         ));
     };
     // The most telling refusal: the one of the last step asked.
-    let mut asked = Err(not_allowed(format!(
-        "nobody is asked to decide request {id}."
-    )));
+    let mut asked = Err(not_allowed(format!("nobody is asked to decide request {id}.")));
     for step in steps {
         asked = approver(decision, step, chain, bundle).map(drop);
         if asked.is_ok() {
@@ -512,10 +441,8 @@ pub fn admit_decision(
     }
     asked?;
     if body.verdict == Verdict::Approve && within(body, request).is_none() {
-        return Err(
-            not_allowed(format!("this approval is wider than request {id}."))
-                .hint("approve the same or less: fewer hosts, fewer logins, a shorter time"),
-        );
+        return Err(not_allowed(format!("this approval is wider than request {id}."))
+            .hint("approve the same or less: fewer hosts, fewer logins, a shorter time"));
     }
     match (&evaluation.status, body.verdict) {
         (Status::Pending, Verdict::Approve | Verdict::Deny) | (Status::Approved, Verdict::Deny) => {
@@ -527,9 +454,7 @@ pub fn admit_decision(
             ));
         }
         (Status::Active, Verdict::Approve | Verdict::Deny) => {
-            let left = evaluation
-                .grant
-                .map_or(0, |grant| grant.access_until().since(now));
+            let left = evaluation.grant.map_or(0, |grant| grant.access_until().since(now));
             return Err(Refusal::new(
                 Reason::Settled,
                 format!(
@@ -547,10 +472,7 @@ pub fn admit_decision(
     {
         return Err(Refusal::new(
             Reason::Settled,
-            format!(
-                "{} has approved request {id} already; each person counts once.",
-                body.by
-            ),
+            format!("{} has approved request {id} already; each person counts once.", body.by),
         ));
     }
     Ok(())
@@ -569,9 +491,7 @@ pub fn admit_end(
     let id = chain.request().id();
     let own_key = end.key() == chain.request().key();
     if end.body().by != chain.request().body().by {
-        return Err(not_allowed(format!(
-            "request {id} can be cancelled only by who made it."
-        )));
+        return Err(not_allowed(format!("request {id} can be cancelled only by who made it.")));
     }
     if !own_key {
         signer(&end.body().by, end, bundle)?;
@@ -591,36 +511,30 @@ pub fn admit_end(
 pub fn standing(chain: &Chain, status: &Status) -> Refusal {
     let id = chain.request().id();
     match status {
-        Status::Pending => Refusal::new(
-            Reason::NotApproved,
-            format!("request {id} is not approved yet."),
-        ),
+        Status::Pending => {
+            Refusal::new(Reason::NotApproved, format!("request {id} is not approved yet."))
+        }
         Status::Approved | Status::Active => {
             Refusal::new(Reason::Settled, format!("request {id} is approved."))
         }
-        Status::Ended => Refusal::new(
-            Reason::Ended,
-            format!("the access of request {id} is over."),
-        )
-        .hint("ask anew with: jit-ssh login"),
-        Status::Denied { by, reason } => Refusal::new(
-            Reason::Denied,
-            format!("request {id} was denied by {by}: {reason}"),
-        ),
-        Status::Cancelled => Refusal::new(
-            Reason::Cancelled,
-            format!("request {id} was cancelled by who made it."),
-        ),
-        Status::LapsedUndecided => Refusal::new(
-            Reason::Lapsed,
-            format!("request {id} was not decided in time."),
-        )
-        .hint("ask anew with: jit-ssh login"),
-        Status::LapsedUnused => Refusal::new(
-            Reason::Lapsed,
-            format!("request {id} was approved but not used in time."),
-        )
-        .hint("ask anew with: jit-ssh login"),
+        Status::Ended => {
+            Refusal::new(Reason::Ended, format!("the access of request {id} is over."))
+                .hint("ask anew with: jit-ssh login")
+        }
+        Status::Denied { by, reason } => {
+            Refusal::new(Reason::Denied, format!("request {id} was denied by {by}: {reason}"))
+        }
+        Status::Cancelled => {
+            Refusal::new(Reason::Cancelled, format!("request {id} was cancelled by who made it."))
+        }
+        Status::LapsedUndecided => {
+            Refusal::new(Reason::Lapsed, format!("request {id} was not decided in time."))
+                .hint("ask anew with: jit-ssh login")
+        }
+        Status::LapsedUnused => {
+            Refusal::new(Reason::Lapsed, format!("request {id} was approved but not used in time."))
+                .hint("ask anew with: jit-ssh login")
+        }
         Status::Refused(refusal) => refusal.clone(),
     }
 }

@@ -261,21 +261,11 @@ mod tests {
         for good in ["deploy", "_svc", "a", "web-1_x"] {
             assert!(good.parse::<Login>().is_ok(), "{good}");
         }
-        for bad in [
-            "", "1abc", "Deploy", "a b", "a,b", "root\0", "a\n", "a*", "a@b", "ä", "-a",
-        ] {
+        for bad in ["", "1abc", "Deploy", "a b", "a,b", "root\0", "a\n", "a*", "a@b", "ä", "-a"] {
             assert!(bad.parse::<Login>().is_err(), "{bad:?}");
         }
         assert!("prod-host.eu".parse::<HostName>().is_ok());
-        for bad in [
-            "",
-            "prod host",
-            "prod,host",
-            "prod_host",
-            "Prod",
-            ".prod",
-            "p\0",
-        ] {
+        for bad in ["", "prod host", "prod,host", "prod_host", "Prod", ".prod", "p\0"] {
             assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
         }
         let long = "a".repeat(63);
@@ -287,15 +277,8 @@ mod tests {
     fn a_principal_is_login_at_host_and_never_a_bare_login() {
         let principal: Principal = "deploy@prod-host".parse().unwrap();
         assert_eq!(principal.to_string(), "deploy@prod-host");
-        for bad in [
-            "deploy",
-            "",
-            "@",
-            "deploy@",
-            "@prod-host",
-            "a@b@c",
-            "deploy@prod-host,root@x",
-        ] {
+        for bad in ["deploy", "", "@", "deploy@", "@prod-host", "a@b@c", "deploy@prod-host,root@x"]
+        {
             assert!(bad.parse::<Principal>().is_err(), "{bad:?}");
         }
     }

@@ -42,10 +42,7 @@ pub fn decide<'b>(
         match misfit(allow, request, requester, &hosts) {
             None => return Ok(allow),
             Some(found) => {
-                if nearest
-                    .as_ref()
-                    .is_none_or(|(best, _)| found.rank() > best.rank())
-                {
+                if nearest.as_ref().is_none_or(|(best, _)| found.rank() > best.rank()) {
                     nearest = Some((found, allow));
                 }
             }
@@ -62,16 +59,10 @@ fn hosts<'b>(request: &Request, bundle: &'b Bundle) -> Result<Vec<&'b Host>, Ref
             .hosts
             .get(name)
             .ok_or_else(|| refused(format!("there is no host {name} in the bundle")))?;
-        if let Some(login) = request
-            .logins
-            .iter()
-            .find(|login| !host.logins.contains(login))
-        {
+        if let Some(login) = request.logins.iter().find(|login| !host.logins.contains(login)) {
             let offered: Vec<&Login> = host.logins.iter().collect();
-            return Err(
-                refused(format!("the host {name} does not offer the login {login}"))
-                    .hint(format!("it offers: {}", list(&offered))),
-            );
+            return Err(refused(format!("the host {name} does not offer the login {login}"))
+                .hint(format!("it offers: {}", list(&offered))));
         }
         found.push(host);
     }
@@ -85,9 +76,9 @@ fn touches(deny: &Deny, request: &Request, requester: &Actor, hosts: &[&Host]) -
     };
     let host = match &deny.hosts {
         Selection::All => true,
-        Selection::Only(patterns) => hosts
-            .iter()
-            .any(|host| patterns.iter().any(|pattern| pattern.covers(host))),
+        Selection::Only(patterns) => {
+            hosts.iter().any(|host| patterns.iter().any(|pattern| pattern.covers(host)))
+        }
     };
     let login = match &deny.logins {
         Selection::All => true,
@@ -130,11 +121,7 @@ fn misfit(allow: &Allow, request: &Request, requester: &Actor, hosts: &[&Host]) 
     if let Some(host) = hosts.iter().find(uncovered) {
         return Some(Misfit::Host(host.name.clone()));
     }
-    if let Some(login) = request
-        .logins
-        .iter()
-        .find(|login| !allow.logins.contains(login))
-    {
+    if let Some(login) = request.logins.iter().find(|login| !allow.logins.contains(login)) {
         return Some(Misfit::Login(login.clone()));
     }
     if request.r#for > allow.max_for {
@@ -178,30 +165,19 @@ pub(crate) fn sources(rule: &SourceRule, asked: &[Cidr]) -> Sources {
         SourceRule::Only(allowed) if asked.is_empty() => Sources::Granted(allowed.clone()),
         SourceRule::Only(allowed) => {
             let mut granted: Vec<Cidr> = Vec::new();
-            for both in allowed
-                .iter()
-                .flat_map(|a| asked.iter().filter_map(|b| a.intersection(b)))
+            for both in allowed.iter().flat_map(|a| asked.iter().filter_map(|b| a.intersection(b)))
             {
                 if !granted.contains(&both) {
                     granted.push(both);
                 }
             }
-            if granted.is_empty() {
-                Sources::None
-            } else {
-                Sources::Granted(granted)
-            }
+            if granted.is_empty() { Sources::None } else { Sources::Granted(granted) }
         }
     }
 }
 
 fn no_rule(request: &Request, nearest: Option<(Misfit, &Allow)>) -> Refusal {
-    let asked = format!(
-        "{} as {} on {}",
-        request.by,
-        list(&request.logins),
-        list(&request.hosts)
-    );
+    let asked = format!("{} as {} on {}", request.by, list(&request.logins), list(&request.hosts));
     let none = |why: String| refused(format!("no rule allows {asked}: {why}"));
     let Some((misfit, rule)) = nearest else {
         return none("the policy has no allow rule".to_owned())
@@ -213,10 +189,10 @@ fn no_rule(request: &Request, nearest: Option<(Misfit, &Allow)>) -> Refusal {
             .hint("ask an admin which group the work needs"),
         Misfit::Host(host) => none(format!("the nearest rule, {name}, does not cover {host}"))
             .hint(format!("{name} covers: {}", list(&rule.hosts))),
-        Misfit::Login(login) => none(format!(
-            "the nearest rule, {name}, does not allow the login {login}"
-        ))
-        .hint(format!("{name} allows: {}", list(&rule.logins))),
+        Misfit::Login(login) => {
+            none(format!("the nearest rule, {name}, does not allow the login {login}"))
+                .hint(format!("{name} allows: {}", list(&rule.logins)))
+        }
         Misfit::TooLong => none(format!(
             "it asks for {}, and the rule {name} allows at most {}",
             request.r#for, rule.max_for
@@ -241,11 +217,8 @@ fn no_rule(request: &Request, nearest: Option<(Misfit, &Allow)>) -> Refusal {
                 SourceRule::Only(ranges) => list(ranges),
                 SourceRule::Any | SourceRule::Client => String::new(),
             };
-            none(format!(
-                "the rule {name} allows no address of {}",
-                list(&request.source)
-            ))
-            .hint(format!("{name} allows: {allowed}"))
+            none(format!("the rule {name} allows no address of {}", list(&request.source)))
+                .hint(format!("{name} allows: {allowed}"))
         }
         Misfit::SourceNeeded => Refusal::new(
             Reason::SourceNeeded,
@@ -262,9 +235,5 @@ fn refused(message: String) -> Refusal {
 
 /// Items joined by commas.
 fn list<T: fmt::Display>(items: &[T]) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -87,10 +87,8 @@ pub fn check(
     now: UnixTime,
 ) -> Result<Accepted, ReceiptError> {
     let unknown = || ReceiptError::UnknownSigner(receipt.signer);
-    let number = u16::try_from(receipt.signer)
-        .ok()
-        .and_then(NonZeroU16::new)
-        .ok_or_else(unknown)?;
+    let number =
+        u16::try_from(receipt.signer).ok().and_then(NonZeroU16::new).ok_or_else(unknown)?;
     let signer = signers.get(number).ok_or_else(unknown)?;
 
     let log_key = signer.log_key.parse()?;
@@ -102,13 +100,7 @@ pub fn check(
         .collect::<Result<_, _>>()
         .map_err(|_| ReceiptError::OtherEntry("a hash of its proof has not 32 bytes"))?;
     let tree = checkpoint.checkpoint();
-    verify_inclusion(
-        &proof,
-        receipt.index,
-        tree.size(),
-        leaf_hash(receipt.entry),
-        tree.root(),
-    )?;
+    verify_inclusion(&proof, receipt.index, tree.size(), leaf_hash(receipt.entry), tree.root())?;
 
     let Entry::Certificate(entry) = Entry::parse(receipt.entry)? else {
         return Err(ReceiptError::OtherEntry("it is about a statement"));
@@ -121,19 +113,10 @@ pub fn check(
     }
     let tbs = &entry.tbs.0;
     let signature = signature(receipt.certificate, tbs).ok_or(ReceiptError::Signature)?;
-    signer
-        .ca_key
-        .point()
-        .verify_strict(tbs, &signature)
-        .map_err(|_| ReceiptError::Signature)?;
+    signer.ca_key.point().verify_strict(tbs, &signature).map_err(|_| ReceiptError::Signature)?;
 
     // The CA's clock may be ahead or behind by what statements may be.
-    let context = |now| Context {
-        request,
-        serial,
-        ca: &signer.ca_key,
-        now,
-    };
+    let context = |now| Context { request, serial, ca: &signer.ca_key, now };
     let facts = lint::check(tbs, context(now))
         .or_else(|_| lint::check(tbs, context(now.plus_secs(MAX_SKEW))))?;
     // A second parser, the one that ssh-agent messages are made with, must read it too.

@@ -95,11 +95,7 @@ impl FromStr for Reason {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Reason::ALL
-            .iter()
-            .copied()
-            .find(|reason| reason.as_str() == text)
-            .ok_or(())
+        Reason::ALL.iter().copied().find(|reason| reason.as_str() == text).ok_or(())
     }
 }
 
@@ -112,8 +108,7 @@ impl Serialize for Reason {
 impl<'de> Deserialize<'de> for Reason {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse()
-            .map_err(|()| serde::de::Error::custom("unknown reason"))
+        text.parse().map_err(|()| serde::de::Error::custom("unknown reason"))
     }
 }
 
@@ -132,20 +127,13 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without a hint.
     pub fn new(reason: Reason, message: impl Into<String>) -> Refusal {
-        Refusal {
-            reason,
-            message: message.into(),
-            hint: None,
-        }
+        Refusal { reason, message: message.into(), hint: None }
     }
 
     /// The same with a hint.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Refusal {
-        Refusal {
-            hint: Some(hint.into()),
-            ..self
-        }
+        Refusal { hint: Some(hint.into()), ..self }
     }
 }
 

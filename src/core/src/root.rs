@@ -59,12 +59,7 @@ impl Root {
     /// # Errors
     /// [`RootError`] if nobody, or nobody enough, could ever sign.
     pub fn new(admins: Vec<Admin>, threshold: u8, tls_anchor: String) -> Result<Root, RootError> {
-        let root = Root {
-            v: 1,
-            admins,
-            threshold,
-            tls_anchor,
-        };
+        let root = Root { v: 1, admins, threshold, tls_anchor };
         root.check()?;
         Ok(root)
     }
@@ -98,10 +93,7 @@ impl Root {
         }
         for (place, admin) in self.admins.iter().enumerate() {
             let earlier = self.admins.iter().take(place);
-            if earlier
-                .into_iter()
-                .any(|e| e.id == admin.id || e.key == admin.key)
-            {
+            if earlier.into_iter().any(|e| e.id == admin.id || e.key == admin.key) {
                 return Err(RootError::Twice(admin.id.clone()));
             }
         }
@@ -140,10 +132,7 @@ impl Root {
 
     /// Ids and keys of the admins, as the bundle's checks want them.
     pub fn admin_keys(&self) -> Vec<(ActorId, SignerKey)> {
-        self.admins
-            .iter()
-            .map(|a| (a.id.clone(), a.key.clone()))
-            .collect()
+        self.admins.iter().map(|a| (a.id.clone(), a.key.clone())).collect()
     }
 }
 
@@ -153,10 +142,7 @@ mod tests {
     use crate::testkit::software_key;
 
     fn admin(id: &str, seed: u8) -> Admin {
-        Admin {
-            id: id.parse().unwrap(),
-            key: software_key(seed).1,
-        }
+        Admin { id: id.parse().unwrap(), key: software_key(seed).1 }
     }
 
     #[test]
@@ -171,19 +157,14 @@ mod tests {
                 Err(RootError::Threshold { .. })
             ));
         }
-        assert_eq!(
-            Root::new(vec![], 0, String::new()).unwrap_err(),
-            RootError::NoAdmin
-        );
+        assert_eq!(Root::new(vec![], 0, String::new()).unwrap_err(), RootError::NoAdmin);
         assert!(Root::new(vec![admin("ann", 1), admin("ann", 2)], 1, String::new()).is_err());
         assert!(Root::new(vec![admin("ann", 1), admin("ben", 1)], 1, String::new()).is_err());
     }
 
     #[test]
     fn only_the_canonical_bytes_parse() {
-        let bytes = Root::new(vec![admin("ann", 1)], 1, "PEM".into())
-            .unwrap()
-            .to_bytes();
+        let bytes = Root::new(vec![admin("ann", 1)], 1, "PEM".into()).unwrap().to_bytes();
         assert!(Root::parse(&bytes).is_ok());
         let text = String::from_utf8(bytes).unwrap();
         for bad in [

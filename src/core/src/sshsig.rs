@@ -109,7 +109,7 @@ pub fn verify(namespace: &str, message: &[u8], blob: &[u8]) -> Result<SignedBy, 
     if parsed.hash_alg() != HashAlg::Sha512 {
         return Err(SignatureError::Hash);
     }
-    let key = key_of(&parsed)?;
+    let key = SignerKey::from_blob(&key_blob(&parsed)?)?;
     let presence = presence(&key, parsed.signature())?;
     verify_raw(&key, &signed_data(namespace, message), parsed.signature())?;
     Ok(SignedBy { key, presence })
@@ -118,7 +118,7 @@ pub fn verify(namespace: &str, message: &[u8], blob: &[u8]) -> Result<SignedBy, 
 /// Reads who a signature blob says made it, without verifying.
 pub(crate) fn read(blob: &[u8]) -> Result<SignedBy, SignatureError> {
     let parsed = decode(blob)?;
-    let key = key_of(&parsed)?;
+    let key = SignerKey::from_recorded_blob(&key_blob(&parsed)?)?;
     let presence = presence(&key, parsed.signature())?;
     Ok(SignedBy { key, presence })
 }
@@ -128,20 +128,12 @@ fn decode(blob: &[u8]) -> Result<SshSig, SignatureError> {
     let mut reader = blob;
     let parsed = SshSig::decode(&mut reader).map_err(|_| SignatureError::Form)?;
     let again = parsed.encode_vec().map_err(|_| SignatureError::Form)?;
-    if reader.is_empty() && again == blob {
-        Ok(parsed)
-    } else {
-        Err(SignatureError::Form)
-    }
+    if reader.is_empty() && again == blob { Ok(parsed) } else { Err(SignatureError::Form) }
 }
 
-fn key_of(parsed: &SshSig) -> Result<SignerKey, SignatureError> {
+fn key_blob(parsed: &SshSig) -> Result<Vec<u8>, SignatureError> {
     use ssh_key::encoding::Encode;
-    let blob = parsed
-        .public_key()
-        .encode_vec()
-        .map_err(|_| SignatureError::Form)?;
-    Ok(SignerKey::from_blob(&blob)?)
+    parsed.public_key().encode_vec().map_err(|_| SignatureError::Form)
 }
 
 fn presence(key: &SignerKey, signature: &Signature) -> Result<Presence, SignatureError> {
@@ -149,22 +141,13 @@ fn presence(key: &SignerKey, signature: &Signature) -> Result<Presence, Signatur
         return Ok(Presence::Software);
     }
     // ssh-key keeps the flags and the counter as the last 5 bytes.
-    let flags = signature
-        .as_bytes()
-        .iter()
-        .rev()
-        .nth(4)
-        .ok_or(SignatureError::Form)?;
+    let flags = signature.as_bytes().iter().rev().nth(4).ok_or(SignatureError::Form)?;
     if flags & FLAG_USER_PRESENT == 0 {
         // x/crypto CVE-2026-39831: the touch flag went unchecked.
         return Err(SignatureError::NoPresence);
     }
     let verified = flags & FLAG_USER_VERIFIED != 0;
-    Ok(if verified {
-        Presence::UserVerified
-    } else {
-        Presence::Touched
-    })
+    Ok(if verified { Presence::UserVerified } else { Presence::Touched })
 }
 
 /// Verifies a bare SSH signature over `data`.
@@ -187,10 +170,10 @@ fn verify_raw(key: &SignerKey, data: &[u8], signature: &Signature) -> Result<(),
             let mut signed = Sha256::digest(sk.application()).to_vec();
             signed.extend_from_slice(trailer);
             signed.extend_from_slice(&Sha256::digest(data));
-            point
-                .verify_strict(&signed, &signature)
-                .map_err(|_| mismatch)
+            point.verify_strict(&signed, &signature).map_err(|_| mismatch)
         }
+        // A weak point: nothing it "verifies" means anything.
+        (KeyData::Ed25519(_) | KeyData::SkEd25519(_), None) => Err(mismatch),
         (data_key, _) => data_key.verify(data, signature).map_err(|_| mismatch),
     }
 }

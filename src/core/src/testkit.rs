@@ -2,10 +2,7 @@
 //!
 //! Keys come from seeds, so that tests are the same at every run; they are known to everyone and
 //! good for nothing else.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that can not set up its world must stop"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that can not set up its world must stop")]
 
 use ed25519_dalek::{Signer as _, SigningKey};
 
@@ -35,9 +32,7 @@ pub struct Person {
 /// The software Ed25519 key that comes from `seed`, and its public half.
 pub fn software_key(seed: u8) -> (SigningKey, SignerKey) {
     let secret = SigningKey::from_bytes(&[seed; 32]);
-    let line = CaKey::from_ed25519(secret.verifying_key().as_bytes())
-        .unwrap()
-        .to_string();
+    let line = CaKey::from_ed25519(secret.verifying_key().as_bytes()).unwrap().to_string();
     let key = line.parse().unwrap();
     (secret, key)
 }
@@ -51,10 +46,7 @@ pub fn person(id: &'static str, seed: u8) -> Person {
 impl Person {
     /// Signs `bytes` for `namespace`.
     pub fn sign(&self, namespace: &str, bytes: &[u8]) -> Vec<u8> {
-        let raw = self
-            .secret
-            .sign(&sshsig::signed_data(namespace, bytes))
-            .to_bytes();
+        let raw = self.secret.sign(&sshsig::signed_data(namespace, bytes)).to_bytes();
         let mut signature = wire::Writer::default();
         signature.string(b"ssh-ed25519").string(&raw);
         sshsig::assemble(self.key.blob(), namespace, &signature.into_bytes())
@@ -131,10 +123,7 @@ permit = ["pty"]
 impl Default for World {
     fn default() -> World {
         let ann = person("ann", 1);
-        let admin = Admin {
-            id: ann.id.parse().unwrap(),
-            key: ann.key.clone(),
-        };
+        let admin = Admin { id: ann.id.parse().unwrap(), key: ann.key.clone() };
         World {
             root: Root::new(vec![admin], 1, "anchor".into()).unwrap(),
             ann,
@@ -251,13 +240,7 @@ logins = ["deploy"]
     /// A denial of `request`.
     pub fn denial(&self, by: &Person, request: &Verified<Request>, at: UnixTime) -> Decision {
         let by = by.id.parse().unwrap();
-        Decision::deny(
-            self.root.fingerprint(),
-            by,
-            request.digest(),
-            "not now".into(),
-            at,
-        )
+        Decision::deny(self.root.fingerprint(), by, request.digest(), "not now".into(), at)
     }
 
     /// A cancel of `request`.
@@ -272,10 +255,7 @@ pub fn subject_key(seed: u8) -> SubjectKey {
     software_key(seed).1.to_string().parse().unwrap()
 }
 
-#[allow(
-    clippy::panic,
-    reason = "a test that can not set up its world must stop"
-)]
+#[allow(clippy::panic, reason = "a test that can not set up its world must stop")]
 fn panic_with(text: &str) -> ! {
     panic!("{text}")
 }

@@ -100,9 +100,7 @@ impl FromStr for Seconds {
             if number.is_empty() {
                 return Err(form());
             }
-            let number: u32 = number
-                .parse()
-                .map_err(|_| DurationError::TooLong(shown()))?;
+            let number: u32 = number.parse().map_err(|_| DurationError::TooLong(shown()))?;
             total = number
                 .checked_mul(*factor)
                 .and_then(|secs| total.checked_add(secs))
@@ -134,12 +132,7 @@ mod tests {
 
     #[test]
     fn durations_parse_and_refuse() {
-        for (text, secs) in [
-            ("90s", 90),
-            ("30m", 1_800),
-            ("1h30m", 5_400),
-            ("2d", 172_800),
-        ] {
+        for (text, secs) in [("90s", 90), ("30m", 1_800), ("1h30m", 5_400), ("2d", 172_800)] {
             assert_eq!(text.parse::<Seconds>().unwrap().get(), secs);
         }
         for bad in [

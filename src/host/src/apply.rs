@@ -82,16 +82,8 @@ impl Step {
 /// Whether there was something to do.
 fn apply(step: &Step) -> io::Result<bool> {
     match step {
-        Step::Dir {
-            path,
-            old: None,
-            mode,
-        } => make_dir(path, *mode, None)?,
-        Step::Dir {
-            path,
-            old: Some(_),
-            mode,
-        } => set_mode(path, *mode)?,
+        Step::Dir { path, old: None, mode } => make_dir(path, *mode, None)?,
+        Step::Dir { path, old: Some(_), mode } => set_mode(path, *mode)?,
         Step::Write { path, new, .. } => write(path, new)?,
         Step::Remove { path, .. } => remove(path)?,
         Step::RemoveDir { path, .. } => match fs::remove_dir(path) {
@@ -104,23 +96,10 @@ fn apply(step: &Step) -> io::Result<bool> {
 
 fn undo(step: &Step) -> io::Result<()> {
     match step {
-        Step::Dir {
-            path, old: None, ..
-        } => absent(fs::remove_dir(path)),
-        Step::Dir {
-            path,
-            old: Some(old),
-            ..
-        } => set_mode(path, old.mode),
-        Step::Write {
-            path, old: None, ..
-        } => absent(remove(path)),
-        Step::Write {
-            path,
-            old: Some(old),
-            ..
-        }
-        | Step::Remove { path, old } => restore(path, old),
+        Step::Dir { path, old: None, .. } => absent(fs::remove_dir(path)),
+        Step::Dir { path, old: Some(old), .. } => set_mode(path, old.mode),
+        Step::Write { path, old: None, .. } => absent(remove(path)),
+        Step::Write { path, old: Some(old), .. } | Step::Remove { path, old } => restore(path, old),
         Step::RemoveDir { path, old } => match path.is_dir() {
             true => Ok(()),
             false => make_dir(path, old.mode, Some(old.owner)),
@@ -137,14 +116,7 @@ fn restore(path: &Path, old: &FileState) -> io::Result<()> {
         return Ok(());
     }
     let content = old.content.clone();
-    write(
-        path,
-        &FileContent {
-            content,
-            mode: old.mode,
-            owner: Some(old.owner),
-        },
-    )
+    write(path, &FileContent { content, mode: old.mode, owner: Some(old.owner) })
 }
 
 fn absent(removed: io::Result<()>) -> io::Result<()> {
@@ -167,10 +139,7 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 fn write(path: &Path, new: &FileContent) -> io::Result<()> {
-    let name = path
-        .file_name()
-        .ok_or(ErrorKind::InvalidInput)?
-        .to_string_lossy();
+    let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}{TEMPORARY}"));
     absent(fs::remove_file(&temporary))?;
     let written = write_new(&temporary, new).and_then(|()| fs::rename(&temporary, path));
@@ -183,11 +152,7 @@ fn write(path: &Path, new: &FileContent) -> io::Result<()> {
 }
 
 fn write_new(path: &Path, new: &FileContent) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(&new.content)?;
     set_owner(&file, new.owner)?;
     // After the owner: changing that clears bits of the mode.
@@ -228,11 +193,7 @@ mod tests {
     use super::*;
 
     fn write_step(path: PathBuf, old: Option<FileState>, content: &str) -> Step {
-        let new = FileContent {
-            content: content.into(),
-            mode: 0o644,
-            owner: None,
-        };
+        let new = FileContent { content: content.into(), mode: 0o644, owner: None };
         Step::Write { path, old, new }
     }
 
@@ -245,22 +206,11 @@ mod tests {
         let found = fs::metadata(&file).unwrap();
         let owner = {
             use std::os::unix::fs::MetadataExt as _;
-            Owner {
-                user: found.uid(),
-                group: found.gid(),
-            }
+            Owner { user: found.uid(), group: found.gid() }
         };
-        let old = FileState {
-            content: "old".into(),
-            mode: 0o600,
-            owner,
-        };
+        let old = FileState { content: "old".into(), mode: 0o600, owner };
         let mut steps = vec![
-            Step::Dir {
-                path: dir.path().join("new"),
-                old: None,
-                mode: 0o755,
-            },
+            Step::Dir { path: dir.path().join("new"), old: None, mode: 0o755 },
             write_step(dir.path().join("new/file"), None, "new"),
             write_step(file.clone(), Some(old), "new"),
         ];
@@ -268,14 +218,8 @@ mod tests {
 
         steps.push(write_step(dir.path().join("absent/file"), None, "never"));
         assert!(Applied::all(&steps).is_err());
-        assert_eq!(
-            (before("file").as_deref(), before("new/file")),
-            (Some("old"), None)
-        );
-        assert_eq!(
-            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!((before("file").as_deref(), before("new/file")), (Some("old"), None));
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!dir.path().join("new").exists());
 
         // The neighbour: the same steps without the one that fails.
@@ -295,10 +239,7 @@ mod tests {
         let old = crate::current::DirState { mode: 0o755, owner };
         fs::create_dir(&path).unwrap();
         fs::write(path.join("foreign"), "").unwrap();
-        let step = [Step::RemoveDir {
-            path: path.clone(),
-            old,
-        }];
+        let step = [Step::RemoveDir { path: path.clone(), old }];
         Applied::all(&step).unwrap();
         assert!(path.exists());
         fs::remove_file(path.join("foreign")).unwrap();

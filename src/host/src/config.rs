@@ -7,11 +7,8 @@
 use std::path::{Path, PathBuf};
 
 /// The keywords our drop-in sets.
-pub(crate) const OUR_KEYWORDS: [&str; 3] = [
-    "TrustedUserCAKeys",
-    "AuthorizedPrincipalsFile",
-    "AuthorizedPrincipalsCommand",
-];
+pub(crate) const OUR_KEYWORDS: [&str; 3] =
+    ["TrustedUserCAKeys", "AuthorizedPrincipalsFile", "AuthorizedPrincipalsCommand"];
 
 /// Where relative includes are looked for, whatever `-f` says (SSHDIR of sshd's build).
 const SSHDIR: &str = "/etc/ssh";
@@ -58,11 +55,7 @@ pub(crate) enum What {
 /// Reads the main file's `text` and all it includes, with our drop-in at `drop_in` thought of as
 /// there; its content is not looked at.
 pub(crate) fn read(main: &Path, text: &str, drop_in: &Path, includes: &dyn Includes) -> Vec<Found> {
-    let mut reading = Reading {
-        drop_in,
-        includes,
-        found: Vec::new(),
-    };
+    let mut reading = Reading { drop_in, includes, found: Vec::new() };
     reading.file(main, text, None, 0);
     reading.found
 }
@@ -98,9 +91,8 @@ impl Reading<'_> {
                 for pattern in arguments(rest) {
                     self.include(&pattern, at.clone(), depth);
                 }
-            } else if let Some(keyword) = OUR_KEYWORDS
-                .into_iter()
-                .find(|our| our.eq_ignore_ascii_case(keyword))
+            } else if let Some(keyword) =
+                OUR_KEYWORDS.into_iter().find(|our| our.eq_ignore_ascii_case(keyword))
             {
                 let value = arguments(rest).join(" ");
                 self.push(What::Setting { keyword, value }, at);
@@ -113,10 +105,7 @@ impl Reading<'_> {
             true => pattern.to_owned(),
             false => format!("{SSHDIR}/{pattern}"),
         };
-        let files = self
-            .includes
-            .matching(&pattern)
-            .filter(|_| depth < MAX_DEPTH);
+        let files = self.includes.matching(&pattern).filter(|_| depth < MAX_DEPTH);
         let Some(mut files) = files else {
             return self.push(What::Unknown, at);
         };
@@ -135,12 +124,7 @@ impl Reading<'_> {
     }
 
     fn push(&mut self, what: What, (file, line, under): (&Path, usize, Option<String>)) {
-        self.found.push(Found {
-            what,
-            file: file.to_owned(),
-            line,
-            under,
-        });
+        self.found.push(Found { what, file: file.to_owned(), line, under });
     }
 }
 
@@ -150,15 +134,10 @@ fn split_keyword(line: &str) -> Option<(&str, &str)> {
     if line.is_empty() || line.starts_with('#') {
         return None;
     }
-    let end = line
-        .find(|char: char| char.is_whitespace() || char == '=')
-        .unwrap_or(line.len());
+    let end = line.find(|char: char| char.is_whitespace() || char == '=').unwrap_or(line.len());
     let (keyword, rest) = line.split_at(end);
     let rest = rest.trim_start();
-    Some((
-        keyword.trim_matches('"'),
-        rest.strip_prefix('=').unwrap_or(rest).trim_start(),
-    ))
+    Some((keyword.trim_matches('"'), rest.strip_prefix('=').unwrap_or(rest).trim_start()))
 }
 
 /// A line's arguments: parted by white space, quoted where they hold some, up to a comment.
@@ -169,11 +148,7 @@ fn arguments(text: &str) -> Vec<String> {
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {
         match (char, quote) {
-            ('\\', _)
-                if chars
-                    .peek()
-                    .is_some_and(|next| matches!(next, '"' | '\'' | '\\')) =>
-            {
+            ('\\', _) if chars.peek().is_some_and(|next| matches!(next, '"' | '\'' | '\\')) => {
                 current.get_or_insert_default().extend(chars.next());
             }
             (_, Some(open)) if char == open => quote = None,
@@ -197,17 +172,11 @@ pub(crate) fn path_matches(pattern: &str, path: &Path) -> bool {
         return false;
     };
     let parts = |text: &str| -> Vec<String> {
-        text.split('/')
-            .filter(|part| !part.is_empty() && *part != ".")
-            .map(str::to_owned)
-            .collect()
+        text.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect()
     };
     let (pattern, path) = (parts(pattern), parts(path));
     pattern.len() == path.len()
-        && pattern
-            .iter()
-            .zip(&path)
-            .all(|(pattern, name)| name_matches(pattern, name))
+        && pattern.iter().zip(&path).all(|(pattern, name)| name_matches(pattern, name))
 }
 
 /// Whether `name` fits a pattern of `*` and `?`; a leading dot must be written out. A pattern with
@@ -245,27 +214,15 @@ mod tests {
 
     impl Includes for Map {
         fn matching(&self, pattern: &str) -> Option<Vec<(PathBuf, String)>> {
-            let files = self
-                .0
-                .iter()
-                .map(|(path, text)| (PathBuf::from(path), (*text).to_owned()));
-            Some(
-                files
-                    .filter(|(path, _)| path_matches(pattern, path))
-                    .collect(),
-            )
+            let files = self.0.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned()));
+            Some(files.filter(|(path, _)| path_matches(pattern, path)).collect())
         }
     }
 
     fn wins(main: &str, files: &[(&'static str, &'static str)]) -> bool {
         let files = Map(files.iter().copied().collect());
         let drop_in = Path::new("/etc/ssh/sshd_config.d/00-jit-ssh.conf");
-        drop_in_wins(&read(
-            Path::new("/etc/ssh/sshd_config"),
-            main,
-            drop_in,
-            &files,
-        ))
+        drop_in_wins(&read(Path::new("/etc/ssh/sshd_config"), main, drop_in, &files))
     }
 
     #[test]
@@ -300,50 +257,22 @@ mod tests {
     #[test]
     fn included_files_count_in_their_place_and_their_match_ends_with_them() {
         let main = "Include /opt/a\nInclude sshd_config.d/*.conf";
-        assert!(wins(
-            main,
-            &[("/opt/a", "Match User bob\nTrustedUserCAKeys /x")]
-        ));
+        assert!(wins(main, &[("/opt/a", "Match User bob\nTrustedUserCAKeys /x")]));
         assert!(!wins(main, &[("/opt/a", "TrustedUserCAKeys /x")]));
         let glob = "Include sshd_config.d/*.conf";
-        assert!(!wins(
-            glob,
-            &[("/etc/ssh/sshd_config.d/00-a.conf", "TrustedUserCAKeys /x")]
-        ));
-        assert!(wins(
-            glob,
-            &[("/etc/ssh/sshd_config.d/00-z.conf", "TrustedUserCAKeys /x")]
-        ));
+        assert!(!wins(glob, &[("/etc/ssh/sshd_config.d/00-a.conf", "TrustedUserCAKeys /x")]));
+        assert!(wins(glob, &[("/etc/ssh/sshd_config.d/00-z.conf", "TrustedUserCAKeys /x")]));
         // What our drop-in holds now is not looked at.
         let ours = "/etc/ssh/sshd_config.d/00-jit-ssh.conf";
-        assert!(wins(
-            glob,
-            &[(ours, "Match User bob\nTrustedUserCAKeys /x")]
-        ));
+        assert!(wins(glob, &[(ours, "Match User bob\nTrustedUserCAKeys /x")]));
     }
 
     #[test]
     fn the_place_of_a_foreign_setting_is_known() {
         let text = "Port 22\nMatch User bob\n\tTrustedUserCAKeys \"/a b\"\n";
-        let found = read(
-            Path::new("/c"),
-            text,
-            Path::new("/d"),
-            &Map(BTreeMap::new()),
-        );
-        let what = What::Setting {
-            keyword: "TrustedUserCAKeys",
-            value: "/a b".to_owned(),
-        };
+        let found = read(Path::new("/c"), text, Path::new("/d"), &Map(BTreeMap::new()));
+        let what = What::Setting { keyword: "TrustedUserCAKeys", value: "/a b".to_owned() };
         let under = Some("Match User bob".to_owned());
-        assert_eq!(
-            found,
-            [Found {
-                what,
-                file: "/c".into(),
-                line: 3,
-                under
-            }]
-        );
+        assert_eq!(found, [Found { what, file: "/c".into(), line: 3, under }]);
     }
 }

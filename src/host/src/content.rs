@@ -54,9 +54,7 @@ pub(crate) fn check_version(
     in_place: &FileState,
 ) -> Result<(), CommandError> {
     let text = String::from_utf8_lossy(&in_place.content);
-    let noted = text
-        .lines()
-        .find_map(|line| line.strip_prefix(VERSION)?.split_once(OF_CA));
+    let noted = text.lines().find_map(|line| line.strip_prefix(VERSION)?.split_once(OF_CA));
     let Some((version, ca)) = noted else {
         return Ok(());
     };
@@ -105,10 +103,7 @@ pub(crate) fn principals(principal: &Principal) -> String {
 
 /// Whether the principals file `name` says exactly what setup writes, for whatever host name.
 pub(crate) fn is_principals_of(name: &str, state: &FileState) -> bool {
-    let line = state
-        .content
-        .strip_suffix(b"\n")
-        .and_then(|line| std::str::from_utf8(line).ok());
+    let line = state.content.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
     let principal = line.and_then(|line| line.parse::<Principal>().ok());
     principal.is_some_and(|principal| principal.login().as_str() == name)
 }

@@ -94,27 +94,14 @@ pub(crate) fn read(layout: &Layout) -> Result<Current, CommandError> {
 
 fn dirs(layout: &Layout) -> Result<BTreeMap<PathBuf, DirState>, CommandError> {
     let mut dirs = BTreeMap::new();
-    let paths = [
-        layout.own_dir(),
-        layout.principals_dir(),
-        layout.drop_in_dir(),
-    ];
+    let paths = [layout.own_dir(), layout.principals_dir(), layout.drop_in_dir()];
     for path in paths.into_iter().chain([layout.etc().to_owned()]) {
         match fs::metadata(&path) {
             Ok(found) if found.is_dir() => {
-                dirs.insert(
-                    path,
-                    DirState {
-                        mode: mode(&found),
-                        owner: owner(&found),
-                    },
-                );
+                dirs.insert(path, DirState { mode: mode(&found), owner: owner(&found) });
             }
             Ok(_) => {
-                return Err(CommandError::new(format!(
-                    "{} is not a folder.",
-                    path.display()
-                )));
+                return Err(CommandError::new(format!("{} is not a folder.", path.display())));
             }
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) => return Err(unreadable(&path, &e)),
@@ -130,17 +117,11 @@ fn file(path: &Path) -> Result<Option<FileState>, CommandError> {
         Err(e) => return Err(unreadable(path, &e)),
     };
     if !found.is_file() {
-        return Err(
-            CommandError::new(format!("{} is not a plain file.", path.display()))
-                .hint("move it away, then run setup again"),
-        );
+        return Err(CommandError::new(format!("{} is not a plain file.", path.display()))
+            .hint("move it away, then run setup again"));
     }
     let content = fs::read(path).map_err(|e| unreadable(path, &e))?;
-    Ok(Some(FileState {
-        content,
-        mode: mode(&found),
-        owner: owner(&found),
-    }))
+    Ok(Some(FileState { content, mode: mode(&found), owner: owner(&found) }))
 }
 
 fn files_in(dir: &Path) -> Result<BTreeMap<String, FileState>, CommandError> {
@@ -167,10 +148,7 @@ fn mode(found: &Metadata) -> u32 {
 }
 
 fn owner(found: &Metadata) -> Owner {
-    Owner {
-        user: found.uid(),
-        group: found.gid(),
-    }
+    Owner { user: found.uid(), group: found.gid() }
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> CommandError {
@@ -190,13 +168,9 @@ impl Includes for Disk {
             let Ok(entries) = fs::read_dir(format!("{dir}/")) else {
                 return Some(Vec::new());
             };
-            let names = entries
-                .flatten()
-                .filter_map(|entry| entry.file_name().into_string().ok());
+            let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
             let matching = names.filter(|found| config::name_matches(name, found));
-            matching
-                .map(|found| PathBuf::from(format!("{dir}/{found}")))
-                .collect()
+            matching.map(|found| PathBuf::from(format!("{dir}/{found}"))).collect()
         } else {
             vec![PathBuf::from(pattern)]
         };

@@ -74,10 +74,7 @@ mod tests {
     fn one_hunk_shows_what_changed_with_three_lines_around_it() {
         let old = b"1\n2\n3\n4\n5\n6\n7\n8\n9\n";
         let new = b"1\n2\n3\n4\nfive\n6\n7\n8\n9\n";
-        assert_eq!(
-            hunk(old, new),
-            "@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n"
-        );
+        assert_eq!(hunk(old, new), "@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n");
         assert_eq!(hunk(old, old), "");
         assert_eq!(hunk(b"", b"a\n"), "@@ -0,0 +1,1 @@\n+a\n");
         assert_eq!(hunk(b"a\na\n", b"a\n"), "@@ -1,2 +1,1 @@\n a\n-a\n");

@@ -25,27 +25,17 @@ pub(crate) struct CommandError {
 impl CommandError {
     /// A failure that is nobody's typing mistake.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Error,
-            message: message.into(),
-            hints: Vec::new(),
-        }
+        Self { exit: Exit::Error, message: message.into(), hints: Vec::new() }
     }
 
     /// A command line that can not be obeyed.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Usage,
-            ..Self::new(message)
-        }
+        Self { exit: Exit::Usage, ..Self::new(message) }
     }
 
     /// A CA that does not answer.
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
-        Self {
-            exit: Exit::Unreachable,
-            ..Self::new(message)
-        }
+        Self { exit: Exit::Unreachable, ..Self::new(message) }
     }
 
     /// Adds what to do about it.
@@ -69,8 +59,6 @@ impl CommandError {
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.message)?;
-        self.hints
-            .iter()
-            .try_for_each(|hint| write!(f, "\nhint: {hint}"))
+        self.hints.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
     }
 }

@@ -23,14 +23,8 @@ pub(crate) async fn fetch(url: &CaUrl, name: &HostName) -> Result<HostFacts, Com
     let root = Client::fetch_root(url).await.map_err(no_connection)?;
     let client = Client::connect(url, &root).await.map_err(no_connection)?;
     let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
-    let request = GetBundleRequest {
-        parts,
-        proposal: false,
-    };
-    let answer = client
-        .get_bundle(request)
-        .await
-        .map_err(|e| no_connection(e.into()))?;
+    let request = GetBundleRequest { parts, proposal: false };
+    let answer = client.get_bundle(request).await.map_err(|e| no_connection(e.into()))?;
     verify(&root, &answer, name)
 }
 
@@ -90,10 +84,7 @@ fn verify(
         name: name.clone(),
         ca: root.fingerprint(),
         version: bundle.body.version,
-        ca_keys: signers
-            .iter()
-            .map(|s| (s.number, s.ca_key.clone()))
-            .collect(),
+        ca_keys: signers.iter().map(|s| (s.number, s.ca_key.clone())).collect(),
         logins: host.logins.as_ref().clone(),
     })
 }
@@ -104,20 +95,14 @@ fn part(
     wanted: BundlePart,
     digest: Digest,
 ) -> Result<&[u8], CommandError> {
-    let file = answer
-        .files
-        .iter()
-        .find(|file| file.part == i32::from(wanted));
+    let file = answer.files.iter().find(|file| file.part == i32::from(wanted));
     match file {
         Some(file) if Digest::of(&file.content) == digest => Ok(&file.content),
         Some(_) => Err(CommandError::new(format!(
             "The CA sent a {} that is not the one the admins signed.",
             file_name(wanted)
         ))),
-        None => Err(CommandError::new(format!(
-            "The CA did not send {}.",
-            file_name(wanted)
-        ))),
+        None => Err(CommandError::new(format!("The CA did not send {}.", file_name(wanted)))),
     }
 }
 
@@ -132,10 +117,8 @@ fn file_name(part: BundlePart) -> &'static str {
 }
 
 fn malformed(file: &str, problems: &dyn std::fmt::Display) -> CommandError {
-    CommandError::new(format!(
-        "The CA's {file} can not be read by this version:\n{problems}"
-    ))
-    .hint("use the same version of jit-ssh here and at the CA")
+    CommandError::new(format!("The CA's {file} can not be read by this version:\n{problems}"))
+        .hint("use the same version of jit-ssh here and at the CA")
 }
 
 fn unknown_host<'a>(
@@ -151,11 +134,7 @@ fn unknown_host<'a>(
         .filter(|(distance, known)| *distance <= known.len().max(3) / 3 + 1)
         .collect();
     near.sort_unstable();
-    let near: Vec<&str> = near
-        .into_iter()
-        .take(SUGGESTIONS)
-        .map(|(_, known)| known)
-        .collect();
+    let near: Vec<&str> = near.into_iter().take(SUGGESTIONS).map(|(_, known)| known).collect();
     match near.as_slice() {
         [] => error.hint("an admin adds it to hosts.toml, then: jit-ssh-ca apply"),
         near => error.hint(format!("the nearest names are {}", near.join(", "))),

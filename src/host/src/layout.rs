@@ -86,16 +86,10 @@ impl Layout {
 
 fn absolute(option: &str, path: &Path) -> Result<PathBuf, CommandError> {
     let failed = |error: std::io::Error| {
-        CommandError::usage(format!(
-            "{option} {} can not be used: {error}.",
-            path.display()
-        ))
+        CommandError::usage(format!("{option} {} can not be used: {error}.", path.display()))
     };
     let mut absolute = std::path::absolute(path).map_err(failed)?;
-    if absolute
-        .components()
-        .any(|part| part == std::path::Component::ParentDir)
-    {
+    if absolute.components().any(|part| part == std::path::Component::ParentDir) {
         // `a/../b` is not `b` where `a` is a link: only the file system knows.
         absolute = std::fs::canonicalize(&absolute).map_err(failed)?;
     }

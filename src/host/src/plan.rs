@@ -102,14 +102,10 @@ pub(crate) fn plan_setup(
     facts: &HostFacts,
     current: &Current,
 ) -> Result<Plan, CommandError> {
-    for (path, state) in [
-        (layout.user_ca(), &current.user_ca),
-        (layout.drop_in(), &current.drop_in),
-    ] {
-        if state
-            .as_ref()
-            .is_some_and(|state| !content::is_marked(state))
-        {
+    for (path, state) in
+        [(layout.user_ca(), &current.user_ca), (layout.drop_in(), &current.drop_in)]
+    {
+        if state.as_ref().is_some_and(|state| !content::is_marked(state)) {
             return Err(CommandError::new(format!(
                 "{} is there and was not written by jit-ssh-host.",
                 path.display()
@@ -125,32 +121,17 @@ pub(crate) fn plan_setup(
     plan.dir(current, layout.etc(), false);
     plan.dir(current, &layout.own_dir(), true);
     plan.dir(current, &layout.principals_dir(), true);
-    plan.file(
-        current,
-        layout.user_ca(),
-        &current.user_ca,
-        content::user_ca(facts),
-    );
+    plan.file(current, layout.user_ca(), &current.user_ca, content::user_ca(facts));
     for login in &facts.logins {
         let old = current.principals.get(login.as_str()).cloned();
         let principal = Principal::new(login.clone(), facts.name.clone());
-        plan.file(
-            current,
-            layout.principals(login),
-            &old,
-            content::principals(&principal),
-        );
+        plan.file(current, layout.principals(login), &old, content::principals(&principal));
     }
     plan.remove_principals(layout, current, |name| {
         facts.logins.iter().all(|login| login.as_str() != name)
     });
     plan.dir(current, &layout.drop_in_dir(), false);
-    plan.file(
-        current,
-        layout.drop_in(),
-        &current.drop_in,
-        content::drop_in(layout),
-    );
+    plan.file(current, layout.drop_in(), &current.drop_in, content::drop_in(layout));
     plan.config(
         current,
         match config::drop_in_wins(&current.found) {
@@ -199,10 +180,7 @@ impl Plan {
     pub(crate) fn changes_configuration(&self, layout: &Layout, current: &Current) -> bool {
         let drop_in = layout.drop_in();
         let is_configuration = |path: &&Path| **path == *current.config_path || **path == *drop_in;
-        self.changed()
-            .iter()
-            .chain(&self.removed())
-            .any(is_configuration)
+        self.changed().iter().chain(&self.removed()).any(is_configuration)
     }
 
     /// The difference as people see it.
@@ -216,11 +194,7 @@ impl Plan {
         if old.is_some_and(|old| !ours || old.mode == DIR_MODE) {
             return;
         }
-        self.steps.push(Step::Dir {
-            path: path.to_owned(),
-            old,
-            mode: DIR_MODE,
-        });
+        self.steps.push(Step::Dir { path: path.to_owned(), old, mode: DIR_MODE });
     }
 
     fn file(&mut self, current: &Current, path: PathBuf, old: &Option<FileState>, text: String) {
@@ -229,33 +203,17 @@ impl Plan {
             old.content == content && old.mode == FILE_MODE && old.owner.user == current.user
         });
         if !same {
-            let new = FileContent {
-                content,
-                mode: FILE_MODE,
-                owner: None,
-            };
-            self.steps.push(Step::Write {
-                path,
-                old: old.clone(),
-                new,
-            });
+            let new = FileContent { content, mode: FILE_MODE, owner: None };
+            self.steps.push(Step::Write { path, old: old.clone(), new });
         }
     }
 
     fn config(&mut self, current: &Current, content: Vec<u8>) {
         let old = &current.config;
         if old.content != content {
-            let new = FileContent {
-                content,
-                mode: old.mode,
-                owner: Some(old.owner),
-            };
+            let new = FileContent { content, mode: old.mode, owner: Some(old.owner) };
             let path = current.config_path.clone();
-            self.steps.push(Step::Write {
-                path,
-                old: Some(old.clone()),
-                new,
-            });
+            self.steps.push(Step::Write { path, old: Some(old.clone()), new });
         }
     }
 
@@ -268,10 +226,7 @@ impl Plan {
         for (name, state) in current.principals.iter().filter(|(name, _)| obsolete(name)) {
             let path = layout.principals_dir().join(name);
             if content::is_principals_of(name, state) {
-                self.steps.push(Step::Remove {
-                    path,
-                    old: state.clone(),
-                });
+                self.steps.push(Step::Remove { path, old: state.clone() });
             } else {
                 self.warnings.push(format!(
                     "{} was not written by jit-ssh-host and stays; it decides who may log in as {name:?}.",
@@ -283,14 +238,12 @@ impl Plan {
 
     fn remove_marked(&mut self, path: PathBuf, state: &Option<FileState>) {
         match state {
-            Some(old) if content::is_marked(old) => self.steps.push(Step::Remove {
-                path,
-                old: old.clone(),
-            }),
-            Some(_) => self.warnings.push(format!(
-                "{} was not written by jit-ssh-host and stays.",
-                path.display()
-            )),
+            Some(old) if content::is_marked(old) => {
+                self.steps.push(Step::Remove { path, old: old.clone() })
+            }
+            Some(_) => self
+                .warnings
+                .push(format!("{} was not written by jit-ssh-host and stays.", path.display())),
             None => {}
         }
     }
@@ -319,20 +272,10 @@ impl Step {
 
     fn difference(&self) -> String {
         match self {
-            Step::Dir {
-                path,
-                old: Some(old),
-                mode,
-            } => {
-                format!(
-                    "folder {}: mode {:04o} -> {mode:04o}\n",
-                    path.display(),
-                    old.mode
-                )
+            Step::Dir { path, old: Some(old), mode } => {
+                format!("folder {}: mode {:04o} -> {mode:04o}\n", path.display(), old.mode)
             }
-            Step::Dir {
-                path, old: None, ..
-            } => format!("folder {}: new\n", path.display()),
+            Step::Dir { path, old: None, .. } => format!("folder {}: new\n", path.display()),
             Step::RemoveDir { path, .. } => {
                 format!("folder {}: removed if empty\n", path.display())
             }
@@ -340,19 +283,11 @@ impl Step {
                 let head = format!("--- {}\n+++ (absent)\n", path.display());
                 head + &diff::hunk(&old.content, b"")
             }
-            Step::Write {
-                path,
-                old: None,
-                new,
-            } => {
+            Step::Write { path, old: None, new } => {
                 let head = format!("--- (absent)\n+++ {}\n", path.display());
                 head + &diff::hunk(b"", &new.content)
             }
-            Step::Write {
-                path,
-                old: Some(old),
-                new,
-            } => {
+            Step::Write { path, old: Some(old), new } => {
                 let path = path.display();
                 let mut out = format!("--- {path}\n+++ {path}\n");
                 if old.mode != new.mode {

@@ -31,9 +31,7 @@ const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
 /// If it can not be told, or does not come back.
 pub(crate) fn reload(pid_file: &str, config: &Path) -> Result<Reload, CommandError> {
     let Some(pid) = read_pid(pid_file) else {
-        return Ok(Reload::NotRunning(format!(
-            "No running sshd was found ({pid_file})."
-        )));
+        return Ok(Reload::NotRunning(format!("No running sshd was found ({pid_file}).")));
     };
     let number = pid.as_raw_nonzero();
     if !is_sshd(pid) {
@@ -51,12 +49,8 @@ pub(crate) fn reload(pid_file: &str, config: &Path) -> Result<Reload, CommandErr
 
     let before = stamp(pid_file);
     rustix::process::kill_process(pid, Signal::HUP).map_err(|e| {
-        CommandError::new(format!(
-            "The running sshd ({number}) can not be told to reload: {e}."
-        ))
-        .hint(format!(
-            "all files are in place; as root: kill -HUP {number}"
-        ))
+        CommandError::new(format!("The running sshd ({number}) can not be told to reload: {e}."))
+            .hint(format!("all files are in place; as root: kill -HUP {number}"))
     })?;
     // It starts itself anew and writes its pid file once it listens again: only then does a login
     // meet the new configuration.
@@ -66,11 +60,9 @@ pub(crate) fn reload(pid_file: &str, config: &Path) -> Result<Reload, CommandErr
         }
         std::thread::sleep(PAUSE);
     }
-    Err(
-        CommandError::new(format!("sshd ({number}) did not come back after a reload.")).hint(
-            "all files are in place and sshd -t accepts them; see what sshd logged, then start it",
-        ),
-    )
+    Err(CommandError::new(format!("sshd ({number}) did not come back after a reload.")).hint(
+        "all files are in place and sshd -t accepts them; see what sshd logged, then start it",
+    ))
 }
 
 fn read_pid(pid_file: &str) -> Option<Pid> {
@@ -79,9 +71,7 @@ fn read_pid(pid_file: &str) -> Option<Pid> {
 
 /// Tells one writing of a file from the next.
 fn stamp(path: &str) -> Option<(u64, i64, i64)> {
-    fs::metadata(path)
-        .ok()
-        .map(|found| (found.ino(), found.mtime(), found.mtime_nsec()))
+    fs::metadata(path).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec()))
 }
 
 fn is_sshd(pid: Pid) -> bool {
@@ -100,17 +90,11 @@ fn serves(title: &str, config: &Path) -> bool {
         title.split('\0').next().unwrap_or_default()
     });
     let is_cut = !title.contains("[listener]") && !title.contains('\0');
-    let words: Vec<&str> = title
-        .split(['\0', ' '])
-        .filter(|word| !word.is_empty())
-        .collect();
-    let named = words
-        .iter()
-        .enumerate()
-        .find_map(|(place, word)| match *word {
-            "-f" => words.get(place + 1).copied().map(|file| (file, place + 2)),
-            _ => word.strip_prefix("-f").map(|file| (file, place + 1)),
-        });
+    let words: Vec<&str> = title.split(['\0', ' ']).filter(|word| !word.is_empty()).collect();
+    let named = words.iter().enumerate().find_map(|(place, word)| match *word {
+        "-f" => words.get(place + 1).copied().map(|file| (file, place + 2)),
+        _ => word.strip_prefix("-f").map(|file| (file, place + 1)),
+    });
     let config_name = config.to_string_lossy();
     match named {
         Some((file, end)) if is_cut && end == words.len() => config_name.starts_with(file),

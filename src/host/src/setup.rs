@@ -139,8 +139,7 @@ struct Done {
 /// be known beforehand is known, and nothing stays that sshd does not confirm.
 fn run(layout: &Layout, sshd: &Sshd, goal: &Goal, dry_run: bool) -> Result<Done, CommandError> {
     let current = current::read(layout)?;
-    sshd.test()
-        .map_err(|e| e.hint("it was so before setup; nothing is changed"))?;
+    sshd.test().map_err(|e| e.hint("it was so before setup; nothing is changed"))?;
     let plan = match goal {
         Goal::SetUp(facts) => plan::plan_setup(layout, facts, &current)?,
         Goal::Removed => plan::plan_remove(layout, &current),
@@ -150,18 +149,12 @@ fn run(layout: &Layout, sshd: &Sshd, goal: &Goal, dry_run: bool) -> Result<Done,
     eprint!("{}", plan.difference());
     if dry_run {
         eprintln!("Dry run: nothing is written.");
-        return Ok(Done {
-            plan,
-            reloaded: false,
-        });
+        return Ok(Done { plan, reloaded: false });
     }
     if plan.is_empty() {
         confirm(layout, sshd, goal, &current, &logins)?;
         eprintln!("There is nothing to change.");
-        return Ok(Done {
-            plan,
-            reloaded: false,
-        });
+        return Ok(Done { plan, reloaded: false });
     }
 
     let applied = Applied::all(&plan.steps)?;
@@ -182,18 +175,12 @@ fn run(layout: &Layout, sshd: &Sshd, goal: &Goal, dry_run: bool) -> Result<Done,
 fn logins_to_ask(goal: &Goal, current: &Current) -> Result<Vec<Login>, CommandError> {
     let logins: Vec<Login> = match goal {
         Goal::SetUp(facts) => facts.logins.iter().cloned().collect(),
-        Goal::Removed => current
-            .principals
-            .keys()
-            .filter_map(|name| name.parse().ok())
-            .collect(),
+        Goal::Removed => current.principals.keys().filter_map(|name| name.parse().ok()).collect(),
     };
     if !logins.is_empty() {
         return Ok(logins);
     }
-    let root = "root"
-        .parse()
-        .map_err(|e| CommandError::new(format!("{e}.")))?;
+    let root = "root".parse().map_err(|e| CommandError::new(format!("{e}.")))?;
     Ok(vec![root])
 }
 
@@ -211,11 +198,7 @@ fn warn(
         words.extend(verify::pushed_aside(layout, &current.found, &before));
         // sshd looks at the real folders, behind symbolic links.
         let etc = fs::canonicalize(layout.etc()).unwrap_or_else(|_| layout.etc().to_owned());
-        let mode = |dir: &Path| {
-            fs::metadata(dir)
-                .ok()
-                .map(|found| found.permissions().mode())
-        };
+        let mode = |dir: &Path| fs::metadata(dir).ok().map(|found| found.permissions().mode());
         words.extend(verify::open_to_others(&before, &etc, mode));
     }
     for word in words {
@@ -250,10 +233,7 @@ fn reload_running(sshd: &Sshd, logins: &[Login]) -> Result<bool, CommandError> {
     let effective = sshd.effective(login)?;
     match reload::reload(effective.get("PidFile"), sshd.config())? {
         Reload::Done(pid) => {
-            eprintln!(
-                "Done: sshd ({}) has read its new configuration.",
-                pid.as_raw_nonzero()
-            );
+            eprintln!("Done: sshd ({}) has read its new configuration.", pid.as_raw_nonzero());
             Ok(true)
         }
         Reload::NotRunning(why) => {

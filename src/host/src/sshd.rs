@@ -30,19 +30,14 @@ impl Sshd {
     pub(crate) fn find(asked: Option<&Path>, config: &Path) -> Result<Sshd, CommandError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program = match asked {
-            Some(asked) => std::path::absolute(asked)
-                .ok()
-                .filter(|program| program.is_file()),
+            Some(asked) => std::path::absolute(asked).ok().filter(|program| program.is_file()),
             None => std::env::split_paths(&path)
                 .chain(USUAL_PLACES.map(PathBuf::from))
                 .map(|dir| dir.join("sshd"))
                 .find(|program| program.is_absolute() && program.is_file()),
         };
         match program {
-            Some(program) => Ok(Sshd {
-                program,
-                config: config.to_owned(),
-            }),
+            Some(program) => Ok(Sshd { program, config: config.to_owned() }),
             None => Err(CommandError::new("There is no sshd here.")
                 .hint("install openssh-server, or say where sshd is with --sshd /path/to/sshd")),
         }
@@ -58,8 +53,7 @@ impl Sshd {
     /// # Errors
     /// What sshd says.
     pub(crate) fn test(&self) -> Result<(), CommandError> {
-        self.run(&["-t".as_ref(), "-f".as_ref(), self.config.as_ref()])
-            .map(drop)
+        self.run(&["-t".as_ref(), "-f".as_ref(), self.config.as_ref()]).map(drop)
     }
 
     /// What is in force for `login` (`sshd -T`).
@@ -81,22 +75,15 @@ impl Sshd {
     }
 
     fn run(&self, arguments: &[&Path]) -> Result<String, CommandError> {
-        let output = Command::new(&self.program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|e| {
-                CommandError::new(format!("{} can not be run: {e}.", self.program.display()))
-            })?;
+        let output =
+            Command::new(&self.program).args(arguments).stdin(Stdio::null()).output().map_err(
+                |e| CommandError::new(format!("{} can not be run: {e}.", self.program.display())),
+            )?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        let said: Vec<&str> = said
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
+        let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         Err(refused(&self.config, &said.join(" | ")))
     }
 }
@@ -118,18 +105,14 @@ impl Effective {
     fn parse(answer: &str) -> Effective {
         let mut values = BTreeMap::new();
         for (keyword, value) in answer.lines().filter_map(|line| line.split_once(' ')) {
-            values
-                .entry(keyword.to_ascii_lowercase())
-                .or_insert_with(|| value.trim().to_owned());
+            values.entry(keyword.to_ascii_lowercase()).or_insert_with(|| value.trim().to_owned());
         }
         Effective(values)
     }
 
     /// The value of `keyword`; `none` if sshd says nothing of it.
     pub(crate) fn get(&self, keyword: &str) -> &str {
-        self.0
-            .get(&keyword.to_ascii_lowercase())
-            .map_or("none", String::as_str)
+        self.0.get(&keyword.to_ascii_lowercase()).map_or("none", String::as_str)
     }
 
     /// An answer as sshd gives it.

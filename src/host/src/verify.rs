@@ -38,9 +38,9 @@ pub(crate) fn in_force(
             "For logins as {login}, sshd would use `{keyword} {is}` instead of `{keyword} {wanted}`."
         ));
         return Err(match culprit(found, keyword, is) {
-            Some(place) => error.hint(format!(
-                "{place} sets it: take that line out, then run setup again"
-            )),
+            Some(place) => {
+                error.hint(format!("{place} sets it: take that line out, then run setup again"))
+            }
             None => error,
         });
     }
@@ -120,9 +120,7 @@ pub(crate) fn open_to_others(
     if effective.get("StrictModes") != "yes" {
         return None;
     }
-    let open = etc
-        .ancestors()
-        .find(|dir| mode(dir).is_some_and(|m| m & 0o022 != 0))?;
+    let open = etc.ancestors().find(|dir| mode(dir).is_some_and(|m| m & 0o022 != 0))?;
     Some(format!(
         "others may write to {}: with StrictModes, sshd ignores the principals files below it and refuses every certificate.",
         open.display()
@@ -143,12 +141,7 @@ mod tests {
     }
 
     fn judged(answer: &str) -> Result<(), CommandError> {
-        in_force(
-            &layout(),
-            &[],
-            &"deploy".parse().unwrap(),
-            &Effective::of(answer),
-        )
+        in_force(&layout(), &[], &"deploy".parse().unwrap(), &Effective::of(answer))
     }
 
     #[test]
@@ -178,26 +171,15 @@ mod tests {
     #[test]
     fn what_ours_pushes_aside_and_what_beats_ours_is_told() {
         let under = |who: &str| Some(format!("Match {who}"));
-        let what = What::Setting {
-            keyword: "TrustedUserCAKeys",
-            value: "/x".to_owned(),
-        };
-        let found = |under| Found {
-            what: what.clone(),
-            file: "/c".into(),
-            line: 3,
-            under,
-        };
+        let what = What::Setting { keyword: "TrustedUserCAKeys", value: "/x".to_owned() };
+        let found = |under| Found { what: what.clone(), file: "/c".into(), line: 3, under };
         let told = |found: &[Found], before: &str| {
             pushed_aside(&layout(), found, &Effective::of(before)).join("\n")
         };
         assert_eq!(told(&[found(None)], GOOD), "");
         assert!(told(&[], "trustedusercakeys /x\n").contains("`TrustedUserCAKeys /x` is in force"));
         let address = told(&[found(under("Address 10.0.0.0/8"))], GOOD);
-        assert!(
-            address.contains("/c:3 (under `Match Address 10.0.0.0/8`)"),
-            "{address}"
-        );
+        assert!(address.contains("/c:3 (under `Match Address 10.0.0.0/8`)"), "{address}");
     }
 
     #[test]

@@ -42,9 +42,7 @@ impl Shelf {
     pub fn open(dir: &Path) -> io::Result<Shelf> {
         fs::create_dir_all(dir)?;
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
-        Ok(Shelf {
-            dir: dir.to_path_buf(),
-        })
+        Ok(Shelf { dir: dir.to_path_buf() })
     }
 
     /// The file with this SHA-256.
@@ -58,13 +56,7 @@ impl Shelf {
     /// If the file can not be made.
     pub fn upload(&self, file: Digest) -> io::Result<Upload> {
         let path = self.dir.join(format!(".upload-{file}"));
-        Ok(Upload {
-            target: self.path(file),
-            file,
-            out: fs::File::create(&path)?,
-            path,
-            length: 0,
-        })
+        Ok(Upload { target: self.path(file), file, out: fs::File::create(&path)?, path, length: 0 })
     }
 
     /// Reads the files a bundle statement names, and what they say together.
@@ -93,10 +85,7 @@ impl Shelf {
             Bundle::parse(body.version, &files, &root.admin_keys()).map_err(|problems| {
                 refused(format!("the bundle does not hold together:\n{problems}"))
             })?;
-        Ok(InForce {
-            digest: signed.digest,
-            bundle,
-        })
+        Ok(InForce { digest: signed.digest, bundle })
     }
 
     /// The bundle in force as it lies here, if there is one.
@@ -197,13 +186,9 @@ impl Upload {
     /// If it has another SHA-256, or can not be made durable.
     pub fn finish(&self) -> io::Result<()> {
         if Digest::of(&fs::read(&self.path)?) != self.file {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the file has another SHA-256",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file has another SHA-256"));
         }
-        self.out
-            .set_permissions(fs::Permissions::from_mode(0o644))?;
+        self.out.set_permissions(fs::Permissions::from_mode(0o644))?;
         self.out.sync_all()?;
         fs::rename(&self.path, &self.target)
     }

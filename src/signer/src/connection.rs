@@ -36,11 +36,7 @@ pub(crate) struct Outlet {
 impl Outlet {
     fn new(stream: UnixStream) -> io::Result<Outlet> {
         stream.set_write_timeout(Some(WRITE_DEADLINE))?;
-        Ok(Outlet {
-            stream: Mutex::new(stream),
-            under_way: Mutex::new(0),
-            settled: Condvar::new(),
-        })
+        Ok(Outlet { stream: Mutex::new(stream), under_way: Mutex::new(0), settled: Condvar::new() })
     }
 
     /// Writes whole frames. A peer that does not take them in time loses its connection, so that
@@ -54,25 +50,16 @@ impl Outlet {
 
     /// Waits for room for one more call under way.
     fn begin(&self) {
-        let mut under_way = self
-            .under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         while *under_way >= MAX_IN_FLIGHT {
-            under_way = self
-                .settled
-                .wait(under_way)
-                .unwrap_or_else(PoisonError::into_inner);
+            under_way = self.settled.wait(under_way).unwrap_or_else(PoisonError::into_inner);
         }
         *under_way = under_way.saturating_add(1);
     }
 
     /// Notes that a call is answered.
     pub(crate) fn settle(&self) {
-        let mut under_way = self
-            .under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         *under_way = under_way.saturating_sub(1);
         self.settled.notify_one();
     }
@@ -85,10 +72,7 @@ pub(crate) fn push_frame<T: Serialize>(out: &mut Vec<u8>, message: &T) {
     serde_json::to_writer(&mut *out, message).expect("answers have only strings and numbers");
     let length = out.len().saturating_sub(start).saturating_sub(4);
     let length = u32::try_from(length).expect("an answer is far below 4 GiB");
-    if let Some(head) = out
-        .get_mut(start..)
-        .and_then(|frame| frame.first_chunk_mut::<4>())
-    {
+    if let Some(head) = out.get_mut(start..).and_then(|frame| frame.first_chunk_mut::<4>()) {
         *head = length.to_be_bytes();
     }
 }
@@ -103,10 +87,7 @@ fn read_frame(from: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<bool> {
     }
     let length = usize::try_from(u32::from_be_bytes(length)).map_err(io::Error::other)?;
     if length > MAX_FRAME {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a frame is longer than allowed",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than allowed"));
     }
     frame.resize(length, 0);
     from.read_exact(frame)?;
@@ -122,25 +103,13 @@ pub(crate) fn serve(
 ) -> io::Result<()> {
     let outlet = Arc::new(Outlet::new(stream.try_clone()?)?);
     let mut from = BufReader::with_capacity(MAX_FRAME, stream);
-    let (mut frame, mut intake) = (
-        Vec::new(),
-        Intake {
-            root,
-            shelf,
-            upload: None,
-        },
-    );
+    let (mut frame, mut intake) = (Vec::new(), Intake { root, shelf, upload: None });
     while read_frame(&mut from, &mut frame)? {
         let call: Call = serde_json::from_slice(&frame)
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         outlet.begin();
-        let task = intake
-            .take(call.op)
-            .unwrap_or_else(|no| Task::Settled(Outcome::Refused(no)));
-        let reply = Reply {
-            outlet: outlet.clone(),
-            id: call.id,
-        };
+        let task = intake.take(call.op).unwrap_or_else(|no| Task::Settled(Outcome::Refused(no)));
+        let reply = Reply { outlet: outlet.clone(), id: call.id };
         if desk.send(Work { task, reply }).is_err() {
             return Ok(());
         }
@@ -158,24 +127,15 @@ struct Intake<'a> {
 impl Intake<'_> {
     fn take(&mut self, op: Op) -> Result<Task, Refusal> {
         match op {
-            Op::Submit { statement, certify } => Ok(Task::Submit {
-                statement: self.open(&statement)?,
-                certify,
-            }),
-            Op::Relay { statement } => Ok(Task::Relay {
-                statement: self.open(&statement)?,
-            }),
+            Op::Submit { statement, certify } => {
+                Ok(Task::Submit { statement: self.open(&statement)?, certify })
+            }
+            Op::Relay { statement } => Ok(Task::Relay { statement: self.open(&statement)? }),
             Op::Certify { request } => Ok(Task::Certify { request }),
-            Op::PutBundle { statement } => Ok(Task::Bundle {
-                signed: bundles::verify(&statement, self.root)?,
-                statement,
-            }),
-            Op::PutFile {
-                file,
-                offset,
-                content,
-                last,
-            } => {
+            Op::PutBundle { statement } => {
+                Ok(Task::Bundle { signed: bundles::verify(&statement, self.root)?, statement })
+            }
+            Op::PutFile { file, offset, content, last } => {
                 if offset == 0 {
                     self.upload = Some(self.shelf.upload(file).map_err(not_kept)?);
                 }
@@ -202,9 +162,9 @@ impl Intake<'_> {
             Some(Kind::Request) => self.verify(signed).map(Statement::Request),
             Some(Kind::Decision) => self.verify(signed).map(Statement::Decision),
             Some(Kind::End) => self.verify(signed).map(Statement::End),
-            Some(Kind::Bundle | Kind::Session) | None => Err(malformed(
-                "this is not a request, decision or end statement.",
-            )),
+            Some(Kind::Bundle | Kind::Session) | None => {
+                Err(malformed("this is not a request, decision or end statement."))
+            }
         }
     }
 
@@ -213,11 +173,7 @@ impl Intake<'_> {
             return Err(malformed("the statement needs exactly one signature."));
         };
         let ca = self.root.fingerprint();
-        Ok(statement::open(
-            signed.statement.as_bytes(),
-            &signature.0,
-            &ca,
-        )?)
+        Ok(statement::open(signed.statement.as_bytes(), &signature.0, &ca)?)
     }
 }
 

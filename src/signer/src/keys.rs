@@ -69,18 +69,11 @@ pub fn create(
     root: &Root,
 ) -> anyhow::Result<PublicKeys> {
     if !dir.exists() {
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .recursive(true)
-            .create(dir)?;
+        fs::DirBuilder::new().mode(0o700).recursive(true).create(dir)?;
     }
     let ca_seed = new_seed(&dir.join(CA_KEY))?;
     let log_seed = new_seed(&dir.join(LOG_KEY))?;
-    let identity = serde_json::to_vec(&Identity {
-        v: 1,
-        number,
-        log: log_name.to_owned(),
-    })?;
+    let identity = serde_json::to_vec(&Identity { v: 1, number, log: log_name.to_owned() })?;
     write_new(&dir.join(IDENTITY), &identity)?;
     write_new(&dir.join(ROOT), &root.to_bytes())?;
     let ca = SigningKey::from_bytes(&ca_seed);
@@ -101,17 +94,10 @@ pub fn load(dir: &Path) -> anyhow::Result<Keys> {
     };
     let identity: Identity =
         serde_json::from_slice(&read(IDENTITY)?).context("signer.json is malformed")?;
-    ensure!(
-        identity.v == 1,
-        "signer.json has version {}; this is version 1",
-        identity.v
-    );
+    ensure!(identity.v == 1, "signer.json has version {}; this is version 1", identity.v);
     let ca = SigningKey::from_bytes(&*read_seed(&dir.join(CA_KEY))?);
     let log_seed = read_seed(&dir.join(LOG_KEY))?;
-    ensure!(
-        ca.to_bytes() != *log_seed,
-        "the CA key and the log key must not be the same"
-    );
+    ensure!(ca.to_bytes() != *log_seed, "the CA key and the log key must not be the same");
     Ok(Keys {
         number: identity.number,
         ca_key: CaKey::from_ed25519(ca.verifying_key().as_bytes())?,
@@ -133,14 +119,9 @@ fn new_seed(path: &Path) -> anyhow::Result<Zeroizing<[u8; 32]>> {
 fn read_seed(path: &Path) -> anyhow::Result<Zeroizing<[u8; 32]>> {
     use std::os::unix::fs::MetadataExt as _;
     let shown = path.display();
-    let mode = fs::metadata(path)
-        .with_context(|| format!("cannot read {shown}"))?
-        .mode();
+    let mode = fs::metadata(path).with_context(|| format!("cannot read {shown}"))?.mode();
     if mode & 0o077 != 0 {
-        bail!(
-            "{shown} can be read by others (mode {:o}); make it 0600",
-            mode & 0o777
-        );
+        bail!("{shown} can be read by others (mode {:o}); make it 0600", mode & 0o777);
     }
     let pem = Zeroizing::new(fs::read(path).with_context(|| format!("cannot read {shown}"))?);
     let key = PrivateKey::from_openssh(&*pem)
@@ -171,13 +152,8 @@ mod tests {
 
     fn root() -> Root {
         let key = SigningKey::from_bytes(&[9; 32]);
-        let line = CaKey::from_ed25519(key.verifying_key().as_bytes())
-            .unwrap()
-            .to_string();
-        let admin = Admin {
-            id: "ann".parse().unwrap(),
-            key: line.parse().unwrap(),
-        };
+        let line = CaKey::from_ed25519(key.verifying_key().as_bytes()).unwrap().to_string();
+        let admin = Admin { id: "ann".parse().unwrap(), key: line.parse().unwrap() };
         Root::new(vec![admin], 1, String::new()).unwrap()
     }
 

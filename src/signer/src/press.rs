@@ -23,16 +23,9 @@ pub(crate) fn run(key: &SigningKey, finished: &Receiver<Finished>) {
         for (reply, draft) in drafts {
             let result = finish(key, draft, committed.as_ref());
             let place = Arc::as_ptr(&reply.outlet) as usize;
-            let (_, bytes) = outgoing
-                .entry(place)
-                .or_insert_with(|| (reply.outlet.clone(), Vec::new()));
-            push_frame(
-                bytes,
-                &Answer {
-                    id: reply.id,
-                    result,
-                },
-            );
+            let (_, bytes) =
+                outgoing.entry(place).or_insert_with(|| (reply.outlet.clone(), Vec::new()));
+            push_frame(bytes, &Answer { id: reply.id, result });
             reply.outlet.settle();
         }
         for (outlet, bytes) in outgoing.into_values() {
@@ -44,41 +37,16 @@ pub(crate) fn run(key: &SigningKey, finished: &Receiver<Finished>) {
 fn finish(key: &SigningKey, draft: Draft, committed: Option<&Committed>) -> Outcome {
     match (draft, committed) {
         (Draft::Ready(outcome), _) => outcome,
-        (
-            Draft::Recorded {
-                digest,
-                at,
-                certificate: Some(logged),
-            },
-            Some(committed),
-        ) => Outcome::Recorded {
-            digest,
-            at,
-            certificate: Some(issue(key, &logged, committed)),
-        },
+        (Draft::Recorded { digest, at, certificate: Some(logged) }, Some(committed)) => {
+            Outcome::Recorded { digest, at, certificate: Some(issue(key, &logged, committed)) }
+        }
         (Draft::Certified(logged), Some(committed)) => {
             Outcome::Certified(issue(key, &logged, committed))
         }
-        (
-            Draft::Recorded {
-                digest,
-                at,
-                certificate: None,
-            },
-            _,
-        ) => Outcome::Recorded {
-            digest,
-            at,
-            certificate: None,
-        },
-        (
-            Draft::Recorded {
-                certificate: Some(_),
-                ..
-            }
-            | Draft::Certified(_),
-            None,
-        ) => {
+        (Draft::Recorded { digest, at, certificate: None }, _) => {
+            Outcome::Recorded { digest, at, certificate: None }
+        }
+        (Draft::Recorded { certificate: Some(_), .. } | Draft::Certified(_), None) => {
             // The desk hands on a certificate only together with its commit (I1).
             eprintln!("jit-ssh-signer: a certificate came without its log entry; stopping");
             abort()

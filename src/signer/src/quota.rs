@@ -37,11 +37,7 @@ pub(crate) struct Quotas {
 
 impl Quotas {
     pub(crate) fn new(limits: Limits) -> Quotas {
-        Quotas {
-            limits,
-            minute: 0,
-            used: HashMap::new(),
-        }
+        Quotas { limits, minute: 0, used: HashMap::new() }
     }
 
     /// Counts one use by `actor`.
@@ -61,10 +57,7 @@ impl Quotas {
         if *used >= limit {
             return Err(Refusal::new(
                 Reason::Quota,
-                format!(
-                    "{actor} has used up the {limit} {} of this minute.",
-                    what.word()
-                ),
+                format!("{actor} has used up the {limit} {} of this minute.", what.word()),
             )
             .hint("try again in a minute; an admin can raise the limit in ca.toml"));
         }
@@ -97,14 +90,9 @@ mod tests {
         for _ in 0..2 {
             quotas.take(&alice, Use::Request, now).unwrap();
         }
-        assert_eq!(
-            quotas.take(&alice, Use::Request, now).unwrap_err().reason,
-            Reason::Quota
-        );
+        assert_eq!(quotas.take(&alice, Use::Request, now).unwrap_err().reason, Reason::Quota);
         quotas.take(&alice, Use::Decision, now).unwrap();
         quotas.take(&bob, Use::Request, now).unwrap();
-        quotas
-            .take(&alice, Use::Request, now.plus_secs(60))
-            .unwrap();
+        quotas.take(&alice, Use::Request, now.plus_secs(60)).unwrap();
     }
 }

@@ -55,36 +55,18 @@ pub fn run(config: &Path, source: &Source) -> anyhow::Result<()> {
     let deployment = Deployment::parse(&text).map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let state = &deployment.state;
     let private = state.join("signer");
-    let keys::Keys {
-        number,
-        ca,
-        ca_key,
-        log,
-        root,
-    } = keys::load(&private)?;
+    let keys::Keys { number, ca, ca_key, log, root } = keys::load(&private)?;
     let shelf = Shelf::open(&state.join("bundles"))?;
     let (log, opened) = LogStore::open(&state.join("log"), &private.join("journal"), log)?;
     report(&opened);
-    let identity = Identity {
-        number,
-        ca_key,
-        root: root.clone(),
-    };
-    let desk = Desk::open(
-        identity,
-        log,
-        shelf.clone(),
-        deployment.limits,
-        Box::new(now),
-    )?;
+    let identity = Identity { number, ca_key, root: root.clone() };
+    let desk = Desk::open(identity, log, shelf.clone(), deployment.limits, Box::new(now))?;
     let (work, works) = sync_channel(QUEUE);
     let (finish, finished) = sync_channel(QUEUE);
-    let desk = thread::Builder::new()
-        .name("desk".into())
-        .spawn(move || desk.run(&works, &finish))?;
-    let press = thread::Builder::new()
-        .name("press".into())
-        .spawn(move || press::run(&ca, &finished))?;
+    let desk =
+        thread::Builder::new().name("desk".into()).spawn(move || desk.run(&works, &finish))?;
+    let press =
+        thread::Builder::new().name("press".into()).spawn(move || press::run(&ca, &finished))?;
     match source {
         Source::Stdin => {
             let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -94,13 +76,9 @@ pub fn run(config: &Path, source: &Source) -> anyhow::Result<()> {
             let _ = press.join();
             Ok(())
         }
-        Source::Socket { path, peer } => listen(
-            path,
-            peer.unwrap_or_else(|| getuid().as_raw()),
-            root,
-            shelf,
-            &work,
-        ),
+        Source::Socket { path, peer } => {
+            listen(path, peer.unwrap_or_else(|| getuid().as_raw()), root, shelf, &work)
+        }
     }
 }
 
@@ -137,14 +115,12 @@ fn listen(
             continue;
         };
         let (root, shelf, work) = (root.clone(), shelf.clone(), work.clone());
-        let spawned = thread::Builder::new()
-            .name("connection".into())
-            .spawn(move || {
-                let _place = place;
-                if let Err(error) = serve(stream, &root, &shelf, &work) {
-                    eprintln!("jit-ssh-signer: a connection was closed: {error}");
-                }
-            });
+        let spawned = thread::Builder::new().name("connection".into()).spawn(move || {
+            let _place = place;
+            if let Err(error) = serve(stream, &root, &shelf, &work) {
+                eprintln!("jit-ssh-signer: a connection was closed: {error}");
+            }
+        });
         if let Err(error) = spawned {
             eprintln!("jit-ssh-signer: cannot serve a connection: {error}");
         }
@@ -166,26 +142,13 @@ fn report(opened: &Opened) {
 
 /// Keeps the keys out of core dumps and out of reach of debuggers.
 fn protect_memory() -> io::Result<()> {
-    setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the one place where the signer asks the clock"
-)]
+#[allow(clippy::disallowed_methods, reason = "the one place where the signer asks the clock")]
 fn now() -> UnixTime {
-    UnixTime(
-        SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs()),
-    )
+    UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()))
 }

@@ -32,9 +32,8 @@ fn foreign_crates_read_checkpoint_and_tiles() {
     let (mut store, _) = LogStore::open(&log, &journal, key).unwrap();
     let mut size = 0u64;
     for count in [1u64, 254, 1, 1, 254, 300, 2_000, 63_000] {
-        let entries: Vec<Vec<u8>> = (size..size + count)
-            .map(|index| index.to_string().into_bytes())
-            .collect();
+        let entries: Vec<Vec<u8>> =
+            (size..size + count).map(|index| index.to_string().into_bytes()).collect();
         for batch in entries.chunks(5_000) {
             store.append(batch).unwrap();
         }
@@ -43,8 +42,7 @@ fn foreign_crates_read_checkpoint_and_tiles() {
 
         let note = Note::from_bytes(&std::fs::read(log.join("checkpoint")).unwrap()).unwrap();
         let known = StandardVerifier::new(&verifier).unwrap();
-        note.verify(&VerifierList::new(vec![Box::new(known)]))
-            .unwrap();
+        note.verify(&VerifierList::new(vec![Box::new(known)])).unwrap();
         let checkpoint = Checkpoint::from_bytes(note.text()).unwrap();
         assert_eq!(checkpoint.size(), size);
 

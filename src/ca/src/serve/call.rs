@@ -34,7 +34,8 @@ pub(super) struct Call {
 impl Call {
     /// Begins a call of `method`.
     pub(super) fn begin<T>(front: &Arc<Front>, method: &'static str, request: &Request<T>) -> Call {
-        let peer = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(ip)| *ip);
+        let peer =
+            request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(ip)| *ip);
         let token = request.metadata().get("authorization").and_then(|value| {
             let token = value.to_str().ok()?.strip_prefix("Bearer ")?;
             Some(Digest::of(token.as_bytes()))
@@ -89,8 +90,11 @@ impl Call {
         if caller.reads_all() {
             return Ok(caller);
         }
-        Err(Refusal::new(Reason::NotAllowed, format!("{} is neither auditor nor admin.", caller.id))
-            .hint("auditors are named in policy.toml"))
+        Err(Refusal::new(
+            Reason::NotAllowed,
+            format!("{} is neither auditor nor admin.", caller.id),
+        )
+        .hint("auditors are named in policy.toml"))
     }
 
     /// Lets a call without a session pass, unless its address was wrong too often.
@@ -145,8 +149,8 @@ impl Drop for Call {
 /// # Errors
 /// [`Reason::Malformed`].
 pub(super) fn single(signed: Option<v1::SignedStatement>) -> Result<v1::SignedStatement, Refusal> {
-    let signed = signed
-        .ok_or_else(|| Refusal::new(Reason::Malformed, "the call carries no statement."))?;
+    let signed =
+        signed.ok_or_else(|| Refusal::new(Reason::Malformed, "the call carries no statement."))?;
     if signed.signatures.len() == 1 {
         return Ok(signed);
     }

@@ -18,11 +18,11 @@ use jit_ssh_signer::protocol::{Issuance, Op, Outcome, Signed};
 use prost::bytes::Bytes;
 use tokio::sync::watch;
 
+use super::clock;
 use super::in_force::Trusted;
 use super::memory::{Change, Known, Memory};
 use super::metrics::{Counted, Metrics};
 use super::rates::Rates;
-use super::clock;
 use super::sessions::{Caller, Sessions, no_session};
 use super::signer_link::{Epoch, Lost, SignerLink};
 use super::store::{Record, Store, StoredStatement};

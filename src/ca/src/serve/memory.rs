@@ -79,9 +79,9 @@ impl Known {
 
     /// Notes a certificate; one that is known already changes nothing.
     pub(super) fn add_issued(&mut self, issued: Issued) {
-        let place = self.issued.partition_point(|known| {
-            (known.at, known.serial) < (issued.at, issued.serial)
-        });
+        let place = self
+            .issued
+            .partition_point(|known| (known.at, known.serial) < (issued.at, issued.serial));
         if self.issued.get(place).is_none_or(|known| known.serial != issued.serial) {
             self.issued.insert(place, issued);
             self.chain.add_issued(issued);
@@ -177,7 +177,11 @@ impl Memory {
     }
 
     /// Changes what is known of a request that is here; returns the whole.
-    pub(super) fn change(&self, digest: Digest, change: impl FnOnce(&mut Known)) -> Option<Arc<Known>> {
+    pub(super) fn change(
+        &self,
+        digest: Digest,
+        change: impl FnOnce(&mut Known),
+    ) -> Option<Arc<Known>> {
         self.inner().change(digest, change)
     }
 
@@ -215,16 +219,20 @@ impl Memory {
 
     /// Forgets what can not be decided any more and was not asked for lately.
     pub(super) fn sweep(&self, bundle: &Bundle, now: UnixTime) {
-        let old: Vec<Arc<Known>> = {
+        let idle: Vec<Arc<Known>> = {
             let inner = self.inner();
             let idle = inner.known.values().filter(|slot| slot.touched.elapsed() > LINGER);
             idle.map(|slot| slot.known.clone()).collect()
         };
         // Evaluated without the lock: this can be many.
-        for known in old {
-            match evaluate(&known.chain, bundle, now).status {
-                Status::Pending | Status::Approved => {}
-                _ => self.inner().forget(known.chain.digest()),
+        for known in idle {
+            let open = known.issued.is_empty()
+                && matches!(
+                    evaluate(&known.chain, bundle, now).status,
+                    Status::Pending | Status::Approved
+                );
+            if !open {
+                self.inner().forget(known.chain.digest());
             }
         }
     }
@@ -347,3 +355,6 @@ fn id_taken(digest: Digest) -> Refusal {
     Refusal::new(Reason::IdTaken, format!("another request has the id {id} already."))
         .hint("sign it again: another nonce gives another id")
 }
+
+#[cfg(test)]
+mod tests;

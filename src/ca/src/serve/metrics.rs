@@ -53,7 +53,11 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         registry.register("requests", "Requests handed in, by outcome", metrics.requests.clone());
-        registry.register("decisions", "Decisions handed in, by outcome", metrics.decisions.clone());
+        registry.register(
+            "decisions",
+            "Decisions handed in, by outcome",
+            metrics.decisions.clone(),
+        );
         registry.register(
             "certificates",
             "Certificates asked for, by outcome",

@@ -31,6 +31,8 @@ mod show;
 mod signer_link;
 mod start;
 mod store;
+#[cfg(test)]
+mod testworld;
 mod tls;
 mod visibility;
 mod web;

@@ -67,7 +67,9 @@ fn path<S: NamedService>(_: &S) -> String {
 
 /// What a gRPC client hears of a call that does not exist; a browser sees an empty page.
 async fn unimplemented() -> Response {
-    tonic::Status::unimplemented("there is no such call").into_http::<axum::body::Body>().into_response()
+    tonic::Status::unimplemented("there is no such call")
+        .into_http::<axum::body::Body>()
+        .into_response()
 }
 
 /// Takes in few calls at a time: refused before their message is read.

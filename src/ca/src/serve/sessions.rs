@@ -116,10 +116,13 @@ impl Sessions {
         }
         if person.opened >= MAX_OPENED {
             let message = format!("{} opened {MAX_OPENED} sessions in this minute.", body.by);
-            return Err(Refusal::new(Reason::Quota, message).hint("keep a session and use it again"));
+            return Err(
+                Refusal::new(Reason::Quota, message).hint("keep a session and use it again")
+            );
         }
         person.opened = person.opened.saturating_add(1);
-        let oldest = if person.tokens.len() >= MAX_PER_PERSON { person.tokens.pop_front() } else { None };
+        let oldest =
+            if person.tokens.len() >= MAX_PER_PERSON { person.tokens.pop_front() } else { None };
         let token = Base64UrlUnpadded::encode_string(&random);
         let digest = Digest::of(token.as_bytes());
         person.tokens.push_back(digest);

@@ -14,7 +14,11 @@ use super::memory::Known;
 const MAX_APPROVERS: usize = 50;
 
 /// A request with all that is known of it.
-pub(super) fn access(known: &Known, evaluation: &Evaluation<'_>, bundle: &Bundle) -> v1::AccessState {
+pub(super) fn access(
+    known: &Known,
+    evaluation: &Evaluation<'_>,
+    bundle: &Bundle,
+) -> v1::AccessState {
     let chain = &known.chain;
     let (request, digest) = (chain.request().body(), chain.digest());
     let grant = evaluation.grant.as_ref();
@@ -72,8 +76,11 @@ pub(super) fn approvers(
         (Status::Pending, Some(rule)) if evaluation.needed > 0 => {
             let decided = |id: &_| known.chain.decisions().iter().any(|d| d.body().by == *id);
             let request = known.chain.request().body();
-            deciders(rule, request, bundle).filter(|id| !decided(id)).take(MAX_APPROVERS)
-                .map(ToString::to_string).collect()
+            deciders(rule, request, bundle)
+                .filter(|id| !decided(id))
+                .take(MAX_APPROVERS)
+                .map(ToString::to_string)
+                .collect()
         }
         _ => Vec::new(),
     }

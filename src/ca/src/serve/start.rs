@@ -192,7 +192,10 @@ fn deployment(config: &Path) -> anyhow::Result<Deployment> {
     let path = config.join("ca.toml");
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Deployment::parse(&bytes).map_err(|problems| {
-        anyhow::Error::from(Failure::error(format!("{} can not be used.\n{problems}", path.display())))
+        anyhow::Error::from(Failure::error(format!(
+            "{} can not be used.\n{problems}",
+            path.display()
+        )))
     })
 }
 

@@ -79,7 +79,10 @@ impl Shown {
                 Ok(new) => *self.current.write().unwrap_or_else(PoisonError::into_inner) = new,
                 // The old one goes on being shown.
                 Err(error) => {
-                    tracing::error!(error = format!("{error:#}"), "the TLS certificate can not be renewed");
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the TLS certificate can not be renewed"
+                    );
                 }
             }
         }
@@ -135,7 +138,8 @@ fn make(folder: &Path, listen: SocketAddr) -> anyhow::Result<Made> {
 
 /// The names a client may know us by.
 fn subjects(names: Vec<String>, listen: IpAddr) -> Vec<String> {
-    let mut subjects: BTreeSet<String> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    let mut subjects: BTreeSet<String> =
+        names.into_iter().filter(|name| !name.is_empty()).collect();
     if !listen.is_unspecified() {
         subjects.insert(listen.to_canonical().to_string());
     }

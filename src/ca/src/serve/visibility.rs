@@ -44,12 +44,7 @@ fn has_decided(id: &ActorId, known: &Known) -> bool {
     known.chain.decisions().iter().any(|decision| decision.body().by == *id)
 }
 
-fn may_decide(
-    id: &ActorId,
-    known: &Known,
-    evaluation: &Evaluation<'_>,
-    bundle: &Bundle,
-) -> bool {
+fn may_decide(id: &ActorId, known: &Known, evaluation: &Evaluation<'_>, bundle: &Bundle) -> bool {
     let request = known.chain.request().body();
     let asked = evaluation.rule.zip(bundle.people.get(id));
     asked.is_some_and(|(rule, actor)| can_decide(actor, rule, request))

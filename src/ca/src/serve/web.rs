@@ -54,7 +54,8 @@ async fn checkpoint(State(web): State<Web>, headers: HeaderMap) -> Response {
     let note = tokio::task::spawn_blocking(move || front.log.tiles().checkpoint_note()).await;
     match note {
         Ok(Ok(Some(note))) => {
-            let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];
+            let headers =
+                [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];
             (headers, note).into_response()
         }
         Ok(Ok(None)) => StatusCode::NOT_FOUND.into_response(),

@@ -44,21 +44,10 @@ impl Excerpt {
             None => 0,
         };
         let mut shown = String::from(if skipped > 0 { "…" } else { "" });
-        shown.extend(
-            line.chars()
-                .skip(skipped)
-                .take(Self::SHOWN)
-                .map(fit_for_terminal),
-        );
-        let caret = before
-            .saturating_sub(skipped)
-            .saturating_add(usize::from(skipped > 0));
+        shown.extend(line.chars().skip(skipped).take(Self::SHOWN).map(fit_for_terminal));
+        let caret = before.saturating_sub(skipped).saturating_add(usize::from(skipped > 0));
         let room = shown.chars().count().saturating_sub(caret);
-        Excerpt {
-            line: shown,
-            caret,
-            width: width.min(room).max(1),
-        }
+        Excerpt { line: shown, caret, width: width.min(room).max(1) }
     }
 }
 
@@ -80,23 +69,13 @@ pub(super) fn disturbs_text(char: char) -> bool {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
-            line,
-            column,
-            message,
-            help,
-            excerpt,
-        } = self;
+        let Self { file, line, column, message, help, excerpt } = self;
         let number = line.to_string();
         let gutter = " ".repeat(number.len());
         write!(f, "error: {message}\n{gutter}--> {file}:{line}:{column}")?;
         if let Some(Excerpt { line, caret, width }) = excerpt {
             let (indent, carets) = (" ".repeat(*caret), "^".repeat(*width));
-            write!(
-                f,
-                "\n{gutter} |\n{number} | {line}\n{gutter} | {indent}{carets}"
-            )?;
+            write!(f, "\n{gutter} |\n{number} | {line}\n{gutter} | {indent}{carets}")?;
         }
         match help {
             Some(help) => write!(f, "\n{gutter} = help: {help}"),

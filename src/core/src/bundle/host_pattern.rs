@@ -24,9 +24,9 @@ impl HostPattern {
         match self {
             HostPattern::Name(name) => host.name == *name,
             HostPattern::Glob(glob) => glob.matches(host.name.as_str()),
-            HostPattern::Labels(labels) => labels
-                .iter()
-                .all(|(key, value)| host.labels.get(key) == Some(value)),
+            HostPattern::Labels(labels) => {
+                labels.iter().all(|(key, value)| host.labels.get(key) == Some(value))
+            }
         }
     }
 }
@@ -84,9 +84,8 @@ impl FromStr for HostPattern {
 fn parse_labels(text: &str) -> Result<HostPattern, HostPatternError> {
     let mut labels = Vec::new();
     for label in text.split(',') {
-        let (key, value) = label
-            .split_once('=')
-            .ok_or_else(|| HostPatternError::Label(label.to_owned()))?;
+        let (key, value) =
+            label.split_once('=').ok_or_else(|| HostPatternError::Label(label.to_owned()))?;
         labels.push((key.parse::<LabelKey>()?, value.parse::<LabelValue>()?));
     }
     labels.sort();

@@ -101,10 +101,7 @@ impl Reading {
             return;
         };
         if let Some(place) = self.hosts.by_name.get(&name) {
-            let line = self
-                .name_spans
-                .get(*place)
-                .map_or(0, |first| source.line(*first));
+            let line = self.name_spans.get(*place).map_or(0, |first| source.line(*first));
             item.problem_with_help(
                 format!("there are two hosts named {}", quote(name.as_str())),
                 format!("the first is in line {line}"),
@@ -112,19 +109,12 @@ impl Reading {
             return;
         }
         let place = self.hosts.hosts.len();
-        self.via_spans
-            .extend(via_item.map(|item| (item.span(), place)));
+        self.via_spans.extend(via_item.map(|item| (item.span(), place)));
         self.name_spans.push(item.span());
         self.hosts.by_name.insert(name.clone(), place);
         let labels = shared(&mut self.labels, labels);
         let logins = shared(&mut self.logins, logins.found.into_iter().collect());
-        self.hosts.hosts.push(Host {
-            name,
-            address,
-            labels,
-            logins,
-            via,
-        });
+        self.hosts.hosts.push(Host { name, address, labels, logins, via });
     }
 
     fn check_via(&self, source: &Source<'_>) {
@@ -150,9 +140,7 @@ impl Reading {
     /// Whether the jumps from `host` come to an end.
     fn arrives(&self, host: &Host) -> bool {
         let next = |host: &&Host| host.via.as_ref().and_then(|via| self.hosts.get(via));
-        std::iter::successors(Some(host), next)
-            .nth(MAX_JUMPS + 1)
-            .is_none()
+        std::iter::successors(Some(host), next).nth(MAX_JUMPS + 1).is_none()
     }
 }
 
@@ -172,10 +160,7 @@ fn labels(item: Item<'_>) -> BTreeMap<LabelKey, LabelValue> {
         return labels;
     };
     for (name, key, value) in table.entries() {
-        let key = key
-            .parse()
-            .map_err(|error| name.problem(format!("{error}")))
-            .ok();
+        let key = key.parse().map_err(|error| name.problem(format!("{error}"))).ok();
         labels.extend(key.zip(value.parse()));
     }
     labels
@@ -197,20 +182,13 @@ fn address(item: Item<'_>) -> Option<String> {
 fn is_address(text: &str) -> bool {
     if let Some(rest) = text.strip_prefix('[') {
         return rest.split_once(']').is_some_and(|(host, port)| {
-            let port = if port.is_empty() {
-                Some("22")
-            } else {
-                port.strip_prefix(':')
-            };
+            let port = if port.is_empty() { Some("22") } else { port.strip_prefix(':') };
             host.parse::<Ipv6Addr>().is_ok() && port.is_some_and(is_port)
         });
     }
     let (host, port) = text.split_once(':').unwrap_or((text, "22"));
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let first = host
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let first = host.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     first && host.len() <= MAX_DNS_NAME && host.bytes().all(fits) && is_port(port)
 }
 

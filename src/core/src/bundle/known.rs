@@ -21,8 +21,7 @@ pub(super) struct Known<'k> {
 impl Known<'_> {
     /// People who are all there.
     pub(super) fn who(self, item: Item<'_>) -> Option<Vec<Who>> {
-        item.unique(Empty::Refused, |item| self.one_who(item))
-            .whole()
+        item.unique(Empty::Refused, |item| self.one_who(item)).whole()
     }
 
     /// Someone who is there, in the role that is named.
@@ -32,19 +31,14 @@ impl Known<'_> {
             return Some(who);
         };
         let ids_of = |persons: bool| {
-            let actors = people
-                .iter()
-                .filter(move |actor| actor.is_person() == persons);
+            let actors = people.iter().filter(move |actor| actor.is_person() == persons);
             actors.map(|actor| actor.id.as_str())
         };
         match &who {
             Who::Person(id) | Who::Machine(id) => {
                 let wants_person = matches!(who, Who::Person(_));
-                let (kind, other) = if wants_person {
-                    ("person", "machine")
-                } else {
-                    ("machine", "person")
-                };
+                let (kind, other) =
+                    if wants_person { ("person", "machine") } else { ("machine", "person") };
                 match people.get(id) {
                     Some(actor) if actor.is_person() == wants_person => return Some(who),
                     Some(_) => item.problem_with_help(
@@ -62,11 +56,7 @@ impl Known<'_> {
                     return Some(who);
                 }
                 let names = people.groups().map(|group| group.as_str());
-                item.unknown(
-                    format!("nobody is in a group `{group}`"),
-                    group.as_str(),
-                    names,
-                );
+                item.unknown(format!("nobody is in a group `{group}`"), group.as_str(), names);
             }
         }
         None
@@ -107,9 +97,7 @@ impl Known<'_> {
             if let Some(hosts) = &covered
                 && !hosts.clone().any(|host| host.logins.contains(&login))
             {
-                let offered = hosts
-                    .clone()
-                    .flat_map(|host| host.logins.iter().map(Login::as_str));
+                let offered = hosts.clone().flat_map(|host| host.logins.iter().map(Login::as_str));
                 let message = format!("no host of this rule has the login `{login}`");
                 item.unknown(message, login.as_str(), offered);
                 return None;

@@ -93,27 +93,15 @@ impl Bundle {
 
         let people = People::read(&people_source, admins);
         let hosts = Hosts::read(&hosts_source);
-        let known = Known {
-            people: people.as_ref(),
-            hosts: hosts.as_ref(),
-        };
+        let known = Known { people: people.as_ref(), hosts: hosts.as_ref() };
         let policy = policy_source.read(|file| rules::read(file, known));
         let signers = Signers::read(&signers_source);
 
         let sources = [people_source, hosts_source, policy_source, signers_source];
-        let problems: Vec<_> = sources
-            .into_iter()
-            .flat_map(Source::into_diagnostics)
-            .collect();
+        let problems: Vec<_> = sources.into_iter().flat_map(Source::into_diagnostics).collect();
         match (people, hosts, policy, signers) {
             (Some(people), Some(hosts), Some(policy), Some(signers)) if problems.is_empty() => {
-                Ok(Bundle {
-                    version,
-                    people,
-                    hosts,
-                    policy,
-                    signers,
-                })
+                Ok(Bundle { version, people, hosts, policy, signers })
             }
             _ => Err(Diagnostics(problems)),
         }
@@ -121,21 +109,14 @@ impl Bundle {
 }
 
 fn check_size(files: &BundleFiles) -> Result<(), Diagnostics> {
-    let BundleFiles {
-        people,
-        hosts,
-        policy,
-        signers,
-    } = files;
+    let BundleFiles { people, hosts, policy, signers } = files;
     let sizes = [
         (people::FILE, people.len()),
         (hosts::FILE, hosts.len()),
         (rules::FILE, policy.len()),
         (signers::FILE, signers.len()),
     ];
-    let total = sizes
-        .iter()
-        .fold(0usize, |sum, (_, size)| sum.saturating_add(*size));
+    let total = sizes.iter().fold(0usize, |sum, (_, size)| sum.saturating_add(*size));
     match sizes.iter().max_by_key(|(_, size)| *size) {
         Some((largest, _)) if total > BundleFiles::MAX_BYTES => {
             let max = BundleFiles::MAX_BYTES;

@@ -118,10 +118,7 @@ impl Reading<'_> {
         let id = table.required("id");
         let name = table.required("name").and_then(|item| item.line(MAX_NAME));
         let email = table.optional("email").and_then(email);
-        let kind = ActorKind::Person {
-            name: name.unwrap_or_default().to_owned(),
-            email,
-        };
+        let kind = ActorKind::Person { name: name.unwrap_or_default().to_owned(), email };
         self.actor(id, kind, table);
     }
 
@@ -134,41 +131,24 @@ impl Reading<'_> {
     fn actor(&mut self, id_item: Option<Item<'_>>, kind: ActorKind, mut table: Table<'_>) {
         let id = id_item.and_then(|item| item.parse::<ActorId>());
         let keys = self.keys(table.required("keys"), id.as_ref());
-        let groups = table
-            .optional("groups")
-            .map(|item| item.unique(Empty::Fine, Item::parse));
+        let groups = table.optional("groups").map(|item| item.unique(Empty::Fine, Item::parse));
         table.finish();
 
         let (Some(item), Some(id)) = (id_item, id) else {
             return;
         };
-        let groups = groups
-            .map(|list| list.found.into_iter().collect())
-            .unwrap_or_default();
-        self.add(
-            item,
-            Actor {
-                id,
-                kind,
-                keys,
-                groups,
-            },
-        );
+        let groups = groups.map(|list| list.found.into_iter().collect()).unwrap_or_default();
+        self.add(item, Actor { id, kind, keys, groups });
     }
 
     fn keys(&self, list: Option<Item<'_>>, owner: Option<&ActorId>) -> Vec<SignerKey> {
-        let items = list
-            .and_then(|item| item.list(Empty::Refused))
-            .unwrap_or_default();
+        let items = list.and_then(|item| item.list(Empty::Refused)).unwrap_or_default();
         let mut keys: Vec<SignerKey> = Vec::with_capacity(items.len());
         for item in items {
             let Some(key) = item.parse::<SignerKey>() else {
                 continue;
             };
-            let admin = self
-                .admin_keys
-                .get(&key)
-                .filter(|admin| Some(**admin) != owner);
+            let admin = self.admin_keys.get(&key).filter(|admin| Some(**admin) != owner);
             if keys.contains(&key) {
                 item.problem("this key is listed twice".to_owned());
             } else if let Some(other) = self.people.owner_of(&key) {
@@ -190,10 +170,7 @@ impl Reading<'_> {
 
     fn add(&mut self, item: Item<'_>, actor: Actor) {
         if let Some(place) = self.people.by_id.get(&actor.id) {
-            let line = self
-                .id_spans
-                .get(*place)
-                .map_or(0, |first| self.source.line(*first));
+            let line = self.id_spans.get(*place).map_or(0, |first| self.source.line(*first));
             item.problem_with_help(
                 format!("the id {} is taken", quote(actor.id.as_str())),
                 format!("it is also in line {line}; people and machines share one space of ids"),
@@ -211,9 +188,7 @@ impl Reading<'_> {
             let persons = self.people.groups.entry(group.clone()).or_default();
             *persons = persons.saturating_add(usize::from(actor.is_person()));
         }
-        self.people
-            .by_key
-            .extend(actor.keys.iter().map(|key| (key.clone(), place)));
+        self.people.by_key.extend(actor.keys.iter().map(|key| (key.clone(), place)));
         self.people.by_id.insert(actor.id.clone(), place);
         self.people.actors.push(actor);
         self.id_spans.push(item.span());

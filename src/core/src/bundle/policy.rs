@@ -228,11 +228,7 @@ impl WordError {
     ) -> Self {
         let all = || format!("known are {}", words.clone().collect::<Vec<_>>().join(", "));
         let help = did_you_mean(text, words.clone()).unwrap_or_else(all);
-        Self {
-            kind,
-            text: text.to_owned(),
-            help,
-        }
+        Self { kind, text: text.to_owned(), help }
     }
 }
 

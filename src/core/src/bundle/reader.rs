@@ -51,13 +51,7 @@ impl<'a> Table<'a> {
     /// The top level of a file.
     pub(super) fn root(source: &'a Source<'a>, fields: &'a DeTable<'a>) -> Self {
         let known = Vec::new();
-        Self {
-            source,
-            kind: "the top level of this file",
-            at: source.span(0..0),
-            fields,
-            known,
-        }
+        Self { source, kind: "the top level of this file", at: source.span(0..0), fields, known }
     }
 
     /// A field that must be there.
@@ -109,10 +103,7 @@ impl<'a> Table<'a> {
             return Vec::new();
         };
         let items = item.list(Empty::Fine).unwrap_or_default();
-        items
-            .into_iter()
-            .filter_map(|item| item.table(kind))
-            .collect()
+        items.into_iter().filter_map(|item| item.table(kind)).collect()
     }
 
     /// Records a problem of the table as a whole.
@@ -124,16 +115,8 @@ impl<'a> Table<'a> {
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Item<'a>, &'a str, Item<'a>)> {
         let (source, fields) = (self.source, self.fields);
         fields.iter().map(move |(key, value)| {
-            let name = Item {
-                source,
-                at: source.span(key.span()),
-                value: value.get_ref(),
-            };
-            let value = Item {
-                source,
-                at: source.span(value.span()),
-                value: value.get_ref(),
-            };
+            let name = Item { source, at: source.span(key.span()), value: value.get_ref() };
+            let value = Item { source, at: source.span(value.span()), value: value.get_ref() };
             (name, key.get_ref().as_ref(), value)
         })
     }
@@ -145,8 +128,7 @@ impl<'a> Table<'a> {
             if !self.known.contains(&name) {
                 let at = self.source.span(key.span());
                 let message = format!("{} is not a field of {}", quote(name), self.kind);
-                self.source
-                    .unknown(at, message, name, self.known.iter().copied());
+                self.source.unknown(at, message, name, self.known.iter().copied());
             }
         }
     }
@@ -168,9 +150,7 @@ impl<'a> Item<'a> {
         T::Err: Display,
     {
         let parsed = self.text()?.parse();
-        parsed
-            .map_err(|error: T::Err| self.problem(error.to_string()))
-            .ok()
+        parsed.map_err(|error: T::Err| self.problem(error.to_string())).ok()
     }
 
     /// A text for people: one line without control characters, of at most `max` characters.
@@ -231,10 +211,7 @@ impl<'a> Item<'a> {
         let Some(items) = self.list(empty) else {
             return List::default();
         };
-        let mut list = List {
-            found: Vec::with_capacity(items.len()),
-            flawed: false,
-        };
+        let mut list = List { found: Vec::with_capacity(items.len()), flawed: false };
         let mut seen = HashSet::new();
         for item in items {
             match read(item) {
@@ -254,13 +231,7 @@ impl<'a> Item<'a> {
         match self.value {
             DeValue::Table(fields) => {
                 let Self { source, at, .. } = self;
-                Some(Table {
-                    source,
-                    kind,
-                    at,
-                    fields,
-                    known: Vec::new(),
-                })
+                Some(Table { source, kind, at, fields, known: Vec::new() })
             }
             _ => self.wrong_type("a table"),
         }
@@ -328,10 +299,7 @@ impl<T> List<T> {
 /// What a missing list leaves: nothing, and flawed.
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self {
-            found: Vec::new(),
-            flawed: true,
-        }
+        Self { found: Vec::new(), flawed: true }
     }
 }
 
@@ -339,11 +307,7 @@ impl<T> Default for List<T> {
 pub(crate) fn quote(text: &str) -> String {
     const SHOWN: usize = 80;
     let shown = text.chars().take(SHOWN).flat_map(char::escape_debug);
-    let cut = if text.chars().nth(SHOWN).is_some() {
-        "…"
-    } else {
-        ""
-    };
+    let cut = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
     format!("`{}{cut}`", shown.collect::<String>())
 }
 

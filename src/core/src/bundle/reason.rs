@@ -18,11 +18,7 @@ pub struct ReasonRule {
 
 impl Default for ReasonRule {
     fn default() -> Self {
-        Self {
-            min: 1,
-            pattern: None,
-            hint: None,
-        }
+        Self { min: 1, pattern: None, hint: None }
     }
 }
 

@@ -14,29 +14,14 @@ use crate::time::Seconds;
 
 /// Reads the file. Rules with problems are left out: the problems refuse the file as a whole.
 pub(super) fn read(mut file: Table<'_>, known: Known<'_>) -> Policy {
-    let mut rules = Rules {
-        known,
-        names: HashMap::new(),
-    };
+    let mut rules = Rules { known, names: HashMap::new() };
     let deny = file.tables("deny", "[[deny]]");
-    let deny = deny
-        .into_iter()
-        .filter_map(|table| rules.deny(table))
-        .collect();
+    let deny = deny.into_iter().filter_map(|table| rules.deny(table)).collect();
     let allow = file.tables("allow", "[[allow]]");
-    let allow = allow
-        .into_iter()
-        .filter_map(|table| rules.allow(table))
-        .collect();
-    let auditors = file
-        .or("auditors", Vec::new(), |item| known.who(item))
-        .unwrap_or_default();
+    let allow = allow.into_iter().filter_map(|table| rules.allow(table)).collect();
+    let auditors = file.or("auditors", Vec::new(), |item| known.who(item)).unwrap_or_default();
     file.finish();
-    Policy {
-        deny,
-        allow,
-        auditors,
-    }
+    Policy { deny, allow, auditors }
 }
 
 struct Rules<'a, 'k> {
@@ -48,22 +33,14 @@ impl<'a> Rules<'a, '_> {
     fn deny(&mut self, mut table: Table<'a>) -> Option<Deny> {
         let known = self.known;
         let name = self.name(&mut table);
-        let who = table.or("who", Selection::All, |item| {
-            known.who(item).map(Selection::Only)
-        });
-        let hosts = table.or("hosts", Selection::All, |item| {
-            known.hosts(item).map(Selection::Only)
-        });
+        let who = table.or("who", Selection::All, |item| known.who(item).map(Selection::Only));
+        let hosts =
+            table.or("hosts", Selection::All, |item| known.hosts(item).map(Selection::Only));
         let logins = table.or("logins", Selection::All, |item| {
             known.logins(item, hosts.as_ref()).map(Selection::Only)
         });
         table.finish();
-        Some(Deny {
-            name: name?,
-            who: who?,
-            hosts: hosts?,
-            logins: logins?,
-        })
+        Some(Deny { name: name?, who: who?, hosts: hosts?, logins: logins? })
     }
 
     fn allow(&mut self, mut table: Table<'a>) -> Option<Allow> {
@@ -72,35 +49,26 @@ impl<'a> Rules<'a, '_> {
         let who = table.required("who").and_then(|item| known.who(item));
         let hosts = table.required("hosts").and_then(|item| known.hosts(item));
         let hosts = hosts.map(Selection::Only);
-        let logins = table
-            .required("logins")
-            .and_then(|item| known.logins(item, hosts.as_ref()));
-        let max_for = table
-            .required("max_for")
-            .and_then(|item| duration(item, MAX_FOR));
+        let logins = table.required("logins").and_then(|item| known.logins(item, hosts.as_ref()));
+        let max_for = table.required("max_for").and_then(|item| duration(item, MAX_FOR));
         let cert_for = table.required("cert_for").and_then(|item| {
             let cert_for = duration(item, MAX_CERT_FOR)?;
             if let Some(max_for) = max_for
                 && cert_for > max_for
             {
-                item.problem(format!(
-                    "a certificate can not be longer than max_for, {max_for}"
-                ));
+                item.problem(format!("a certificate can not be longer than max_for, {max_for}"));
                 return None;
             }
             Some(cert_for)
         });
         let reason = table.or("reason", ReasonRule::default(), reason);
         let approval = known.approval(&mut table);
-        let decide_within = table.or("decide_within", HOUR, |item| {
-            duration(item, MAX_DECIDE_WITHIN)
-        });
-        let use_within = table.or("use_within", QUARTER_HOUR, |item| {
-            duration(item, MAX_USE_WITHIN)
-        });
-        let permit = table.or("permit", Vec::new(), |item| {
-            item.unique(Empty::Fine, Item::parse).whole()
-        });
+        let decide_within =
+            table.or("decide_within", HOUR, |item| duration(item, MAX_DECIDE_WITHIN));
+        let use_within =
+            table.or("use_within", QUARTER_HOUR, |item| duration(item, MAX_USE_WITHIN));
+        let permit =
+            table.or("permit", Vec::new(), |item| item.unique(Empty::Fine, Item::parse).whole());
         let source = table.or("source", SourceRule::Any, source);
         for field in ["on_behalf", "break_glass", "extend"] {
             table.not_yet(field);
@@ -201,11 +169,7 @@ impl Known<'_> {
             Some(strength)
         });
         table.finish();
-        Some(Step {
-            from: from?,
-            count: count?,
-            strength: strength?,
-        })
+        Some(Step { from: from?, count: count?, strength: strength? })
     }
 
     /// Who may approve: persons only.
@@ -251,9 +215,7 @@ impl Known<'_> {
 fn duration(item: Item<'_>, max: Seconds) -> Option<Seconds> {
     let duration = item.parse::<Seconds>()?;
     if duration > max {
-        item.problem(format!(
-            "{duration} is too long; at most {max} is accepted here"
-        ));
+        item.problem(format!("{duration} is too long; at most {max} is accepted here"));
         return None;
     }
     Some(duration)
@@ -263,24 +225,15 @@ fn reason(item: Item<'_>) -> Option<ReasonRule> {
     let mut table = item.table("reason")?;
     let min = table.or("min", 1, |item| item.integer(1, MAX_REASON_MIN));
     let pattern = table.or("pattern", None, |item| item.parse().map(Some));
-    let hint = table.or("hint", None, |item| {
-        item.line(MAX_HINT).map(|hint| Some(hint.to_owned()))
-    });
+    let hint = table.or("hint", None, |item| item.line(MAX_HINT).map(|hint| Some(hint.to_owned())));
     table.finish();
     let min = usize::try_from(min?).ok()?;
-    Some(ReasonRule {
-        min,
-        pattern: pattern?,
-        hint: hint?,
-    })
+    Some(ReasonRule { min, pattern: pattern?, hint: hint? })
 }
 
 fn source(item: Item<'_>) -> Option<SourceRule> {
     if item.is_list() {
-        return item
-            .unique(Empty::Refused, Item::parse)
-            .whole()
-            .map(SourceRule::Only);
+        return item.unique(Empty::Refused, Item::parse).whole().map(SourceRule::Only);
     }
     match item.text()? {
         "any" => Some(SourceRule::Any),

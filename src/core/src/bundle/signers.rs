@@ -61,10 +61,7 @@ impl Signers {
             file.problem("there is no [[signer]]; hosts need at least one to trust".to_owned());
         }
         let mut taken = Taken::default();
-        let signers = tables
-            .into_iter()
-            .filter_map(|table| taken.signer(table))
-            .collect();
+        let signers = tables.into_iter().filter_map(|table| taken.signer(table)).collect();
         file.finish();
         Signers(signers)
     }
@@ -82,15 +79,9 @@ impl Taken {
     fn signer(&mut self, mut table: Table<'_>) -> Option<SignerInfo> {
         let number = table.required("number").and_then(|item| self.number(item));
         let ca_key = table.required("ca_key").and_then(|item| self.ca_key(item));
-        let log_key = table
-            .required("log_key")
-            .and_then(|item| self.log_key(item));
+        let log_key = table.required("log_key").and_then(|item| self.log_key(item));
         table.finish();
-        Some(SignerInfo {
-            number: number?,
-            ca_key: ca_key?,
-            log_key: log_key?.to_string(),
-        })
+        Some(SignerInfo { number: number?, ca_key: ca_key?, log_key: log_key?.to_string() })
     }
 
     fn number(&mut self, item: Item<'_>) -> Option<NonZeroU16> {

@@ -66,15 +66,8 @@ impl<'s> Source<'s> {
             let help = "take it out, and replace the key: it must never leave its owner's machine";
             source.seal(Span { start, end: start }, "this is a private key", help);
         } else if broken {
-            let end = Span {
-                start: text.len(),
-                end: text.len(),
-            };
-            source.seal(
-                end,
-                "the file is not UTF-8 text from here on",
-                "save it as UTF-8",
-            );
+            let end = Span { start: text.len(), end: text.len() };
+            source.seal(end, "the file is not UTF-8 text from here on", "save it as UTF-8");
         }
         source
     }
@@ -103,8 +96,7 @@ impl<'s> Source<'s> {
         }
         let mut rest = self.text;
         while !rest.is_empty() {
-            self.piece_start
-                .set(self.text.len().saturating_sub(rest.len()));
+            self.piece_start.set(self.text.len().saturating_sub(rest.len()));
             let (mut piece, mut later) = rest.split_at(cut(rest, headers));
             let mut parsed = DeTable::parse(piece);
             if parsed.is_err() {
@@ -156,32 +148,19 @@ impl<'s> Source<'s> {
 
     /// The line `at` begins on, counted from 1.
     pub(crate) fn line(&self, at: Span) -> usize {
-        self.line_starts()
-            .partition_point(|&start| start <= at.start)
-            .max(1)
+        self.line_starts().partition_point(|&start| start <= at.start).max(1)
     }
 
     /// All problems, by place.
     pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
-        let Found {
-            mut problems,
-            uncounted,
-            sealed,
-        } = self.found.take();
+        let Found { mut problems, uncounted, sealed } = self.found.take();
         problems.sort_by_key(|problem| problem.at.start);
         let mut diagnostics: Vec<_> = problems
             .into_iter()
             .map(|Problem { at, message, help }| {
                 let (line, column, excerpt) = self.locate(at);
                 let excerpt = (!sealed).then_some(excerpt);
-                Diagnostic {
-                    file: self.file,
-                    line,
-                    column,
-                    message,
-                    help,
-                    excerpt,
-                }
+                Diagnostic { file: self.file, line, column, message, help, excerpt }
             })
             .collect();
         if uncounted > 0 {
@@ -209,17 +188,11 @@ impl<'s> Source<'s> {
         let text = rest.lines().next().unwrap_or_default();
         let chars_until = |end: usize| {
             let end = end.saturating_sub(line_start);
-            text.char_indices()
-                .take_while(|&(place, _)| place < end)
-                .count()
+            text.char_indices().take_while(|&(place, _)| place < end).count()
         };
         let before = chars_until(at.start);
         let width = chars_until(at.end).saturating_sub(before);
-        (
-            line,
-            before.saturating_add(1),
-            Excerpt::of(text, before, width),
-        )
+        (line, before.saturating_add(1), Excerpt::of(text, before, width))
     }
 
     fn line_starts(&self) -> &[usize] {
@@ -251,21 +224,12 @@ pub(crate) fn read_alone<T>(
 
 /// A problem of a file as a whole.
 pub(crate) fn whole_file(file: &'static str, message: String, help: Option<String>) -> Diagnostic {
-    Diagnostic {
-        file,
-        line: 1,
-        column: 1,
-        message,
-        help,
-        excerpt: None,
-    }
+    Diagnostic { file, line: 1, column: 1, message, help, excerpt: None }
 }
 
 /// Where to cut the next piece off `text`: before the first fitting line past [`PIECE`] bytes.
 fn cut(text: &str, headers: &[&str]) -> usize {
-    let breaks = text
-        .match_indices('\n')
-        .map(|(place, _)| place.saturating_add(1));
+    let breaks = text.match_indices('\n').map(|(place, _)| place.saturating_add(1));
     breaks
         .skip_while(|place| *place < PIECE)
         .find(|place| {

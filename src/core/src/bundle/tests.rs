@@ -98,13 +98,9 @@ pub(super) fn admins() -> Vec<(ActorId, SignerKey)> {
 
 fn with_keys(text: &str) -> String {
     let mut text = text.to_owned();
-    for (name, seed) in [
-        ("<alice>", 1),
-        ("<bob>", 2),
-        ("<bot>", 3),
-        ("<admin>", 4),
-        ("<bob-admin>", 5),
-    ] {
+    for (name, seed) in
+        [("<alice>", 1), ("<bob>", 2), ("<bot>", 3), ("<admin>", 4), ("<bob-admin>", 5)]
+    {
         text = text.replace(name, &software_key(seed).1.to_string());
     }
     text = text.replace("<carol>", &security_key(6).to_string());
@@ -122,9 +118,7 @@ fn with_keys(text: &str) -> String {
 fn security_key(seed: u8) -> SignerKey {
     let point = *software_key(seed).0.verifying_key().as_bytes();
     let mut blob = crate::wire::Writer::default();
-    blob.string(b"sk-ssh-ed25519@openssh.com")
-        .string(&point)
-        .string(b"ssh:");
+    blob.string(b"sk-ssh-ed25519@openssh.com").string(&point).string(b"ssh:");
     SignerKey::from_blob(&blob.into_bytes()).unwrap()
 }
 
@@ -138,10 +132,7 @@ fn the_good_files_are_good() {
     assert_eq!(bundle.version, 7);
     assert_eq!(bundle.people.iter().count(), 4);
     assert_eq!(bundle.hosts.iter().count(), 3);
-    assert_eq!(
-        (bundle.policy.deny.len(), bundle.policy.allow.len()),
-        (1, 2)
-    );
+    assert_eq!((bundle.policy.deny.len(), bundle.policy.allow.len()), (1, 2));
     assert_eq!(bundle.signers.iter().count(), 1);
 }
 

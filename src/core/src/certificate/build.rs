@@ -23,11 +23,8 @@ pub fn build(authorized: Authorized, serial: Serial, nonce: [u8; 32], ca: &CaKey
     let mut fields = Reader::new(key.blob());
     // Every key blob is its type and then fields, which a certificate repeats as they are.
     let _type = fields.string();
-    let key_id = KeyId::new(
-        authorized.subject().clone(),
-        authorized.request(),
-        authorized.access_until(),
-    );
+    let key_id =
+        KeyId::new(authorized.subject().clone(), authorized.request(), authorized.access_until());
     let mut principals = Writer::default();
     for principal in authorized.principals() {
         principals.string(principal.to_string().as_bytes());
@@ -47,10 +44,7 @@ pub fn build(authorized: Authorized, serial: Serial, nonce: [u8; 32], ca: &CaKey
         .string(&extensions(&authorized))
         .string(b"")
         .string(ca.blob());
-    Tbs {
-        bytes: out.into_bytes(),
-        rule: authorized.rule().clone(),
-    }
+    Tbs { bytes: out.into_bytes(), rule: authorized.rule().clone() }
 }
 
 /// `ssh-ed25519` becomes `ssh-ed25519-cert-v01@openssh.com`, and
@@ -72,11 +66,7 @@ fn critical_options(authorized: &Authorized) -> Vec<u8> {
         option("force-command", command);
     }
     if !authorized.source().is_empty() {
-        let ranges: Vec<String> = authorized
-            .source()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let ranges: Vec<String> = authorized.source().iter().map(ToString::to_string).collect();
         option("source-address", &ranges.join(","));
     }
     out.into_bytes()

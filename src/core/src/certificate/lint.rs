@@ -78,11 +78,7 @@ pub struct LintError(pub &'static str);
 type Check<T = ()> = Result<T, LintError>;
 
 fn ensure(holds: bool, otherwise: &'static str) -> Check {
-    if holds {
-        Ok(())
-    } else {
-        Err(LintError(otherwise))
-    }
+    if holds { Ok(()) } else { Err(LintError(otherwise)) }
 }
 
 /// Judges `tbs`.
@@ -91,11 +87,7 @@ fn ensure(holds: bool, otherwise: &'static str) -> Check {
 /// [`LintError`] names the first thing that is wrong.
 pub fn lint(tbs: Tbs, context: Context<'_>) -> Result<Linted, LintError> {
     let facts = check(&tbs.bytes, context)?;
-    Ok(Linted {
-        bytes: tbs.bytes,
-        rule: tbs.rule,
-        facts,
-    })
+    Ok(Linted { bytes: tbs.bytes, rule: tbs.rule, facts })
 }
 
 /// Judges encoded bytes; clients use it on what they receive.
@@ -110,10 +102,7 @@ pub fn check(bytes: &[u8], context: Context<'_>) -> Result<Facts, LintError> {
     let nonce = cursor.field()?;
     ensure(nonce.len() == 32, "the nonce has not 32 bytes")?;
     check_key(kind, &mut cursor, request.key.blob())?;
-    ensure(
-        cursor.number()? == context.serial.get(),
-        "the serial is not the one of its log entry",
-    )?;
+    ensure(cursor.number()? == context.serial.get(), "the serial is not the one of its log entry")?;
     ensure(context.serial.get() != 0, "the serial is zero")?;
     ensure(cursor.word()? == 1, "it is not a user certificate")?;
 
@@ -124,21 +113,10 @@ pub fn check(bytes: &[u8], context: Context<'_>) -> Result<Facts, LintError> {
     check_validity(valid_after, valid_before, key_id.access_until, context.now)?;
     check_critical(cursor.field()?, request)?;
     check_extensions(cursor.field()?, request)?;
-    ensure(
-        cursor.field()?.is_empty(),
-        "the reserved field is not empty",
-    )?;
-    ensure(
-        cursor.field()? == context.ca.blob(),
-        "the signing key is not the CA's",
-    )?;
+    ensure(cursor.field()?.is_empty(), "the reserved field is not empty")?;
+    ensure(cursor.field()? == context.ca.blob(), "the signing key is not the CA's")?;
     ensure(cursor.at == bytes.len(), "something follows the last field")?;
-    Ok(Facts {
-        key_id,
-        principals,
-        valid_after,
-        valid_before,
-    })
+    Ok(Facts { key_id, principals, valid_after, valid_before })
 }
 
 /// Reads what logged bytes say, without judging them: they were judged before they were logged.
@@ -164,22 +142,14 @@ pub fn read(bytes: &[u8]) -> Result<Facts, LintError> {
     }
     let (_serial, _type) = (cursor.number()?, cursor.word()?);
     let key_id = parse_text(cursor.field()?).ok_or(LintError("the key id has another form"))?;
-    let mut packed = Cursor {
-        bytes: cursor.field()?,
-        at: 0,
-    };
+    let mut packed = Cursor { bytes: cursor.field()?, at: 0 };
     let mut principals = Vec::new();
     while packed.at < packed.bytes.len() {
         let principal = parse_text(packed.field()?);
         principals.push(principal.ok_or(LintError("a principal is not login@host"))?);
     }
     let (valid_after, valid_before) = (UnixTime(cursor.number()?), UnixTime(cursor.number()?));
-    Ok(Facts {
-        key_id,
-        principals,
-        valid_after,
-        valid_before,
-    })
+    Ok(Facts { key_id, principals, valid_after, valid_before })
 }
 
 fn parse_text<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
@@ -188,10 +158,7 @@ fn parse_text<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
 
 /// The certificate's type and key fields must be those of the key asked for.
 fn check_key(kind: &[u8], cursor: &mut Cursor<'_>, key_blob: &[u8]) -> Check {
-    let mut key = Cursor {
-        bytes: key_blob,
-        at: 0,
-    };
+    let mut key = Cursor { bytes: key_blob, at: 0 };
     let key_kind = key.field()?;
     let plain: Vec<u8> = match key_kind.strip_suffix(b"@openssh.com") {
         Some(stem) => stem.to_vec(),
@@ -202,10 +169,7 @@ fn check_key(kind: &[u8], cursor: &mut Cursor<'_>, key_blob: &[u8]) -> Check {
         "the type does not fit the key",
     )?;
     let fields = key_blob.get(key.at..).unwrap_or_default();
-    ensure(
-        cursor.take(fields.len())? == fields,
-        "the key is not the one asked for",
-    )
+    ensure(cursor.take(fields.len())? == fields, "the key is not the one asked for")
 }
 
 fn check_key_id(text: &[u8], context: Context<'_>) -> Check<KeyId> {
@@ -214,22 +178,13 @@ fn check_key_id(text: &[u8], context: Context<'_>) -> Check<KeyId> {
         "the key id is not short printable ASCII",
     )?;
     let key_id: KeyId = parse_text(text).ok_or(LintError("the key id has another form"))?;
-    ensure(
-        key_id.subject == context.request.body().subject,
-        "the key id names another person",
-    )?;
-    ensure(
-        key_id.request == context.request.id().as_str(),
-        "the key id names another request",
-    )?;
+    ensure(key_id.subject == context.request.body().subject, "the key id names another person")?;
+    ensure(key_id.request == context.request.id().as_str(), "the key id names another request")?;
     Ok(key_id)
 }
 
 fn check_principals(packed: &[u8], request: &Request) -> Check<Vec<Principal>> {
-    let mut cursor = Cursor {
-        bytes: packed,
-        at: 0,
-    };
+    let mut cursor = Cursor { bytes: packed, at: 0 };
     let mut principals: Vec<Principal> = Vec::new();
     while cursor.at < packed.len() {
         let principal: Principal =
@@ -245,25 +200,16 @@ fn check_principals(packed: &[u8], request: &Request) -> Check<Vec<Principal>> {
         principals.push(principal);
     }
     // An empty list is a certificate for everyone (Vault CVE-2024-7594).
-    ensure(
-        (1..=16).contains(&principals.len()),
-        "there are not 1 to 16 principals",
-    )?;
+    ensure((1..=16).contains(&principals.len()), "there are not 1 to 16 principals")?;
     Ok(principals)
 }
 
 fn check_validity(after: UnixTime, before: UnixTime, until: UnixTime, now: UnixTime) -> Check {
-    ensure(
-        before.0 < 1 << 33 && until.0 < 1 << 33,
-        "a time is not in seconds",
-    )?;
+    ensure(before.0 < 1 << 33 && until.0 < 1 << 33, "a time is not in seconds")?;
     ensure(after < before, "it ends before it begins")?;
     ensure(after <= now && now < before, "it is not valid now")?;
     ensure(before <= until, "it outlives the access")?;
-    ensure(
-        before.0.saturating_sub(after.0) <= MAX_VALIDITY,
-        "it is valid for too long",
-    )
+    ensure(before.0.saturating_sub(after.0) <= MAX_VALIDITY, "it is valid for too long")
 }
 
 fn check_critical(packed: &[u8], request: &Request) -> Check {
@@ -271,26 +217,19 @@ fn check_critical(packed: &[u8], request: &Request) -> Check {
     for (name, data) in options(packed)? {
         let mut inner = Cursor { bytes: data, at: 0 };
         let value = inner.field()?;
-        ensure(
-            inner.at == data.len(),
-            "an option's value is followed by something",
-        )?;
+        ensure(inner.at == data.len(), "an option's value is followed by something")?;
         match name {
             b"force-command" => {
                 let command = request.command.as_deref().map(str::as_bytes);
-                ensure(
-                    command == Some(value),
-                    "the forced command was not asked for",
-                )?;
+                ensure(command == Some(value), "the forced command was not asked for")?;
                 asked_command = false;
             }
             b"source-address" => {
                 let text =
                     std::str::from_utf8(value).map_err(|_| LintError("an address is odd"))?;
                 for range in text.split(',') {
-                    let range: crate::cidr::Cidr = range
-                        .parse()
-                        .map_err(|_| LintError("an address range is odd"))?;
+                    let range: crate::cidr::Cidr =
+                        range.parse().map_err(|_| LintError("an address range is odd"))?;
                     ensure(
                         request.source.is_empty()
                             || request.source.iter().any(|r| r.covers(&range)),
@@ -304,21 +243,13 @@ fn check_critical(packed: &[u8], request: &Request) -> Check {
     }
     // Dropping a restriction the requester asked for would widen what they signed.
     ensure(!asked_command, "the forced command asked for is missing")?;
-    let bound = options(packed)?
-        .iter()
-        .any(|(name, _)| *name == b"source-address");
-    ensure(
-        request.source.is_empty() || bound,
-        "the address ranges asked for are missing",
-    )
+    let bound = options(packed)?.iter().any(|(name, _)| *name == b"source-address");
+    ensure(request.source.is_empty() || bound, "the address ranges asked for are missing")
 }
 
 fn check_extensions(packed: &[u8], request: &Request) -> Check {
-    let asked: BTreeSet<&[u8]> = request
-        .permit
-        .iter()
-        .map(|permit| permit.extension().as_bytes())
-        .collect();
+    let asked: BTreeSet<&[u8]> =
+        request.permit.iter().map(|permit| permit.extension().as_bytes()).collect();
     for (name, data) in options(packed)? {
         ensure(data.is_empty(), "an extension has a value")?;
         ensure(asked.contains(name), "an extension was not asked for")?;
@@ -328,10 +259,7 @@ fn check_extensions(packed: &[u8], request: &Request) -> Check {
 
 /// Name and data of each option, which must be sorted and without repeats.
 fn options(packed: &[u8]) -> Check<Vec<(&[u8], &[u8])>> {
-    let mut cursor = Cursor {
-        bytes: packed,
-        at: 0,
-    };
+    let mut cursor = Cursor { bytes: packed, at: 0 };
     let mut found: Vec<(&[u8], &[u8])> = Vec::new();
     while cursor.at < packed.len() {
         let name = cursor.field()?;
@@ -353,30 +281,20 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn take(&mut self, count: usize) -> Check<&'a [u8]> {
-        let end = self
-            .at
-            .checked_add(count)
-            .ok_or(LintError("a length overflows"))?;
-        let taken = self
-            .bytes
-            .get(self.at..end)
-            .ok_or(LintError("it is cut short"))?;
+        let end = self.at.checked_add(count).ok_or(LintError("a length overflows"))?;
+        let taken = self.bytes.get(self.at..end).ok_or(LintError("it is cut short"))?;
         self.at = end;
         Ok(taken)
     }
 
     fn word(&mut self) -> Check<u32> {
         let bytes = self.take(4)?;
-        Ok(bytes
-            .iter()
-            .fold(0u32, |value, byte| value << 8 | u32::from(*byte)))
+        Ok(bytes.iter().fold(0u32, |value, byte| value << 8 | u32::from(*byte)))
     }
 
     fn number(&mut self) -> Check<u64> {
         let bytes = self.take(8)?;
-        Ok(bytes
-            .iter()
-            .fold(0u64, |value, byte| value << 8 | u64::from(*byte)))
+        Ok(bytes.iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte)))
     }
 
     fn field(&mut self) -> Check<&'a [u8]> {

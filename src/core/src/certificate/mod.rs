@@ -42,10 +42,7 @@ impl Serial {
     /// The serial of this value, if its signer number is not zero.
     pub fn from_u64(value: u64) -> Option<Serial> {
         let signer = NonZeroU16::new(u16::try_from(value >> 48).ok()?)?;
-        Some(Serial {
-            signer,
-            index: value & Serial::MAX_INDEX,
-        })
+        Some(Serial { signer, index: value & Serial::MAX_INDEX })
     }
 
     /// The value in the certificate.
@@ -85,11 +82,7 @@ pub struct KeyId {
 impl KeyId {
     /// The key id for a request of `subject`.
     pub fn new(subject: ActorId, request: Digest, access_until: UnixTime) -> KeyId {
-        KeyId {
-            subject,
-            request: request.short_id().to_string(),
-            access_until,
-        }
+        KeyId { subject, request: request.short_id().to_string(), access_until }
     }
 }
 

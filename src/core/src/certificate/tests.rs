@@ -24,23 +24,13 @@ fn make(change: impl Fn(&mut Request)) -> Made {
     let yes = authorize(&Chain::new(request.clone()), &bundle, START).unwrap();
     let serial = Serial::new(NonZeroU16::MIN, 7).unwrap();
     let tbs = build(yes, serial, [9; 32], &world.ca_key());
-    Made {
-        world,
-        request,
-        tbs,
-        serial,
-    }
+    Made { world, request, tbs, serial }
 }
 
 impl Made {
     fn check(&self, bytes: &[u8]) -> Result<lint::Facts, LintError> {
         let ca = self.world.ca_key();
-        let context = Context {
-            request: &self.request,
-            serial: self.serial,
-            ca: &ca,
-            now: START,
-        };
+        let context = Context { request: &self.request, serial: self.serial, ca: &ca, now: START };
         lint::check(bytes, context)
     }
 }
@@ -86,17 +76,11 @@ fn what_is_built_passes_the_lint_and_reads_as_a_certificate_for_openssh() {
     certificate.verify_signature().unwrap();
     assert_eq!(certificate.valid_principals(), ["deploy@test-host"]);
     assert_eq!(certificate.serial(), made.serial.get());
-    assert_eq!(
-        certificate.key_id(),
-        format!("alice/{}/{}", made.request.id(), START.0 + 600)
-    );
+    assert_eq!(certificate.key_id(), format!("alice/{}/{}", made.request.id(), START.0 + 600));
     assert_eq!(certificate.valid_before(), START.0 + 600);
     assert_eq!(certificate.valid_after(), START.0 - 60);
     assert!(certificate.critical_options().is_empty());
-    assert_eq!(
-        certificate.extensions().keys().collect::<Vec<_>>(),
-        ["permit-pty"]
-    );
+    assert_eq!(certificate.extensions().keys().collect::<Vec<_>>(), ["permit-pty"]);
 }
 
 #[test]
@@ -104,10 +88,7 @@ fn options_and_every_key_type_are_encoded_soundly() {
     let ecdsa = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+tKfA+eFivOM1drMV7Oy7ZAaDe/UfU=";
     let made = make(|request| {
         request.command = Some("uptime".into());
-        request.source = vec![
-            "10.0.0.0/8".parse().unwrap(),
-            "127.0.0.1/32".parse().unwrap(),
-        ];
+        request.source = vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1/32".parse().unwrap()];
         request.key = ecdsa.parse().unwrap();
     });
     made.check(&made.tbs.bytes).unwrap();
@@ -180,10 +161,7 @@ impl Fields {
         let mut next = || reader.string().unwrap().to_vec();
         let (kind, nonce, key) = (next(), next(), next());
         let rest = reader.rest();
-        let (serial, user) = (
-            rest[..8].try_into().unwrap(),
-            rest[8..12].try_into().unwrap(),
-        );
+        let (serial, user) = (rest[..8].try_into().unwrap(), rest[8..12].try_into().unwrap());
         let mut reader = Reader::new(&rest[12..]);
         let key_id = reader.string().unwrap().to_vec();
         let mut packed = Reader::new(reader.string().unwrap());
@@ -192,10 +170,7 @@ impl Fields {
             principals.push(principal.to_vec());
         }
         let rest = reader.rest();
-        let (after, before) = (
-            rest[..8].try_into().unwrap(),
-            rest[8..16].try_into().unwrap(),
-        );
+        let (after, before) = (rest[..8].try_into().unwrap(), rest[8..16].try_into().unwrap());
         let mut reader = Reader::new(&rest[16..]);
         let mut next = || reader.string().unwrap().to_vec();
         Fields {
@@ -256,51 +231,21 @@ fn what_sshd_would_accept_and_must_not_is_refused() {
     let principal = |text: &str| vec![text.as_bytes().to_vec()];
     let faults: Vec<(&str, Box<dyn Fn(&mut Fields)>)> = vec![
         ("no principal", Box::new(|f| f.principals = vec![])),
-        (
-            "a bare login",
-            Box::new(move |f| f.principals = principal("deploy")),
-        ),
-        (
-            "an empty principal",
-            Box::new(move |f| f.principals = principal("")),
-        ),
-        (
-            "a NUL",
-            Box::new(move |f| f.principals = principal("deploy@test-host\0")),
-        ),
-        (
-            "a comma",
-            Box::new(move |f| f.principals = principal("deploy@test-host,root@test-host")),
-        ),
-        (
-            "a glob",
-            Box::new(move |f| f.principals = principal("deploy@*")),
-        ),
-        (
-            "another host",
-            Box::new(move |f| f.principals = principal("deploy@prod-host")),
-        ),
-        (
-            "another login",
-            Box::new(move |f| f.principals = principal("root@test-host")),
-        ),
-        (
-            "one twice",
-            Box::new(|f| f.principals.push(f.principals[0].clone())),
-        ),
+        ("a bare login", Box::new(move |f| f.principals = principal("deploy"))),
+        ("an empty principal", Box::new(move |f| f.principals = principal(""))),
+        ("a NUL", Box::new(move |f| f.principals = principal("deploy@test-host\0"))),
+        ("a comma", Box::new(move |f| f.principals = principal("deploy@test-host,root@test-host"))),
+        ("a glob", Box::new(move |f| f.principals = principal("deploy@*"))),
+        ("another host", Box::new(move |f| f.principals = principal("deploy@prod-host"))),
+        ("another login", Box::new(move |f| f.principals = principal("root@test-host"))),
+        ("one twice", Box::new(|f| f.principals.push(f.principals[0].clone()))),
         ("valid for ever", Box::new(|f| f.before = u64::MAX)),
         ("nanoseconds", Box::new(|f| f.before *= 1_000_000_000)),
-        (
-            "valid from nanoseconds",
-            Box::new(|f| f.after = f.before + 1),
-        ),
+        ("valid from nanoseconds", Box::new(|f| f.after = f.before + 1)),
         ("longer than the access", Box::new(|f| f.before += 1)),
         ("ended already", Box::new(|f| f.before = START.0)),
         ("not begun", Box::new(|f| f.after = START.0 + 1)),
-        (
-            "valid for too long",
-            Box::new(|f| f.after = START.0 - 4_000),
-        ),
+        ("valid for too long", Box::new(|f| f.after = START.0 - 4_000)),
         (
             "a longer access",
             Box::new(|f| {
@@ -327,10 +272,7 @@ fn what_sshd_would_accept_and_must_not_is_refused() {
             }),
         ),
         ("something reserved", Box::new(|f| f.reserved = vec![0])),
-        (
-            "an unknown critical option",
-            Box::new(|f| f.critical = option("no-touch", Some(""))),
-        ),
+        ("an unknown critical option", Box::new(|f| f.critical = option("no-touch", Some("")))),
         (
             "a command nobody asked for",
             Box::new(|f| f.critical = option("force-command", Some("sh"))),
@@ -359,24 +301,15 @@ fn what_sshd_would_accept_and_must_not_is_refused() {
             "an extension nobody asked for",
             Box::new(|f| f.extensions = option("permit-agent-forwarding", None)),
         ),
-        (
-            "an extension with a value",
-            Box::new(|f| f.extensions = option("permit-pty", Some("x"))),
-        ),
+        ("an extension with a value", Box::new(|f| f.extensions = option("permit-pty", Some("x")))),
         (
             "an extension twice",
             Box::new(|f| {
                 f.extensions = [option("permit-pty", None), option("permit-pty", None)].concat()
             }),
         ),
-        (
-            "another key type",
-            Box::new(|f| f.kind = b"ssh-rsa-cert-v01@openssh.com".to_vec()),
-        ),
-        (
-            "no certificate type",
-            Box::new(|f| f.kind = b"ssh-ed25519".to_vec()),
-        ),
+        ("another key type", Box::new(|f| f.kind = b"ssh-rsa-cert-v01@openssh.com".to_vec())),
+        ("no certificate type", Box::new(|f| f.kind = b"ssh-ed25519".to_vec())),
     ];
     for (what, fault) in faults {
         let bad = with_field(good, fault);
@@ -404,16 +337,10 @@ fn a_restriction_the_requester_asked_for_must_be_there() {
         vec![],
         option("force-command", Some("uptime")),
         option("source-address", Some("10.0.0.0/8")),
-        [
-            option("force-command", Some("sh")),
-            option("source-address", Some("10.0.0.0/8")),
-        ]
-        .concat(),
-        [
-            option("force-command", Some("uptime")),
-            option("source-address", Some("0.0.0.0/0")),
-        ]
-        .concat(),
+        [option("force-command", Some("sh")), option("source-address", Some("10.0.0.0/8"))]
+            .concat(),
+        [option("force-command", Some("uptime")), option("source-address", Some("0.0.0.0/0"))]
+            .concat(),
     ] {
         let bad = with_field(&good, |f| f.critical = critical.clone());
         assert!(made.check(&bad).is_err());

@@ -22,32 +22,17 @@ impl Case {
 
     fn with(policy: &str) -> Case {
         let world = World::default();
-        Case {
-            bundle: world.bundle(policy),
-            world,
-        }
+        Case { bundle: world.bundle(policy), world }
     }
 
     /// A chain of alice's request for prod-host.
     fn chain(&self) -> Chain {
-        self.chain_of(
-            &self
-                .world
-                .request(&self.world.alice, "prod-host", "deploy", 600, START),
-        )
+        self.chain_of(&self.world.request(&self.world.alice, "prod-host", "deploy", 600, START))
     }
 
     fn chain_of(&self, request: &Request) -> Chain {
-        let all = [
-            &self.world.alice,
-            &self.world.bob,
-            &self.world.carol,
-            &self.world.bot,
-        ];
-        let by = all
-            .into_iter()
-            .find(|p| p.id == request.by.as_str())
-            .unwrap();
+        let all = [&self.world.alice, &self.world.bob, &self.world.carol, &self.world.bot];
+        let by = all.into_iter().find(|p| p.id == request.by.as_str()).unwrap();
         Chain::new(by.verified(request))
     }
 
@@ -86,20 +71,14 @@ fn an_approved_request_goes_from_pending_over_active_to_ended() {
     let case = Case::new();
     let mut chain = case.chain();
     assert_eq!(case.status(&chain, 0), Status::Pending);
-    assert_eq!(
-        authorize(&chain, &case.bundle, at(0)).unwrap_err().reason,
-        Reason::NotApproved
-    );
+    assert_eq!(authorize(&chain, &case.bundle, at(0)).unwrap_err().reason, Reason::NotApproved);
     case.approve(&mut chain, &case.world.bob, 100);
     assert_eq!(case.status(&chain, 100), Status::Approved);
     case.issue(&mut chain, 200);
     assert_eq!(case.status(&chain, 699), Status::Active);
     assert!(authorize(&chain, &case.bundle, at(699)).is_ok());
     assert_eq!(case.status(&chain, 700), Status::Ended);
-    assert_eq!(
-        authorize(&chain, &case.bundle, at(700)).unwrap_err().reason,
-        Reason::Ended
-    );
+    assert_eq!(authorize(&chain, &case.bundle, at(700)).unwrap_err().reason, Reason::Ended);
 }
 
 #[test]
@@ -113,37 +92,26 @@ fn the_clock_starts_at_approval_and_certificates_never_outlive_the_access() {
     assert_eq!(first.valid_after(), at(940));
     case.issue(&mut chain, 1_000);
     let renewed = authorize(&chain, &case.bundle, at(1_500)).unwrap();
-    assert_eq!(
-        renewed.valid_before(),
-        at(1_600),
-        "cut to the end of the access"
-    );
+    assert_eq!(renewed.valid_before(), at(1_600), "cut to the end of the access");
 }
 
 #[test]
 fn approver_cannot_approve_own_request_with_second_key_or_as_lead() {
     let case = Case::new();
     // bob is a lead himself.
-    let request = case
-        .world
-        .request(&case.world.bob, "prod-host", "deploy", 600, START);
+    let request = case.world.request(&case.world.bob, "prod-host", "deploy", 600, START);
     let mut chain = case.chain_of(&request);
     case.approve(&mut chain, &case.world.bob, 1);
     assert_eq!(case.status(&chain, 2), Status::Pending);
     let own =
-        case.world
-            .bob
-            .verified(&case.world.approval(&case.world.bob, chain.request(), at(1)));
+        case.world.bob.verified(&case.world.approval(&case.world.bob, chain.request(), at(1)));
     let fresh = case.chain_of(&request);
     let refused = admit_decision(&own, &fresh, &case.bundle, at(1)).unwrap_err();
     assert_eq!(refused.reason, Reason::NotAllowed);
     assert!(refused.message.contains("made this request"), "{refused}");
     // The same from carol is fine.
-    let other = case.world.carol.verified(&case.world.approval(
-        &case.world.carol,
-        fresh.request(),
-        at(1),
-    ));
+    let other =
+        case.world.carol.verified(&case.world.approval(&case.world.carol, fresh.request(), at(1)));
     admit_decision(&other, &fresh, &case.bundle, at(1)).unwrap();
     case.approve(&mut chain, &case.world.carol, 3);
     assert_eq!(case.status(&chain, 3), Status::Approved);
@@ -152,9 +120,7 @@ fn approver_cannot_approve_own_request_with_second_key_or_as_lead() {
 #[test]
 fn approvals_count_only_from_those_the_rule_asks_with_their_own_keys() {
     let case = Case::new();
-    let World {
-        alice, bob, bot, ..
-    } = &case.world;
+    let World { alice, bob, bot, .. } = &case.world;
     let mut chain = case.chain();
     // A machine, a stranger, and bob's name under another key.
     case.approve(&mut chain, bot, 1);
@@ -178,11 +144,7 @@ fn two_approvals_need_two_persons() {
     case.approve(&mut chain, &case.world.carol, 40);
     assert_eq!(case.status(&chain, 40), Status::Approved);
     let grant = evaluate(&chain, &case.bundle, at(40)).grant.unwrap();
-    assert_eq!(
-        grant.approved_at,
-        at(40),
-        "the last approval that was needed"
-    );
+    assert_eq!(grant.approved_at, at(40), "the last approval that was needed");
 }
 
 #[test]
@@ -212,11 +174,7 @@ fn an_approver_may_narrow_but_not_widen() {
     let refused = admit_decision(&wide, &chain, &case.bundle, at(1)).unwrap_err();
     assert!(refused.message.contains("wider"), "{refused}");
     chain.add_decision(wide).unwrap();
-    assert_eq!(
-        case.status(&chain, 2),
-        Status::Pending,
-        "a wider approval never counts"
-    );
+    assert_eq!(case.status(&chain, 2), Status::Pending, "a wider approval never counts");
     chain.add_decision(bob.verified(&narrow)).unwrap();
     let yes = authorize(&chain, &case.bundle, at(2)).unwrap();
     assert_eq!(yes.access_until(), at(61));
@@ -231,18 +189,13 @@ fn deny_wins_before_the_first_certificate_and_not_after() {
     case.approve(&mut chain, &case.world.bob, 10);
     case.deny(&mut chain, &case.world.carol, 20);
     assert!(matches!(case.status(&chain, 20), Status::Denied { .. }));
-    assert_eq!(
-        authorize(&chain, &case.bundle, at(20)).unwrap_err().reason,
-        Reason::Denied
-    );
+    assert_eq!(authorize(&chain, &case.bundle, at(20)).unwrap_err().reason, Reason::Denied);
 
     let mut used = case.chain();
     case.approve(&mut used, &case.world.bob, 10);
     case.issue(&mut used, 15);
     let late =
-        case.world
-            .carol
-            .verified(&case.world.denial(&case.world.carol, used.request(), at(20)));
+        case.world.carol.verified(&case.world.denial(&case.world.carol, used.request(), at(20)));
     let refused = admit_decision(&late, &used, &case.bundle, at(20)).unwrap_err();
     assert_eq!(refused.reason, Reason::Settled);
     used.add_decision(late).unwrap();
@@ -268,27 +221,16 @@ fn requests_lapse_undecided_and_unused() {
     assert_eq!(case.status(&chain, 3_601), Status::LapsedUndecided);
     let mut late = case.chain();
     case.approve(&mut late, &case.world.bob, 3_601);
-    assert_eq!(
-        case.status(&late, 3_601),
-        Status::LapsedUndecided,
-        "too late to count"
-    );
+    assert_eq!(case.status(&late, 3_601), Status::LapsedUndecided, "too late to count");
     case.approve(&mut chain, &case.world.bob, 3_600);
     assert_eq!(case.status(&chain, 3_601), Status::Approved);
 
-    let request = case
-        .world
-        .request(&case.world.alice, "prod-host", "deploy", 1_800, START);
+    let request = case.world.request(&case.world.alice, "prod-host", "deploy", 1_800, START);
     let mut unused = case.chain_of(&request);
     case.approve(&mut unused, &case.world.bob, 0);
     assert_eq!(case.status(&unused, 900), Status::Approved);
     assert_eq!(case.status(&unused, 901), Status::LapsedUnused);
-    assert_eq!(
-        authorize(&unused, &case.bundle, at(901))
-            .unwrap_err()
-            .reason,
-        Reason::Lapsed
-    );
+    assert_eq!(authorize(&unused, &case.bundle, at(901)).unwrap_err().reason, Reason::Lapsed);
     // Used in time, it lasts beyond use_by.
     let mut used = case.chain_of(&request);
     case.approve(&mut used, &case.world.bob, 0);
@@ -309,10 +251,7 @@ fn only_the_requester_cancels_and_only_before_a_certificate() {
     admit_end(&own, &case.chain(), &case.bundle, at(1)).unwrap();
     case.cancel(&mut chain, alice, 1);
     assert_eq!(case.status(&chain, 2), Status::Cancelled);
-    assert_eq!(
-        authorize(&chain, &case.bundle, at(2)).unwrap_err().reason,
-        Reason::Cancelled
-    );
+    assert_eq!(authorize(&chain, &case.bundle, at(2)).unwrap_err().reason, Reason::Cancelled);
 
     let mut used = case.chain();
     case.approve(&mut used, bob, 1);
@@ -352,10 +291,7 @@ fn people_keys_groups_and_rules_are_rechecked_at_every_certificate() {
             changed(&|f| f.people = people("groups = [\"sre\"]", "groups = [\"guests\"]")),
             Reason::PolicyRefused,
         ),
-        (
-            changed(&|f| f.people = people("\"sre\", \"leads\"", "\"sre\"")),
-            Reason::NotApproved,
-        ),
+        (changed(&|f| f.people = people("\"sre\", \"leads\"", "\"sre\"")), Reason::NotApproved),
         (
             changed(&|f| {
                 f.policy = POLICY
@@ -384,21 +320,14 @@ fn people_keys_groups_and_rules_are_rechecked_at_every_certificate() {
 #[test]
 fn an_automatic_rule_approves_by_its_name_and_asks_nobody() {
     let case = Case::new();
-    let request = case
-        .world
-        .request(&case.world.bot, "test-host", "deploy", 600, START);
+    let request = case.world.request(&case.world.bot, "test-host", "deploy", 600, START);
     let chain = case.chain_of(&request);
     let yes = authorize(&chain, &case.bundle, at(1)).unwrap();
     assert_eq!(yes.rule().as_str(), "test-auto");
     assert_eq!(yes.access_until(), at(600));
-    let deny = case
-        .world
-        .bob
-        .verified(&case.world.denial(&case.world.bob, chain.request(), at(1)));
+    let deny = case.world.bob.verified(&case.world.denial(&case.world.bob, chain.request(), at(1)));
     assert_eq!(
-        admit_decision(&deny, &chain, &case.bundle, at(1))
-            .unwrap_err()
-            .reason,
+        admit_decision(&deny, &chain, &case.bundle, at(1)).unwrap_err().reason,
         Reason::Settled
     );
 }
@@ -406,30 +335,18 @@ fn an_automatic_rule_approves_by_its_name_and_asks_nobody() {
 #[test]
 fn refusals_name_the_rule_what_was_asked_and_what_would_fit() {
     let case = Case::new();
-    let base = || {
-        case.world
-            .request(&case.world.alice, "prod-host", "deploy", 600, START)
-    };
+    let base = || case.world.request(&case.world.alice, "prod-host", "deploy", 600, START);
     let refusal = |change: &dyn Fn(&mut Request)| {
         let mut request = base();
         change(&mut request);
         let refusal = admit_request(case.chain_of(&request).request(), &case.bundle).unwrap_err();
-        format!(
-            "{refusal} hint: {}",
-            refusal.hint.clone().unwrap_or_default()
-        )
+        format!("{refusal} hint: {}", refusal.hint.clone().unwrap_or_default())
     };
     assert!(admit_request(case.chain_of(&base()).request(), &case.bundle).is_ok());
     let too_long = refusal(&|r| r.r#for = Seconds::new(1_801).unwrap());
-    assert!(
-        too_long.contains("30m1s") && too_long.contains("--for 30m"),
-        "{too_long}"
-    );
+    assert!(too_long.contains("30m1s") && too_long.contains("--for 30m"), "{too_long}");
     let reason = refusal(&|r| r.reason = "disk full".into());
-    assert!(
-        reason.contains("INC-[0-9]+") && reason.contains("name the incident"),
-        "{reason}"
-    );
+    assert!(reason.contains("INC-[0-9]+") && reason.contains("name the incident"), "{reason}");
     let host = refusal(&|r| r.hosts = vec!["nowhere".parse().unwrap()]);
     assert!(host.contains("no host nowhere"), "{host}");
     let login = refusal(&|r| r.logins = vec!["admin".parse().unwrap()]);
@@ -438,10 +355,7 @@ fn refusals_name_the_rule_what_was_asked_and_what_would_fit() {
         r.hosts = vec!["prod-host".parse().unwrap(), "prod-db".parse().unwrap()];
         r.logins = vec!["root".parse().unwrap()];
     });
-    assert!(
-        denied.contains("no-root-on-db"),
-        "any touched part refuses the whole: {denied}"
-    );
+    assert!(denied.contains("no-root-on-db"), "any touched part refuses the whole: {denied}");
     let other = refusal(&|r| r.subject = "carol".parse().unwrap());
     assert!(other.contains("asks for"), "{other}");
 }
@@ -455,9 +369,7 @@ fn options_are_intersected_never_merged() {
     );
     let case = Case::with(&policy);
     let grant = |permit: Vec<Permit>, source: &[&str]| {
-        let mut request = case
-            .world
-            .request(&case.world.alice, "prod-host", "deploy", 600, START);
+        let mut request = case.world.request(&case.world.alice, "prod-host", "deploy", 600, START);
         request.permit = permit;
         request.source = source.iter().map(|s| s.parse().unwrap()).collect();
         let mut chain = case.chain_of(&request);
@@ -465,10 +377,7 @@ fn options_are_intersected_never_merged() {
         authorize(&chain, &case.bundle, at(1)).map(|yes| {
             (
                 yes.permit().to_vec(),
-                yes.source()
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
+                yes.source().iter().map(ToString::to_string).collect::<Vec<_>>(),
             )
         })
     };
@@ -478,10 +387,7 @@ fn options_are_intersected_never_merged() {
     let (permit, source) = grant(vec![], &["10.1.0.0/16", "192.168.0.0/16"]).unwrap();
     assert!(permit.is_empty());
     assert_eq!(source, ["10.1.0.0/16"]);
-    assert_eq!(
-        grant(vec![], &["192.168.0.0/16"]).unwrap_err().reason,
-        Reason::PolicyRefused
-    );
+    assert_eq!(grant(vec![], &["192.168.0.0/16"]).unwrap_err().reason, Reason::PolicyRefused);
 }
 
 #[test]
@@ -489,18 +395,12 @@ fn a_rule_for_the_clients_address_wants_it_in_the_signed_request() {
     let policy = POLICY.replace("auto = {}", "auto = {}\nsource = \"client\"");
     let case = Case::with(&policy);
     let decide = |source: &[&str]| {
-        let mut request = case
-            .world
-            .request(&case.world.alice, "test-host", "deploy", 60, START);
+        let mut request = case.world.request(&case.world.alice, "test-host", "deploy", 60, START);
         request.source = source.iter().map(|s| s.parse().unwrap()).collect();
         authorize(&case.chain_of(&request), &case.bundle, at(1))
     };
     assert_eq!(decide(&["127.0.0.1/32"]).unwrap().source().len(), 1);
-    for bad in [
-        &[][..],
-        &["127.0.0.0/8"][..],
-        &["127.0.0.1/32", "127.0.0.2/32"][..],
-    ] {
+    for bad in [&[][..], &["127.0.0.0/8"][..], &["127.0.0.1/32", "127.0.0.2/32"][..]] {
         assert_eq!(decide(bad).unwrap_err().reason, Reason::SourceNeeded);
     }
 }
@@ -524,12 +424,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 impl Case {
     fn happen(&self, chain: &mut Chain, events: &[Event]) {
-        let people = [
-            &self.world.alice,
-            &self.world.bob,
-            &self.world.carol,
-            &self.world.bot,
-        ];
+        let people = [&self.world.alice, &self.world.bob, &self.world.carol, &self.world.bot];
         for event in events {
             match *event {
                 Event::Approve(who, secs) => self.approve(chain, people[usize::from(who)], secs),

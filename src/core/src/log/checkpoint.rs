@@ -26,11 +26,7 @@ impl Checkpoint {
         if !is_key_name(origin) {
             return Err(NoteError::KeyName);
         }
-        Ok(Checkpoint {
-            origin: origin.to_owned(),
-            size,
-            root,
-        })
+        Ok(Checkpoint { origin: origin.to_owned(), size, root })
     }
 
     /// The log's name.
@@ -61,9 +57,7 @@ impl FromStr for Checkpoint {
     /// Reads the text of a note. Extension lines are refused: our logs write none, and what no
     /// auditor reads should not be signed.
     fn from_str(text: &str) -> Result<Checkpoint, NoteError> {
-        let body = text
-            .strip_suffix('\n')
-            .ok_or(NoteError::Checkpoint("its end is missing"))?;
+        let body = text.strip_suffix('\n').ok_or(NoteError::Checkpoint("its end is missing"))?;
         let mut lines = body.split('\n');
         let (Some(origin), Some(size), Some(root), None) =
             (lines.next(), lines.next(), lines.next(), lines.next())
@@ -71,9 +65,7 @@ impl FromStr for Checkpoint {
             return Err(NoteError::Checkpoint("it has not exactly three lines"));
         };
         let size = decimal(size).ok_or(NoteError::Checkpoint("its size is not a number"))?;
-        let root = root
-            .parse()
-            .map_err(|_| NoteError::Checkpoint("its root is not a hash"))?;
+        let root = root.parse().map_err(|_| NoteError::Checkpoint("its root is not a hash"))?;
         Checkpoint::new(origin, size, root)
     }
 }
@@ -100,10 +92,7 @@ impl SignedCheckpoint {
             let (wanted, found) = (key.name().to_owned(), checkpoint.origin);
             return Err(NoteError::Origin { wanted, found });
         }
-        Ok(SignedCheckpoint {
-            checkpoint,
-            note: parsed.to_string(),
-        })
+        Ok(SignedCheckpoint { checkpoint, note: parsed.to_string() })
     }
 
     /// Signs a checkpoint: `sign` makes an Ed25519 signature with the private half of `key`. The
@@ -123,10 +112,7 @@ impl SignedCheckpoint {
         }
         let text = checkpoint.to_string();
         let note = Note::assemble(&text, key, sign(text.as_bytes()))?;
-        Ok(SignedCheckpoint {
-            checkpoint,
-            note: note.to_string(),
-        })
+        Ok(SignedCheckpoint { checkpoint, note: note.to_string() })
     }
 
     /// What was signed.

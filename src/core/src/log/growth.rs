@@ -29,11 +29,7 @@ impl Growth {
         }
         let added = levels.first().map_or(0, |leaves| leaves.len() as u64);
         let size = old.size().saturating_add(added);
-        let mut growth = Growth {
-            old: old.clone(),
-            new: RightEdge::empty(),
-            levels,
-        };
+        let mut growth = Growth { old: old.clone(), new: RightEdge::empty(), levels };
         growth.new = RightEdge::from_peaks(size, |level| growth.node(level, (size >> level) - 1))
             .expect("every peak of the new tree is a new node or a peak of the old one");
         growth
@@ -51,9 +47,7 @@ impl Growth {
 
     /// The complete nodes of a level that the batch added, left to right.
     pub fn new_nodes(&self, level: u8) -> &[Hash] {
-        self.levels
-            .get(usize::from(level))
-            .map_or(&[], Vec::as_slice)
+        self.levels.get(usize::from(level)).map_or(&[], Vec::as_slice)
     }
 
     /// Proves that an entry of this batch is in the tree after the batch.

@@ -20,25 +20,13 @@ pub const EMPTY_ROOT: Hash = Hash([
 
 /// Hashes one entry, with the prefix that keeps a leaf from passing for a node.
 pub fn leaf_hash(entry: &[u8]) -> Hash {
-    Hash(
-        Sha256::new()
-            .chain_update([0])
-            .chain_update(entry)
-            .finalize()
-            .into(),
-    )
+    Hash(Sha256::new().chain_update([0]).chain_update(entry).finalize().into())
 }
 
 /// Hashes the two children of a node.
 pub fn node_hash(left: Hash, right: Hash) -> Hash {
     let hasher = Sha256::new().chain_update([1]);
-    Hash(
-        hasher
-            .chain_update(left.0)
-            .chain_update(right.0)
-            .finalize()
-            .into(),
-    )
+    Hash(hasher.chain_update(left.0).chain_update(right.0).finalize().into())
 }
 
 impl Hash {
@@ -98,10 +86,7 @@ pub struct RightEdge {
 impl RightEdge {
     /// The edge of the tree without entries.
     pub fn empty() -> RightEdge {
-        RightEdge {
-            size: 0,
-            peaks: [None; 64],
-        }
+        RightEdge { size: 0, peaks: [None; 64] }
     }
 
     /// Puts an edge together for a tree of `size` entries; `peak` gives the perfect subtree of
@@ -114,10 +99,7 @@ impl RightEdge {
         size: u64,
         mut peak: impl FnMut(u8) -> Result<Hash, E>,
     ) -> Result<RightEdge, E> {
-        let mut edge = RightEdge {
-            size,
-            peaks: [None; 64],
-        };
+        let mut edge = RightEdge { size, peaks: [None; 64] };
         for (level, place) in (0u8..).zip(edge.peaks.iter_mut()) {
             if (size >> level) & 1 == 1 {
                 *place = Some(peak(level)?);
@@ -154,12 +136,8 @@ impl RightEdge {
 
     /// The root of the tree: the peaks joined from the smallest up.
     pub fn root(&self) -> Hash {
-        let joined = self
-            .peaks
-            .iter()
-            .flatten()
-            .copied()
-            .reduce(|right, left| node_hash(left, right));
+        let joined =
+            self.peaks.iter().flatten().copied().reduce(|right, left| node_hash(left, right));
         joined.unwrap_or(EMPTY_ROOT)
     }
 }

@@ -82,11 +82,7 @@ impl VerifierKey {
         if key.is_weak() {
             return Err(NoteError::KeyValue);
         }
-        Ok(VerifierKey {
-            name: name.to_owned(),
-            id: key_id(name, public),
-            key,
-        })
+        Ok(VerifierKey { name: name.to_owned(), id: key_id(name, public), key })
     }
 
     /// The signer's name; for a log this is its origin.
@@ -114,12 +110,7 @@ impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = u32::from_be_bytes(self.id);
         let typed: Vec<u8> = [&[ED25519], self.public().as_slice()].concat();
-        write!(
-            f,
-            "{}+{id:08x}+{}",
-            self.name,
-            Base64::encode_string(&typed)
-        )
+        write!(f, "{}+{id:08x}+{}", self.name, Base64::encode_string(&typed))
     }
 }
 
@@ -176,15 +167,9 @@ impl Note {
     /// [`NoteError::Malformed`] where the text cannot stand in a note.
     pub fn assemble(text: &str, key: &VerifierKey, signature: [u8; 64]) -> Result<Note, NoteError> {
         check_text(text)?;
-        let line = SignatureLine {
-            name: key.name.clone(),
-            id: key.id,
-            signature: signature.to_vec(),
-        };
-        Ok(Note {
-            text: text.to_owned(),
-            signatures: vec![line],
-        })
+        let line =
+            SignatureLine { name: key.name.clone(), id: key.id, signature: signature.to_vec() };
+        Ok(Note { text: text.to_owned(), signatures: vec![line] })
     }
 
     /// Reads a note.
@@ -204,20 +189,12 @@ impl Note {
             None => return Err(NoteError::Malformed("no empty line ends its text")),
         };
         check_text(text)?;
-        let lines = lines
-            .strip_suffix('\n')
-            .ok_or(NoteError::Malformed("its end is missing"))?;
+        let lines = lines.strip_suffix('\n').ok_or(NoteError::Malformed("its end is missing"))?;
         if lines.split('\n').count() > MAX_SIGNATURES {
             return Err(NoteError::Malformed("it has too many signatures"));
         }
-        let signatures = lines
-            .split('\n')
-            .map(SignatureLine::parse)
-            .collect::<Result<_, _>>()?;
-        Ok(Note {
-            text: text.to_owned(),
-            signatures,
-        })
+        let signatures = lines.split('\n').map(SignatureLine::parse).collect::<Result<_, _>>()?;
+        Ok(Note { text: text.to_owned(), signatures })
     }
 
     /// The text with its final newline, whoever signed it.
@@ -232,11 +209,8 @@ impl Note {
     ///
     /// [`NoteError::NotSigned`] or [`NoteError::BadSignature`].
     pub fn signed_by(&self, key: &VerifierKey) -> Result<(), NoteError> {
-        let mut ours = self
-            .signatures
-            .iter()
-            .filter(|s| s.name == key.name && s.id == key.id)
-            .peekable();
+        let mut ours =
+            self.signatures.iter().filter(|s| s.name == key.name && s.id == key.id).peekable();
         if ours.peek().is_none() {
             return Err(NoteError::NotSigned(key.name.clone()));
         }
@@ -253,12 +227,7 @@ impl fmt::Display for Note {
         writeln!(f, "{}", self.text)?;
         for line in &self.signatures {
             let marked = [line.id.as_slice(), &line.signature].concat();
-            writeln!(
-                f,
-                "{LINE_START}{} {}",
-                line.name,
-                Base64::encode_string(&marked)
-            )?;
+            writeln!(f, "{LINE_START}{} {}", line.name, Base64::encode_string(&marked))?;
         }
         Ok(())
     }
@@ -277,11 +246,9 @@ impl SignatureLine {
         }
         let marked = Base64::decode_vec(base64).map_err(|_| malformed())?;
         match marked.split_first_chunk::<4>() {
-            Some((id, signature)) if !signature.is_empty() => Ok(SignatureLine {
-                name: name.to_owned(),
-                id: *id,
-                signature: signature.to_vec(),
-            }),
+            Some((id, signature)) if !signature.is_empty() => {
+                Ok(SignatureLine { name: name.to_owned(), id: *id, signature: signature.to_vec() })
+            }
             _ => Err(malformed()),
         }
     }
@@ -295,9 +262,7 @@ pub(super) fn is_key_name(name: &str) -> bool {
 
 fn check_text(text: &str) -> Result<(), NoteError> {
     if text.len() < 2 || !text.ends_with('\n') {
-        return Err(NoteError::Malformed(
-            "its text is empty or lacks the final newline",
-        ));
+        return Err(NoteError::Malformed("its text is empty or lacks the final newline"));
     }
     if text.chars().any(|c| c < ' ' && c != '\n') {
         return Err(NoteError::Malformed("its text holds a control character"));

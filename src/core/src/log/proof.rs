@@ -129,11 +129,7 @@ pub fn consistency_proof<S: HashSource>(
 ///
 /// What the source answers.
 pub fn tree_root<S: HashSource>(source: &S, size: u64) -> Result<Hash, S::Error> {
-    if size == 0 {
-        Ok(EMPTY_ROOT)
-    } else {
-        range_root(source, 0, size)
-    }
+    if size == 0 { Ok(EMPTY_ROOT) } else { range_root(source, 0, size) }
 }
 
 /// Checks that the entry with this leaf hash is number `index` in the tree of `size` entries with
@@ -191,10 +187,7 @@ pub fn verify_consistency(
     new_root: Hash,
 ) -> Result<(), ProofError> {
     if old_size > new_size {
-        return Err(ProofError::Reversed {
-            old: old_size,
-            new: new_size,
-        });
+        return Err(ProofError::Reversed { old: old_size, new: new_size });
     }
     if old_size == 0 || old_size == new_size {
         // An empty log is the beginning of every log, so there the new root is not in question.
@@ -250,10 +243,7 @@ fn range_root<S: HashSource>(source: &S, low: u64, high: u64) -> Result<Hash, S:
         return source.node(level, low >> level);
     }
     let middle = low + split(count);
-    Ok(node_hash(
-        range_root(source, low, middle)?,
-        range_root(source, middle, high)?,
-    ))
+    Ok(node_hash(range_root(source, low, middle)?, range_root(source, middle, high)?))
 }
 
 /// The largest power of two below `count`, which is at least 2: where RFC 6962 splits a tree.

@@ -68,23 +68,14 @@ impl TileId {
     /// [`TileError::Coordinates`].
     pub fn new(level: u8, index: u64, width: u16) -> Result<TileId, TileError> {
         let good = level <= 63 && (1..=TILE_WIDTH).contains(&width);
-        good.then_some(TileId {
-            level,
-            index,
-            width,
-        })
-        .ok_or(TileError::Coordinates)
+        good.then_some(TileId { level, index, width }).ok_or(TileError::Coordinates)
     }
 
     /// The tile as wide as it is in a tree of `size` entries; `None` where it is not yet begun.
     pub fn in_tree(level: u8, index: u64, size: u64) -> Option<TileId> {
         let hashes = size.checked_shr(u32::from(level) * u32::from(TILE_HEIGHT))?;
         let width = width_at(index, hashes)?;
-        Some(TileId {
-            level,
-            index,
-            width,
-        })
+        Some(TileId { level, index, width })
     }
 
     /// Which storey of tiles, from the leaves up.
@@ -104,10 +95,7 @@ impl TileId {
 
     /// The same tile when it is full.
     pub fn full(&self) -> TileId {
-        TileId {
-            width: TILE_WIDTH,
-            ..*self
-        }
+        TileId { width: TILE_WIDTH, ..*self }
     }
 
     /// The path below the log's prefix, such as `tile/0/x001/234.p/5`.
@@ -129,8 +117,7 @@ impl BundleId {
     /// [`TileError::Coordinates`].
     pub fn new(index: u64, width: u16) -> Result<BundleId, TileError> {
         let good = (1..=TILE_WIDTH).contains(&width);
-        good.then_some(BundleId { index, width })
-            .ok_or(TileError::Coordinates)
+        good.then_some(BundleId { index, width }).ok_or(TileError::Coordinates)
     }
 
     /// The bundle as wide as it is in a tree of `size` entries; `None` where it is not yet begun.
@@ -176,10 +163,8 @@ impl FromStr for TileId {
 
     fn from_str(path: &str) -> Result<TileId, TileError> {
         let refused = || TileError::Path(path.to_owned());
-        let (level, rest) = path
-            .strip_prefix("tile/")
-            .and_then(|rest| rest.split_once('/'))
-            .ok_or_else(refused)?;
+        let (level, rest) =
+            path.strip_prefix("tile/").and_then(|rest| rest.split_once('/')).ok_or_else(refused)?;
         let level = decimal(level).and_then(|level| u8::try_from(level).ok());
         let (index, width) = parse_numbered(rest).ok_or_else(refused)?;
         TileId::new(level.ok_or_else(refused)?, index, width).map_err(|_| refused())
@@ -205,10 +190,7 @@ impl FromStr for BundleId {
 pub fn parse_tile(bytes: &[u8], width: u16) -> Result<Vec<Hash>, TileError> {
     let (hashes, rest) = bytes.as_chunks::<{ Hash::LEN }>();
     if !rest.is_empty() || hashes.len() != usize::from(width) {
-        return Err(TileError::TileLength {
-            width,
-            bytes: bytes.len(),
-        });
+        return Err(TileError::TileLength { width, bytes: bytes.len() });
     }
     Ok(hashes.iter().copied().map(Hash).collect())
 }
@@ -250,10 +232,7 @@ pub fn split_entries(mut bytes: &[u8]) -> Result<Vec<&[u8]>, TileError> {
 pub fn parse_bundle(bytes: &[u8], width: u16) -> Result<Vec<&[u8]>, TileError> {
     let entries = split_entries(bytes)?;
     if entries.len() != usize::from(width) {
-        return Err(TileError::BundleWidth {
-            width,
-            entries: entries.len(),
-        });
+        return Err(TileError::BundleWidth { width, entries: entries.len() });
     }
     Ok(entries)
 }
@@ -275,11 +254,7 @@ fn numbered(index: u64, width: u16) -> String {
         name = format!("x{:03}/{name}", rest % 1000);
         rest /= 1000;
     }
-    if width == TILE_WIDTH {
-        name
-    } else {
-        format!("{name}.p/{width}")
-    }
+    if width == TILE_WIDTH { name } else { format!("{name}.p/{width}") }
 }
 
 /// Reads `<N>[.p/<W>]`; only the one way [`numbered`] writes it is accepted.

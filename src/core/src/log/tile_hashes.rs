@@ -31,11 +31,7 @@ pub struct TileHashes<'a, S> {
 impl<'a, S: TileSource> TileHashes<'a, S> {
     /// Reads hashes of the tree of `size` entries from `tiles`.
     pub fn new(tiles: &'a S, size: u64) -> TileHashes<'a, S> {
-        TileHashes {
-            tiles,
-            size,
-            seen: RefCell::new(BTreeMap::new()),
-        }
+        TileHashes { tiles, size, seen: RefCell::new(BTreeMap::new()) }
     }
 }
 

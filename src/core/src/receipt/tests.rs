@@ -25,20 +25,13 @@ fn receive() -> Received {
     let world = World::default();
     let bundle = world.bundle(POLICY);
     let request =
-        world
-            .alice
-            .verified(&world.request(&world.alice, "test-host", "deploy", 600, START));
+        world.alice.verified(&world.request(&world.alice, "test-host", "deploy", 600, START));
     let yes = authorize(&Chain::new(request.clone()), &bundle, START).unwrap();
     let index = 3;
     let serial = Serial::new(NonZeroU16::MIN, index).unwrap();
     let ca = world.ca_key();
     let tbs = build(yes, serial, [9; 32], &ca);
-    let context = LintContext {
-        request: &request,
-        serial,
-        ca: &ca,
-        now: START,
-    };
+    let context = LintContext { request: &request, serial, ca: &ca, now: START };
     let tbs = lint(tbs, context).unwrap();
     let entry = Entry::certificate(
         START,
@@ -49,20 +42,14 @@ fn receive() -> Received {
         tbs.bytes().to_vec(),
     )
     .to_bytes();
-    let leaves = vec![
-        leaf_hash(b"a"),
-        leaf_hash(b"b"),
-        leaf_hash(b"c"),
-        leaf_hash(&entry),
-        leaf_hash(b"d"),
-    ];
+    let leaves =
+        vec![leaf_hash(b"a"), leaf_hash(b"b"), leaf_hash(b"c"), leaf_hash(&entry), leaf_hash(b"d")];
     let growth = Growth::new(&RightEdge::empty(), leaves);
     let proof = growth.inclusion_proof(index).unwrap();
     let tree = Checkpoint::new(LOG_NAME, 5, growth.edge().root()).unwrap();
-    let checkpoint = SignedCheckpoint::sign(tree, &world.log_key(), |text| {
-        world.log.sign(text).to_bytes()
-    })
-    .unwrap();
+    let checkpoint =
+        SignedCheckpoint::sign(tree, &world.log_key(), |text| world.log.sign(text).to_bytes())
+            .unwrap();
     let signature = world.ca.sign(tbs.bytes()).to_bytes();
     Received {
         signers: bundle.signers,
@@ -158,8 +145,5 @@ fn a_certificate_for_another_request_is_refused() {
     let mut other = world.request(&world.alice, "test-host", "deploy", 600, START);
     other.nonce = crate::statement::Nonce([8; 16]);
     received.request = world.alice.verified(&other);
-    assert!(matches!(
-        received.check(START),
-        Err(ReceiptError::OtherEntry(_))
-    ));
+    assert!(matches!(received.check(START), Err(ReceiptError::OtherEntry(_))));
 }

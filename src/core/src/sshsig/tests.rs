@@ -36,27 +36,15 @@ fn a_signature_holds_for_its_message_namespace_and_key_only() {
     let (secret, key) = software_key(1);
     let blob = sign(&secret, key.blob(), NS, b"hello");
     let verified = verify(NS, b"hello", &blob).unwrap();
-    assert_eq!(
-        verified,
-        SignedBy {
-            key: key.clone(),
-            presence: Presence::Software
-        }
-    );
-    assert_eq!(
-        verify(NS, b"hellO", &blob).unwrap_err(),
-        SignatureError::Mismatch
-    );
+    assert_eq!(verified, SignedBy { key: key.clone(), presence: Presence::Software });
+    assert_eq!(verify(NS, b"hellO", &blob).unwrap_err(), SignatureError::Mismatch);
     assert!(matches!(
         verify("decision@jit-ssh", b"hello", &blob),
         Err(SignatureError::Namespace { .. })
     ));
     let (_, other) = software_key(2);
     let stolen = sign(&secret, other.blob(), NS, b"hello");
-    assert_eq!(
-        verify(NS, b"hello", &stolen).unwrap_err(),
-        SignatureError::Mismatch
-    );
+    assert_eq!(verify(NS, b"hello", &stolen).unwrap_err(), SignatureError::Mismatch);
 }
 
 #[test]
@@ -67,32 +55,22 @@ fn every_changed_or_added_byte_is_refused() {
         let mut bad = blob.clone();
         bad[place] ^= 1;
         assert!(verify(NS, b"hello", &bad).is_err(), "byte {place}");
-        assert!(
-            verify(NS, b"hello", &blob[..place]).is_err(),
-            "cut at {place}"
-        );
+        assert!(verify(NS, b"hello", &blob[..place]).is_err(), "cut at {place}");
     }
     let mut longer = blob.clone();
     longer.push(0);
-    assert_eq!(
-        verify(NS, b"hello", &longer).unwrap_err(),
-        SignatureError::Form
-    );
+    assert_eq!(verify(NS, b"hello", &longer).unwrap_err(), SignatureError::Form);
 }
 
 #[test]
 fn a_security_key_must_have_been_touched() {
     let (secret, _) = software_key(3);
     assert_eq!(
-        verify(NS, b"m", &sk_sign(&secret, 0x01, b"m"))
-            .unwrap()
-            .presence,
+        verify(NS, b"m", &sk_sign(&secret, 0x01, b"m")).unwrap().presence,
         Presence::Touched
     );
     assert_eq!(
-        verify(NS, b"m", &sk_sign(&secret, 0x05, b"m"))
-            .unwrap()
-            .presence,
+        verify(NS, b"m", &sk_sign(&secret, 0x05, b"m")).unwrap().presence,
         Presence::UserVerified
     );
     assert_eq!(
@@ -107,18 +85,14 @@ fn a_security_key_must_have_been_touched() {
     let mut lifted = sk_sign(&secret, 0x00, b"m");
     let flags = lifted.len() - 5;
     lifted[flags] = 0x01;
-    assert_eq!(
-        verify(NS, b"m", &lifted).unwrap_err(),
-        SignatureError::Mismatch
-    );
+    assert_eq!(verify(NS, b"m", &lifted).unwrap_err(), SignatureError::Mismatch);
 }
 
 #[test]
 fn a_certificate_as_signing_key_is_refused() {
     let (secret, key) = software_key(1);
     let mut cert = wire::Writer::default();
-    cert.string(b"ssh-ed25519-cert-v01@openssh.com")
-        .raw(&key.blob()[15..]);
+    cert.string(b"ssh-ed25519-cert-v01@openssh.com").raw(&key.blob()[15..]);
     let blob = sign(&secret, &cert.into_bytes(), NS, b"hello");
     assert!(verify(NS, b"hello", &blob).is_err());
 }

@@ -35,9 +35,9 @@ impl<'de> Deserialize<'de> for V1 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u8::deserialize(deserializer)? {
             1 => Ok(V1),
-            other => Err(D::Error::custom(format!(
-                "version {other} is unknown; this is version 1"
-            ))),
+            other => {
+                Err(D::Error::custom(format!("version {other} is unknown; this is version 1")))
+            }
         }
     }
 }
@@ -89,11 +89,7 @@ impl FromStr for Nonce {
             *byte = u8::from_str_radix(text, 16).map_err(|_| FORM)?;
         }
         // from_str_radix takes upper case and a sign too: one spelling only.
-        if Nonce(out).to_string() == text {
-            Ok(Nonce(out))
-        } else {
-            Err(FORM)
-        }
+        if Nonce(out).to_string() == text { Ok(Nonce(out)) } else { Err(FORM) }
     }
 }
 
@@ -151,10 +147,7 @@ pub struct Request {
 
 impl Request {
     /// A request by and for one person, with nothing optional asked.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "each is a field of the statement"
-    )]
+    #[allow(clippy::too_many_arguments, reason = "each is a field of the statement")]
     pub fn new(
         ca: RootFingerprint,
         by: ActorId,
@@ -209,10 +202,7 @@ impl Body for Request {
         no_repeats("source", &self.source)?;
         count_principals(self.hosts.len(), self.logins.len())?;
         if self.source.len() > MAX_SOURCES {
-            return Err(format!(
-                "source: {} ranges; at most {MAX_SOURCES}",
-                self.source.len()
-            ));
+            return Err(format!("source: {} ranges; at most {MAX_SOURCES}", self.source.len()));
         }
         check_text("reason", &self.reason, MAX_REASON)?;
         if let Some(command) = &self.command {
@@ -262,10 +252,7 @@ pub struct Decision {
 
 impl Decision {
     /// An approval within these bounds.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "each is a field of the statement"
-    )]
+    #[allow(clippy::too_many_arguments, reason = "each is a field of the statement")]
     pub fn approve(
         ca: RootFingerprint,
         by: ActorId,
@@ -342,13 +329,7 @@ impl Body for Decision {
         if let Some(reason) = &self.reason {
             check_text("reason", reason, MAX_REASON)?;
         }
-        match (
-            self.verdict,
-            self.r#for,
-            &self.hosts,
-            &self.logins,
-            &self.reason,
-        ) {
+        match (self.verdict, self.r#for, &self.hosts, &self.logins, &self.reason) {
             (Verdict::Approve, Some(_), Some(hosts), Some(logins), _) => {
                 no_repeats("hosts", hosts)?;
                 no_repeats("logins", logins)?;
@@ -407,16 +388,7 @@ impl End {
         reason: Option<String>,
         at: UnixTime,
     ) -> End {
-        End {
-            v: V1,
-            r#type: Kind::End,
-            ca,
-            by,
-            request,
-            cause: Cause::Cancel,
-            reason,
-            at,
-        }
+        End { v: V1, r#type: Kind::End, ca, by, request, cause: Cause::Cancel, reason, at }
     }
 }
 
@@ -541,15 +513,7 @@ impl Session {
         at: UnixTime,
         nonce: Nonce,
     ) -> Session {
-        Session {
-            v: V1,
-            r#type: Kind::Session,
-            ca,
-            by,
-            r#for: span,
-            at,
-            nonce,
-        }
+        Session { v: V1, r#type: Kind::Session, ca, by, r#for: span, at, nonce }
     }
 }
 
@@ -571,11 +535,7 @@ impl Body for Session {
 }
 
 fn check_kind<T: Body>(found: Kind) -> Result<(), String> {
-    if found == T::KIND {
-        Ok(())
-    } else {
-        Err(format!("type: {found} where {} belongs", T::KIND))
-    }
+    if found == T::KIND { Ok(()) } else { Err(format!("type: {found} where {} belongs", T::KIND)) }
 }
 
 fn check_moment(field: &str, moment: UnixTime) -> Result<(), String> {
@@ -593,9 +553,7 @@ fn check_text(field: &str, text: &str, max: usize) -> Result<(), String> {
         return Err(format!("{field}: {} bytes; at most {max}", text.len()));
     }
     if text.contains(char::is_control) {
-        return Err(format!(
-            "{field}: control characters and line breaks are not allowed"
-        ));
+        return Err(format!("{field}: control characters and line breaks are not allowed"));
     }
     Ok(())
 }
@@ -614,9 +572,5 @@ fn no_repeats<T: PartialEq + fmt::Debug>(field: &str, items: &[T]) -> Result<(),
 }
 
 fn unsupported(field: &str, present: bool) -> Result<(), String> {
-    if present {
-        Err(format!("{field}: not supported by this version"))
-    } else {
-        Ok(())
-    }
+    if present { Err(format!("{field}: not supported by this version")) } else { Ok(()) }
 }

@@ -51,13 +51,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [
-        Kind::Request,
-        Kind::Decision,
-        Kind::End,
-        Kind::Bundle,
-        Kind::Session,
-    ];
+    const ALL: [Kind; 5] = [Kind::Request, Kind::Decision, Kind::End, Kind::Bundle, Kind::Session];
 
     /// The `type` field.
     pub fn as_str(self) -> &'static str {
@@ -82,9 +76,7 @@ impl Kind {
 
     /// The type of the statement in `bytes`, judged by how canonical bytes begin.
     pub fn of(bytes: &[u8]) -> Option<Kind> {
-        Kind::ALL
-            .into_iter()
-            .find(|kind| bytes.starts_with(kind.prefix().as_bytes()))
+        Kind::ALL.into_iter().find(|kind| bytes.starts_with(kind.prefix().as_bytes()))
     }
 }
 
@@ -190,19 +182,10 @@ pub trait Body: Serialize + DeserializeOwned {
 /// # Errors
 /// [`StatementError`] if a field breaks a rule or the whole is too long.
 pub fn encode<T: Body>(body: &T) -> Result<Vec<u8>, StatementError> {
-    body.check().map_err(|problem| StatementError::Field {
-        kind: T::KIND,
-        problem,
-    })?;
-    let bytes = serde_json::to_vec(body).map_err(|e| StatementError::Form {
-        kind: T::KIND,
-        problem: e.to_string(),
-    })?;
-    if bytes.len() > MAX_BYTES {
-        Err(StatementError::TooLong(bytes.len()))
-    } else {
-        Ok(bytes)
-    }
+    body.check().map_err(|problem| StatementError::Field { kind: T::KIND, problem })?;
+    let bytes = serde_json::to_vec(body)
+        .map_err(|e| StatementError::Form { kind: T::KIND, problem: e.to_string() })?;
+    if bytes.len() > MAX_BYTES { Err(StatementError::TooLong(bytes.len())) } else { Ok(bytes) }
 }
 
 /// Parses exact bytes, without asking who signed them.
@@ -217,10 +200,8 @@ pub fn parse<T: Body>(bytes: &[u8]) -> Result<T, StatementError> {
     if !bytes.starts_with(kind.prefix().as_bytes()) {
         return Err(StatementError::Kind { expected: kind });
     }
-    let body: T = serde_json::from_slice(bytes).map_err(|e| StatementError::Form {
-        kind,
-        problem: e.to_string(),
-    })?;
+    let body: T = serde_json::from_slice(bytes)
+        .map_err(|e| StatementError::Form { kind, problem: e.to_string() })?;
     if encode(&body)? != bytes {
         return Err(StatementError::NotCanonical(kind));
     }
@@ -364,29 +345,21 @@ pub fn open_bundle(
     let mut admins: Vec<ActorId> = Vec::new();
     for signature in signatures {
         let by = sshsig::verify(&Kind::Bundle.namespace(), bytes, signature)?;
-        let admin = root
-            .admin_of(&by.key)
-            .ok_or_else(|| StatementError::NotAdmin(by.key.fingerprint()))?;
+        let admin =
+            root.admin_of(&by.key).ok_or_else(|| StatementError::NotAdmin(by.key.fingerprint()))?;
         if admins.contains(&admin.id) {
             return Err(StatementError::AdminTwice(admin.id.clone()));
         }
         admins.push(admin.id.clone());
     }
-    Ok(SignedBundle {
-        body,
-        digest: Digest::of(bytes),
-        admins,
-    })
+    Ok(SignedBundle { body, digest: Digest::of(bytes), admins })
 }
 
 fn check_ca<T: Body>(body: &T, ca: &RootFingerprint) -> Result<(), StatementError> {
     if body.ca() == ca {
         return Ok(());
     }
-    Err(StatementError::OtherCa {
-        found: *body.ca(),
-        expected: *ca,
-    })
+    Err(StatementError::OtherCa { found: *body.ca(), expected: *ca })
 }
 
 /// Whether a statement's date is acceptable.

@@ -114,10 +114,7 @@ fn fields_that_make_no_sense_are_refused() {
 #[test]
 fn an_oversized_statement_is_refused_before_it_is_parsed() {
     let huge = vec![b' '; MAX_BYTES + 1];
-    assert_eq!(
-        parse::<Request>(&huge).unwrap_err(),
-        StatementError::TooLong(MAX_BYTES + 1)
-    );
+    assert_eq!(parse::<Request>(&huge).unwrap_err(), StatementError::TooLong(MAX_BYTES + 1));
 }
 
 #[test]
@@ -136,9 +133,7 @@ fn a_statement_holds_for_its_ca_its_key_and_its_type_only() {
     ));
     assert!(matches!(
         open::<Decision>(&bytes, &signature, &ca),
-        Err(StatementError::Kind {
-            expected: Kind::Decision
-        })
+        Err(StatementError::Kind { expected: Kind::Decision })
     ));
     let as_decision = world.alice.sign("decision@jit-ssh", &bytes);
     assert!(matches!(
@@ -219,16 +214,10 @@ fn dates_beyond_two_minutes_are_refused_and_name_the_skew() {
     let at = |secs: i64| UnixTime(START.0.checked_add_signed(secs).unwrap());
     for arrival in [Submitted, Relayed] {
         assert!(check_date(at(120), START, arrival).is_ok());
-        assert_eq!(
-            check_date(at(121), START, arrival),
-            Err(StatementError::Ahead { ahead: 121 })
-        );
+        assert_eq!(check_date(at(121), START, arrival), Err(StatementError::Ahead { ahead: 121 }));
     }
     assert!(check_date(at(-120), START, Submitted).is_ok());
-    assert_eq!(
-        check_date(at(-121), START, Submitted),
-        Err(StatementError::Stale { behind: 121 })
-    );
+    assert_eq!(check_date(at(-121), START, Submitted), Err(StatementError::Stale { behind: 121 }));
     assert!(check_date(at(-10_000), START, Relayed).is_ok());
 }
 

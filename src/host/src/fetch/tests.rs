@@ -43,10 +43,7 @@ impl TestCa {
                 .status();
             assert!(made.unwrap().success());
             let key = fs::read_to_string(file.with_extension("pub")).unwrap();
-            Admin {
-                id: id.parse().unwrap(),
-                key: key.trim().parse().unwrap(),
-            }
+            Admin { id: id.parse().unwrap(), key: key.trim().parse().unwrap() }
         });
         let root = Root::new(admins.into(), 2, "no anchor".to_owned()).unwrap();
         let log_key = "ca.example/1+ce6835b4+AW9Xk/nbgjDerDaWVYM+W3oYyPVTw0zId4OlsrngbSUx";
@@ -75,10 +72,7 @@ impl TestCa {
             content: content.to_vec().into(),
         };
         GetBundleResponse {
-            bundle: Some(SignedStatement {
-                statement: statement.into(),
-                signatures,
-            }),
+            bundle: Some(SignedStatement { statement: statement.into(), signatures }),
             files: vec![
                 file(BundlePart::Hosts, &self.files.hosts),
                 file(BundlePart::Signers, &self.files.signers),
@@ -103,11 +97,7 @@ fn sign(key: &Path, statement: &[u8]) -> Vec<u8> {
     assert!(signed.unwrap().success());
     let armoured = format!("{}.sig", file.display());
     let script = format!("grep -v -- ----- {armoured} | base64 -d; rm {armoured}");
-    Command::new("sh")
-        .args(["-c", &script])
-        .output()
-        .unwrap()
-        .stdout
+    Command::new("sh").args(["-c", &script]).output().unwrap().stdout
 }
 
 #[test]
@@ -116,18 +106,8 @@ fn a_bundle_signed_by_enough_admins_tells_keys_and_logins() {
     let facts = ca.verify(&ca.answer(&["ann", "ben"]), "prod-host").unwrap();
     assert_eq!(facts.version, 3);
     assert_eq!(facts.ca, ca.root.fingerprint());
-    assert_eq!(
-        facts
-            .ca_keys
-            .iter()
-            .map(|(_, key)| key.to_string())
-            .collect::<Vec<_>>(),
-        [CA_KEY]
-    );
-    assert_eq!(
-        facts.logins.iter().map(|l| l.as_str()).collect::<Vec<_>>(),
-        ["deploy", "root"]
-    );
+    assert_eq!(facts.ca_keys.iter().map(|(_, key)| key.to_string()).collect::<Vec<_>>(), [CA_KEY]);
+    assert_eq!(facts.logins.iter().map(|l| l.as_str()).collect::<Vec<_>>(), ["deploy", "root"]);
 }
 
 #[test]
@@ -135,10 +115,7 @@ fn whatever_the_admins_did_not_sign_is_refused() {
     let ca = TestCa::new();
     let good = ca.answer(&["ann", "ben"]);
     let refusal = |answer: &GetBundleResponse| {
-        ca.verify(answer, "prod-host")
-            .err()
-            .map(|e| e.to_string())
-            .unwrap_or_default()
+        ca.verify(answer, "prod-host").err().map(|e| e.to_string()).unwrap_or_default()
     };
     assert_eq!(refusal(&good), "");
     assert!(refusal(&ca.answer(&["ann"])).contains("1 of 2 admin signatures"));
@@ -165,10 +142,7 @@ fn whatever_the_admins_did_not_sign_is_refused() {
     other = good;
     let statement = &mut other.bundle.as_mut().unwrap().statement;
     let changed = String::from_utf8(statement.to_vec()).unwrap();
-    *statement = changed
-        .replace("\"version\":3", "\"version\":4")
-        .into_bytes()
-        .into();
+    *statement = changed.replace("\"version\":3", "\"version\":4").into_bytes().into();
     assert!(refusal(&other).contains("can not be trusted"));
 }
 
@@ -184,13 +158,9 @@ fn an_unknown_host_is_told_the_nearest_names() {
 
 #[test]
 fn distance_counts_changed_characters() {
-    for (a, b, changes) in [
-        ("", "", 0),
-        ("", "abc", 3),
-        ("abc", "", 3),
-        ("abc", "axc", 1),
-        ("kitten", "sitting", 3),
-    ] {
+    for (a, b, changes) in
+        [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("abc", "axc", 1), ("kitten", "sitting", 3)]
+    {
         assert_eq!(distance(a, b), changes, "{a} {b}");
     }
 }

@@ -29,21 +29,13 @@ fn facts(logins: &[&str]) -> HostFacts {
 }
 
 fn file(content: &str) -> FileState {
-    FileState {
-        content: content.into(),
-        mode: 0o644,
-        owner: ROOT,
-    }
+    FileState { content: content.into(), mode: 0o644, owner: ROOT }
 }
 
 /// A host where nothing of ours is, and whose main file includes our drop-in or does not.
 fn fresh(included: bool) -> Current {
-    let found = Found {
-        what: What::DropIn,
-        file: "/etc/ssh/sshd_config".into(),
-        line: 1,
-        under: None,
-    };
+    let found =
+        Found { what: What::DropIn, file: "/etc/ssh/sshd_config".into(), line: 1, under: None };
     let config = file("Port 22\n");
     Current {
         user: 0,
@@ -54,13 +46,7 @@ fn fresh(included: bool) -> Current {
         user_ca: None,
         drop_in: None,
         principals: BTreeMap::new(),
-        dirs: BTreeMap::from([(
-            "/etc/ssh".into(),
-            DirState {
-                mode: 0o755,
-                owner: ROOT,
-            },
-        )]),
+        dirs: BTreeMap::from([("/etc/ssh".into(), DirState { mode: 0o755, owner: ROOT })]),
     }
 }
 
@@ -70,22 +56,12 @@ fn after(plan: &Plan, current: &Current) -> Current {
     for step in &plan.steps {
         match step {
             Step::Dir { path, mode, .. } => {
-                now.dirs.insert(
-                    path.clone(),
-                    DirState {
-                        mode: *mode,
-                        owner: ROOT,
-                    },
-                );
+                now.dirs.insert(path.clone(), DirState { mode: *mode, owner: ROOT });
             }
             Step::RemoveDir { path, .. } => drop(now.dirs.remove(path)),
             Step::Write { path, new, .. } => {
                 let owner = new.owner.unwrap_or(ROOT);
-                let state = FileState {
-                    content: new.content.clone(),
-                    mode: new.mode,
-                    owner,
-                };
+                let state = FileState { content: new.content.clone(), mode: new.mode, owner };
                 put(&mut now, path, Some(state));
             }
             Step::Remove { path, .. } => put(&mut now, path, None),
@@ -139,17 +115,11 @@ fn a_fresh_host_gets_exactly_these_files() {
          AuthorizedPrincipalsFile /etc/ssh/jit-ssh/principals/%u\n\
          AuthorizedPrincipalsCommand none\n"
     );
-    let principals: Vec<(&str, FileState)> = now
-        .principals
-        .iter()
-        .map(|(name, state)| (name.as_str(), state.clone()))
-        .collect();
+    let principals: Vec<(&str, FileState)> =
+        now.principals.iter().map(|(name, state)| (name.as_str(), state.clone())).collect();
     assert_eq!(
         principals,
-        [
-            ("deploy", file("deploy@prod-host\n")),
-            ("root", file("root@prod-host\n"))
-        ]
+        [("deploy", file("deploy@prod-host\n")), ("root", file("root@prod-host\n"))]
     );
     assert_eq!(now.config, current.config);
     assert!(plan.changes_configuration(&layout(), &current));
@@ -162,46 +132,30 @@ fn a_second_run_has_nothing_to_do() {
         let plan = plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap();
         let now = after(&plan, &current);
         assert!(!plan.is_empty());
-        assert!(
-            plan_setup(&layout(), &facts(&["deploy"]), &now)
-                .unwrap()
-                .is_empty()
-        );
+        assert!(plan_setup(&layout(), &facts(&["deploy"]), &now).unwrap().is_empty());
     }
 }
 
 #[test]
 fn what_sshd_reads_at_every_login_needs_no_reload() {
     let current = fresh(true);
-    let now = after(
-        &plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(),
-        &current,
-    );
+    let now = after(&plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(), &current);
     let plan = plan_setup(&layout(), &facts(&["deploy", "root"]), &now).unwrap();
-    assert_eq!(
-        plan.changed(),
-        [layout().principals(&"root".parse().unwrap())]
-    );
+    assert_eq!(plan.changed(), [layout().principals(&"root".parse().unwrap())]);
     assert!(!plan.changes_configuration(&layout(), &now));
 }
 
 #[test]
 fn without_an_include_one_is_put_first_and_taken_out_when_it_is_not_needed_any_more() {
     let current = fresh(false);
-    let now = after(
-        &plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(),
-        &current,
-    );
+    let now = after(&plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(), &current);
     let config = String::from_utf8(now.config.content.clone()).unwrap();
     assert_eq!(
         config,
         "# This line and the next are by `jit-ssh-host setup`; undo with `jit-ssh-host setup --remove`.\n\
          Include /etc/ssh/sshd_config.d/00-jit-ssh.conf\nPort 22\n"
     );
-    let now = Current {
-        found: fresh(true).found,
-        ..now
-    };
+    let now = Current { found: fresh(true).found, ..now };
     let plan = plan_setup(&layout(), &facts(&["deploy"]), &now).unwrap();
     assert_eq!(after(&plan, &now).config, current.config);
 }
@@ -210,27 +164,15 @@ fn without_an_include_one_is_put_first_and_taken_out_when_it_is_not_needed_any_m
 fn removal_leaves_what_was_there_before() {
     for included in [true, false] {
         let current = fresh(included);
-        let now = after(
-            &plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(),
-            &current,
-        );
+        let now = after(&plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(), &current);
         let then = after(&plan_remove(&layout(), &now), &now);
         assert_eq!(then.config, current.config);
-        assert_eq!(
-            (then.user_ca, then.drop_in, then.principals.len()),
-            (None, None, 0)
-        );
+        assert_eq!((then.user_ca, then.drop_in, then.principals.len()), (None, None, 0));
         let kept = then.dirs.contains_key(Path::new("/etc/ssh/sshd_config.d"));
-        assert_eq!(
-            kept, included,
-            "a folder that sshd reads is not ours to remove"
-        );
+        assert_eq!(kept, included, "a folder that sshd reads is not ours to remove");
     }
     let mut never_set_up = fresh(false);
-    let dir = DirState {
-        mode: 0o755,
-        owner: ROOT,
-    };
+    let dir = DirState { mode: 0o755, owner: ROOT };
     never_set_up.dirs.insert(layout().drop_in_dir(), dir);
     assert!(plan_remove(&layout(), &never_set_up).is_empty());
 }
@@ -252,20 +194,13 @@ fn logins_no_longer_offered_lose_their_file_and_foreign_files_stay() {
     assert_eq!(plan.removed().len(), 2);
     assert_eq!(plan.warnings.len(), 2);
     let plan = plan_remove(&layout(), &after(&plan, &current));
-    assert_eq!(
-        plan.removed().len(),
-        3,
-        "deploy, drop-in and CA keys: {plan:?}"
-    );
+    assert_eq!(plan.removed().len(), 3, "deploy, drop-in and CA keys: {plan:?}");
 }
 
 #[test]
 fn foreign_mode_owner_or_content_is_mended() {
     let current = fresh(true);
-    let good = after(
-        &plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(),
-        &current,
-    );
+    let good = after(&plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(), &current);
     let spoil = |spoil: &dyn Fn(&mut FileState)| {
         let mut now = good.clone();
         spoil(now.user_ca.as_mut().unwrap());
@@ -279,13 +214,7 @@ fn foreign_mode_owner_or_content_is_mended() {
     assert!(spoil(&|state| state.owner.user = 1000).contains("owner: user 1000"));
     assert!(spoil(&|state| state.content.extend(b"more")).contains("-more"));
     let mut now = good.clone();
-    now.dirs.insert(
-        layout().own_dir(),
-        DirState {
-            mode: 0o700,
-            owner: ROOT,
-        },
-    );
+    now.dirs.insert(layout().own_dir(), DirState { mode: 0o700, owner: ROOT });
     let plan = plan_setup(&layout(), &facts(&["deploy"]), &now).unwrap();
     assert!(plan.difference().contains("mode 0700 -> 0755"));
 }
@@ -294,11 +223,7 @@ fn foreign_mode_owner_or_content_is_mended() {
 fn a_file_in_the_way_that_is_not_ours_is_neither_replaced_nor_removed() {
     for which in [0, 1] {
         let mut current = fresh(true);
-        let place = if which == 0 {
-            &mut current.user_ca
-        } else {
-            &mut current.drop_in
-        };
+        let place = if which == 0 { &mut current.user_ca } else { &mut current.drop_in };
         *place = Some(file("# mine\n"));
         assert!(plan_setup(&layout(), &facts(&["deploy"]), &current).is_err());
         let plan = plan_remove(&layout(), &current);
@@ -309,25 +234,15 @@ fn a_file_in_the_way_that_is_not_ours_is_neither_replaced_nor_removed() {
 #[test]
 fn an_older_bundle_of_the_same_ca_is_refused() {
     let current = fresh(true);
-    let now = after(
-        &plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(),
-        &current,
-    );
+    let now = after(&plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(), &current);
     let other_ca = CA.replace("SHA256:u", "SHA256:v").parse().unwrap();
-    for (version, ca, accepted) in [
-        (7, None, true),
-        (8, None, true),
-        (6, None, false),
-        (6, Some(other_ca), true),
-    ] {
+    for (version, ca, accepted) in
+        [(7, None, true), (8, None, true), (6, None, false), (6, Some(other_ca), true)]
+    {
         let mut facts = facts(&["deploy"]);
         facts.version = version;
         facts.ca = ca.unwrap_or(facts.ca);
-        assert_eq!(
-            plan_setup(&layout(), &facts, &now).is_ok(),
-            accepted,
-            "{version}"
-        );
+        assert_eq!(plan_setup(&layout(), &facts, &now).is_ok(), accepted, "{version}");
     }
 }
 
@@ -351,20 +266,8 @@ fn only_our_include_is_taken_out_of_the_main_file() {
 
 #[test]
 fn paths_that_sshd_would_read_otherwise_are_refused() {
-    assert!(
-        Layout::new(Path::new("relative/etc"), None)
-            .unwrap()
-            .etc()
-            .is_absolute()
-    );
-    for bad in [
-        "/etc/a b",
-        "/etc/%u",
-        "/etc/#",
-        "/etc/*",
-        "/etc/\"x\"",
-        "/etc/\n",
-    ] {
+    assert!(Layout::new(Path::new("relative/etc"), None).unwrap().etc().is_absolute());
+    for bad in ["/etc/a b", "/etc/%u", "/etc/#", "/etc/*", "/etc/\"x\"", "/etc/\n"] {
         let error = Layout::new(Path::new(bad), None).unwrap_err();
         assert_eq!(error.exit(), crate::error::Exit::Usage, "{bad:?}");
     }

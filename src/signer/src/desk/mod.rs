@@ -69,10 +69,7 @@ pub(crate) enum Task {
 }
 
 /// A statement about a request.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "moved through two threads, never kept in numbers"
-)]
+#[allow(clippy::large_enum_variant, reason = "moved through two threads, never kept in numbers")]
 pub(crate) enum Statement {
     Request(Verified<Request>),
     Decision(Verified<Decision>),
@@ -88,11 +85,7 @@ pub(crate) struct Work {
 /// An answer that may still need a signature.
 pub(crate) enum Draft {
     Ready(Outcome),
-    Recorded {
-        digest: Digest,
-        at: UnixTime,
-        certificate: Option<Logged>,
-    },
+    Recorded { digest: Digest, at: UnixTime, certificate: Option<Logged> },
     Certified(Logged),
 }
 
@@ -227,10 +220,7 @@ impl Desk {
     /// Makes a batch durable; without that, nothing of it happened.
     fn commit(&mut self, batch: Batch) -> Finished {
         if batch.entries.is_empty() {
-            return Finished {
-                committed: None,
-                drafts: batch.drafts,
-            };
+            return Finished { committed: None, drafts: batch.drafts };
         }
         match self.log.append(&batch.entries) {
             Ok(committed) => {
@@ -238,10 +228,7 @@ impl Desk {
                 for effect in batch.effects {
                     self.apply(effect);
                 }
-                Finished {
-                    committed: Some(committed),
-                    drafts: batch.drafts,
-                }
+                Finished { committed: Some(committed), drafts: batch.drafts }
             }
             Err(error) => {
                 eprintln!("jit-ssh-signer: the log can not take an entry: {error}");
@@ -257,10 +244,7 @@ impl Desk {
                     ) => (reply, Draft::Ready(outcome)),
                     _ => (reply, Draft::Ready(Outcome::Refused(refusal.clone()))),
                 };
-                Finished {
-                    committed: None,
-                    drafts: batch.drafts.into_iter().map(refuse).collect(),
-                }
+                Finished { committed: None, drafts: batch.drafts.into_iter().map(refuse).collect() }
             }
         }
     }
@@ -270,16 +254,12 @@ impl Desk {
             Effect::Remember { chain, at, over_at } => self.memory.insert(chain, at, over_at),
             Effect::Decide(decision) => {
                 if let Some(chain) = self.memory.chain_mut(&decision.body().request) {
-                    chain
-                        .add_decision(decision)
-                        .expect("the chain was found by this digest");
+                    chain.add_decision(decision).expect("the chain was found by this digest");
                 }
             }
             Effect::End(end) => {
                 if let Some(chain) = self.memory.chain_mut(&end.body().request) {
-                    chain
-                        .add_end(end)
-                        .expect("the chain was found by this digest");
+                    chain.add_end(end).expect("the chain was found by this digest");
                 }
             }
             Effect::Issue { request, issued } => {
@@ -359,15 +339,9 @@ impl Batch {
     }
 
     fn add(&mut self, reply: Reply, plan: Plan) {
-        self.bytes = plan
-            .entries
-            .iter()
-            .fold(self.bytes, |sum, e| sum.saturating_add(e.len()));
+        self.bytes = plan.entries.iter().fold(self.bytes, |sum, e| sum.saturating_add(e.len()));
         self.entries.extend(plan.entries);
-        self.closed |= plan
-            .effects
-            .iter()
-            .any(|e| matches!(e, Effect::PutInForce(_)));
+        self.closed |= plan.effects.iter().any(|e| matches!(e, Effect::PutInForce(_)));
         self.effects.extend(plan.effects);
         self.drafts.push((reply, plan.draft));
     }

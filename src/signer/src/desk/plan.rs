@@ -28,28 +28,17 @@ pub(super) struct Plan {
 /// A change of the signer's memory, made once its entry is durable.
 #[allow(clippy::large_enum_variant, reason = "lives for one batch")]
 pub(super) enum Effect {
-    Remember {
-        chain: Chain,
-        at: UnixTime,
-        over_at: UnixTime,
-    },
+    Remember { chain: Chain, at: UnixTime, over_at: UnixTime },
     Decide(Verified<Decision>),
     End(Verified<End>),
-    Issue {
-        request: Digest,
-        issued: Issued,
-    },
+    Issue { request: Digest, issued: Issued },
     PutInForce(Box<InForce>),
 }
 
 impl Plan {
     /// An answer that needs no entry.
     pub(super) fn ready(outcome: Outcome) -> Plan {
-        Plan {
-            entries: Vec::new(),
-            effects: Vec::new(),
-            draft: Draft::Ready(outcome),
-        }
+        Plan { entries: Vec::new(), effects: Vec::new(), draft: Draft::Ready(outcome) }
     }
 }
 
@@ -112,10 +101,7 @@ impl Desk {
         if over_at < batch.now {
             return Err(Refusal::new(
                 Reason::Lapsed,
-                format!(
-                    "request {} is too old for anything to come of it.",
-                    request.id()
-                ),
+                format!("request {} is too old for anything to come of it.", request.id()),
             ));
         }
         if self.memory.by_id(&digest.short_id()).is_some() {
@@ -132,15 +118,10 @@ impl Desk {
         let mut entries = vec![entry];
         let mut certificate = None;
         if certify {
-            let index = batch
-                .next_index(self)?
-                .checked_add(1)
-                .ok_or_else(log_full)?;
+            let index = batch.next_index(self)?.checked_add(1).ok_or_else(log_full)?;
             // Where approvals are needed there is no certificate yet, and that is no error.
-            if let Some(logged) = self
-                .certificate(&chain, index, batch.now)
-                .map(Some)
-                .or_else(pending)?
+            if let Some(logged) =
+                self.certificate(&chain, index, batch.now).map(Some).or_else(pending)?
             {
                 chain.add_issued(issued(&logged));
                 entries.push(logged.entry.clone());
@@ -149,16 +130,8 @@ impl Desk {
         }
         Ok(Plan {
             entries,
-            effects: vec![Effect::Remember {
-                chain,
-                at: batch.now,
-                over_at,
-            }],
-            draft: Draft::Recorded {
-                digest,
-                at: batch.now,
-                certificate,
-            },
+            effects: vec![Effect::Remember { chain, at: batch.now, over_at }],
+            draft: Draft::Recorded { digest, at: batch.now, certificate },
         })
     }
 
@@ -175,21 +148,12 @@ impl Desk {
         let chain = known.chain.clone();
         let at = known.recorded_at;
         let index = batch.next_index(self)?;
-        if let Some(logged) = self
-            .certificate(&chain, index, batch.now)
-            .map(Some)
-            .or_else(pending)?
+        if let Some(logged) =
+            self.certificate(&chain, index, batch.now).map(Some).or_else(pending)?
         {
             plan.entries.push(logged.entry.clone());
-            plan.effects.push(Effect::Issue {
-                request: digest,
-                issued: issued(&logged),
-            });
-            plan.draft = Draft::Recorded {
-                digest,
-                at,
-                certificate: Some(logged),
-            };
+            plan.effects.push(Effect::Issue { request: digest, issued: issued(&logged) });
+            plan.draft = Draft::Recorded { digest, at, certificate: Some(logged) };
         }
         Ok(())
     }
@@ -201,11 +165,7 @@ impl Desk {
         batch: &Batch,
     ) -> Result<Plan, Refusal> {
         let chain = self.chain(decision.body().request)?;
-        if chain
-            .decisions()
-            .iter()
-            .any(|known| known.digest() == decision.digest())
-        {
+        if chain.decisions().iter().any(|known| known.digest() == decision.digest()) {
             return Ok(recorded(decision.digest(), batch.now));
         }
         check_date(decision.body().at, batch.now, arrival)?;
@@ -228,11 +188,7 @@ impl Desk {
         batch: &Batch,
     ) -> Result<Plan, Refusal> {
         let chain = self.chain(end.body().request)?;
-        if chain
-            .ends()
-            .iter()
-            .any(|known| known.digest() == end.digest())
-        {
+        if chain.ends().iter().any(|known| known.digest() == end.digest()) {
             return Ok(recorded(end.digest(), batch.now));
         }
         check_date(end.body().at, batch.now, arrival)?;
@@ -254,10 +210,7 @@ impl Desk {
         let logged = self.certificate(&chain, index, batch.now)?;
         Ok(Plan {
             entries: vec![logged.entry.clone()],
-            effects: vec![Effect::Issue {
-                request,
-                issued: issued(&logged),
-            }],
+            effects: vec![Effect::Issue { request, issued: issued(&logged) }],
             draft: Draft::Certified(logged),
         })
     }
@@ -267,24 +220,15 @@ impl Desk {
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
         let authorized = authorize(chain, &in_force.bundle, now)?;
         let bundle = in_force.digest;
-        self.quotas
-            .take(authorized.subject(), Use::Certificate, now)?;
+        self.quotas.take(authorized.subject(), Use::Certificate, now)?;
         let serial = Serial::new(self.identity.number, index).ok_or_else(log_full)?;
         let mut nonce = [0u8; 32];
         getrandom::fill(&mut nonce)
             .map_err(|e| Refusal::new(Reason::Internal, format!("no randomness: {e}.")))?;
         let tbs = certificate::build(authorized, serial, nonce, &self.identity.ca_key);
-        let context = Context {
-            request: chain.request(),
-            serial,
-            ca: &self.identity.ca_key,
-            now,
-        };
+        let context = Context { request: chain.request(), serial, ca: &self.identity.ca_key, now };
         let tbs = certificate::lint(tbs, context).map_err(|fault| {
-            eprintln!(
-                "jit-ssh-signer: refused to sign for {}: {fault}",
-                chain.request().id()
-            );
+            eprintln!("jit-ssh-signer: refused to sign for {}: {fault}", chain.request().id());
             Refusal::new(Reason::Internal, format!("{fault}."))
         })?;
         let entry = Entry::certificate(
@@ -295,12 +239,7 @@ impl Desk {
             bundle,
             tbs.bytes().to_vec(),
         );
-        Ok(Logged {
-            tbs,
-            entry: entry.to_bytes(),
-            serial,
-            at: now,
-        })
+        Ok(Logged { tbs, entry: entry.to_bytes(), serial, at: now })
     }
 
     fn plan_bundle(
@@ -312,10 +251,7 @@ impl Desk {
         let version = signed.body.version;
         let current = self.in_force.as_ref();
         if let Some(known) = current.filter(|known| known.digest == signed.digest) {
-            return Ok(Plan::ready(Outcome::InForce {
-                version,
-                digest: known.digest,
-            }));
+            return Ok(Plan::ready(Outcome::InForce { version, digest: known.digest }));
         }
         let newest = current.map_or(0, |known| known.bundle.version);
         if version <= newest {
@@ -330,33 +266,23 @@ impl Desk {
         let in_force = self.shelf.read(&signed, &self.identity.root)?;
         self.check_named(&in_force)?;
         self.shelf.prepare_current(statement).map_err(|e| {
-            Refusal::new(
-                Reason::LogUnavailable,
-                format!("the bundle can not be kept: {e}."),
-            )
+            Refusal::new(Reason::LogUnavailable, format!("the bundle can not be kept: {e}."))
         })?;
         let signatures: Vec<Vec<u8>> = statement.signatures.iter().map(|s| s.0.clone()).collect();
         let entry = Entry::statement(batch.now, statement.statement.clone(), &signatures);
         Ok(Plan {
             entries: vec![entry.to_bytes()],
-            draft: Draft::Ready(Outcome::InForce {
-                version,
-                digest: in_force.digest,
-            }),
+            draft: Draft::Ready(Outcome::InForce { version, digest: in_force.digest }),
             effects: vec![Effect::PutInForce(Box::new(in_force))],
         })
     }
 
     /// A bundle that does not name this signer's keys would make every certificate useless.
     fn check_named(&self, in_force: &InForce) -> Result<(), Refusal> {
-        let named = in_force
-            .bundle
-            .signers
-            .get(self.identity.number)
-            .is_some_and(|signer| {
-                signer.ca_key == self.identity.ca_key
-                    && signer.log_key == self.log.key().verifier().to_string()
-            });
+        let named = in_force.bundle.signers.get(self.identity.number).is_some_and(|signer| {
+            signer.ca_key == self.identity.ca_key
+                && signer.log_key == self.log.key().verifier().to_string()
+        });
         if named {
             return Ok(());
         }
@@ -371,15 +297,12 @@ impl Desk {
     }
 
     fn chain(&self, request: Digest) -> Result<&Chain, Refusal> {
-        self.memory
-            .get(&request)
-            .map(|known| &known.chain)
-            .ok_or_else(|| {
-                Refusal::new(
-                    Reason::UnknownRequest,
-                    format!("the signer knows no live request {}.", request.short_id()),
-                )
-            })
+        self.memory.get(&request).map(|known| &known.chain).ok_or_else(|| {
+            Refusal::new(
+                Reason::UnknownRequest,
+                format!("the signer knows no live request {}.", request.short_id()),
+            )
+        })
     }
 }
 
@@ -392,20 +315,12 @@ impl Batch {
 }
 
 fn recorded(digest: Digest, at: UnixTime) -> Plan {
-    Plan::ready(Outcome::Recorded {
-        digest,
-        at,
-        certificate: None,
-    })
+    Plan::ready(Outcome::Recorded { digest, at, certificate: None })
 }
 
 /// Turns "not approved yet" into no certificate; every other refusal stays one.
 fn pending(refusal: Refusal) -> Result<Option<Logged>, Refusal> {
-    if refusal.reason == Reason::NotApproved {
-        Ok(None)
-    } else {
-        Err(refusal)
-    }
+    if refusal.reason == Reason::NotApproved { Ok(None) } else { Err(refusal) }
 }
 
 fn statement_entry<T: Body>(now: UnixTime, statement: &Verified<T>) -> Vec<u8> {
@@ -417,18 +332,12 @@ fn check_room(statements: usize) -> Result<(), Refusal> {
     if statements < Chain::MAX_STATEMENTS {
         return Ok(());
     }
-    Err(Refusal::new(
-        Reason::Settled,
-        "there are more statements on this request than can matter.",
-    ))
+    Err(Refusal::new(Reason::Settled, "there are more statements on this request than can matter."))
 }
 
 fn no_bundle() -> Refusal {
-    Refusal::new(
-        Reason::NoBundle,
-        "there is no bundle yet: nobody and nothing is known.",
-    )
-    .hint("an admin applies the first one with: jit-ssh-ca apply")
+    Refusal::new(Reason::NoBundle, "there is no bundle yet: nobody and nothing is known.")
+        .hint("an admin applies the first one with: jit-ssh-ca apply")
 }
 
 fn log_full() -> Refusal {

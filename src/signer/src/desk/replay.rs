@@ -38,19 +38,15 @@ struct Replay {
 impl Desk {
     /// Reads the log backwards and remembers every request that can still lead somewhere.
     pub(super) fn replay(&mut self) -> anyhow::Result<()> {
-        let mut replay = Replay {
-            now: (self.clock)().0,
-            ..Replay::default()
-        };
+        let mut replay = Replay { now: (self.clock)().0, ..Replay::default() };
         let mut failed = None;
-        self.log
-            .scan_back(|index, bytes| match replay.entry(bytes) {
-                Ok(flow) => flow,
-                Err(error) => {
-                    failed = Some(error.context(format!("log entry {index}")));
-                    ControlFlow::Break(())
-                }
-            })?;
+        self.log.scan_back(|index, bytes| match replay.entry(bytes) {
+            Ok(flow) => flow,
+            Err(error) => {
+                failed = Some(error.context(format!("log entry {index}")));
+                ControlFlow::Break(())
+            }
+        })?;
         if let Some(error) = failed {
             return Err(error);
         }
@@ -83,15 +79,9 @@ impl Desk {
     /// Puts in force what the log names, if a crash came between the log and `current.json`.
     fn adopt_bundle(&mut self, newest: Option<StatementEntry>) -> anyhow::Result<()> {
         let Some(entry) = newest else { return Ok(()) };
-        let statement = Signed {
-            statement: entry.statement,
-            signatures: entry.signatures,
-        };
+        let statement = Signed { statement: entry.statement, signatures: entry.signatures };
         let signed = bundles::verify(&statement, &self.identity.root)?;
-        let version = self
-            .in_force
-            .as_ref()
-            .map_or(0, |known| known.bundle.version);
+        let version = self.in_force.as_ref().map_or(0, |known| known.bundle.version);
         if signed.body.version > version {
             self.in_force = Some(self.shelf.read(&signed, &self.identity.root)?);
             self.shelf.prepare_current(&statement)?;
@@ -120,16 +110,12 @@ impl Replay {
         if facts.key_id.access_until.0 < self.now {
             return Ok(());
         }
-        self.later
-            .entry(entry.request)
-            .or_default()
-            .issued
-            .push(Issued {
-                serial: entry.serial,
-                at: entry.at,
-                valid_before: facts.valid_before,
-                access_until: facts.key_id.access_until,
-            });
+        self.later.entry(entry.request).or_default().issued.push(Issued {
+            serial: entry.serial,
+            at: entry.at,
+            valid_before: facts.valid_before,
+            access_until: facts.key_id.access_until,
+        });
         Ok(())
     }
 
@@ -143,19 +129,11 @@ impl Replay {
             }
             Kind::Decision => {
                 let decision: Verified<Decision> = statement::open_recorded(bytes, signature)?;
-                self.later
-                    .entry(decision.body().request)
-                    .or_default()
-                    .decisions
-                    .push(decision);
+                self.later.entry(decision.body().request).or_default().decisions.push(decision);
             }
             Kind::End => {
                 let end: Verified<End> = statement::open_recorded(bytes, signature)?;
-                self.later
-                    .entry(end.body().request)
-                    .or_default()
-                    .ends
-                    .push(end);
+                self.later.entry(end.body().request).or_default().ends.push(end);
             }
             Kind::Bundle => {
                 self.newest_bundle.get_or_insert(entry);

@@ -55,20 +55,13 @@ impl Node {
         let node = Node::new();
         let mut signer = node.start();
         let outcome = node.apply(&mut signer, 1, POLICY);
-        assert!(
-            matches!(outcome, Outcome::InForce { version: 1, .. }),
-            "{outcome:?}"
-        );
+        assert!(matches!(outcome, Outcome::InForce { version: 1, .. }), "{outcome:?}");
         (node, signer)
     }
 
     fn store(&self) -> (LogStore, Orders) {
         let key = LogKey::from_seed(LOG_NAME, &self.world.log.to_bytes()).unwrap();
-        breaking_store(
-            &self.dir.path().join("log"),
-            &self.dir.path().join("journal"),
-            key,
-        )
+        breaking_store(&self.dir.path().join("log"), &self.dir.path().join("journal"), key)
     }
 
     fn start(&self) -> Running {
@@ -89,12 +82,7 @@ impl Node {
         thread::spawn(move || desk.run(&works, &finish));
         thread::spawn(move || press::run(&ca, &finished));
         thread::spawn(move || serve(theirs, &root, &shelf, &work));
-        Running {
-            stream: ours,
-            orders,
-            next: 0,
-            early: HashMap::new(),
-        }
+        Running { stream: ours, orders, next: 0, early: HashMap::new() }
     }
 
     /// Stops a signer and waits until it has let go of its log.
@@ -112,8 +100,7 @@ impl Node {
     }
 
     fn set_clock(&self, secs: i64) {
-        self.clock
-            .store(START.0.checked_add_signed(secs).unwrap(), Ordering::SeqCst);
+        self.clock.store(START.0.checked_add_signed(secs).unwrap(), Ordering::SeqCst);
     }
 
     fn now(&self) -> UnixTime {
@@ -130,35 +117,26 @@ impl Node {
 
     /// alice's request for prod-host, which a lead must approve.
     fn request(&self) -> Request {
-        self.world
-            .request(&self.world.alice, "prod-host", "deploy", 600, self.now())
+        self.world.request(&self.world.alice, "prod-host", "deploy", 600, self.now())
     }
 
     /// The bot's request for test-host, which a rule approves.
     fn auto(&self, nonce: u8) -> Request {
         let mut request =
-            self.world
-                .request(&self.world.bot, "test-host", "deploy", 600, self.now());
+            self.world.request(&self.world.bot, "test-host", "deploy", 600, self.now());
         request.nonce = jit_ssh_core::statement::Nonce([nonce; 16]);
         request
     }
 
     fn entries(&self) -> Vec<Entry> {
         let tiles = crate::log::TileDir::new(self.dir.path().join("log"));
-        let size = tiles
-            .checkpoint(&self.world.log_key())
-            .unwrap()
-            .checkpoint()
-            .size();
+        let size = tiles.checkpoint(&self.world.log_key()).unwrap().checkpoint().size();
         let parse = |entry: Result<(u64, Vec<u8>), _>| Entry::parse(&entry.unwrap().1).unwrap();
         tiles.entries(0..size, size).map(parse).collect()
     }
 
     fn certificates(&self) -> usize {
-        self.entries()
-            .iter()
-            .filter(|e| matches!(e, Entry::Certificate(_)))
-            .count()
+        self.entries().iter().filter(|e| matches!(e, Entry::Certificate(_))).count()
     }
 
     /// Checks an issued certificate as a client does.
@@ -214,10 +192,7 @@ impl Running {
     }
 
     fn submit<T: Body>(&mut self, by: &Person, body: &T, certify: bool) -> Outcome {
-        self.call(Op::Submit {
-            statement: signed(by, body),
-            certify,
-        })
+        self.call(Op::Submit { statement: signed(by, body), certify })
     }
 
     fn certify(&mut self, request: Digest) -> Outcome {
@@ -228,12 +203,7 @@ impl Running {
         for content in [&files.people, &files.hosts, &files.policy, &files.signers] {
             let file = Digest::of(content);
             let part = Base64Bytes(content.clone());
-            let outcome = self.call(Op::PutFile {
-                file,
-                offset: 0,
-                content: part,
-                last: true,
-            });
+            let outcome = self.call(Op::PutFile { file, offset: 0, content: part, last: true });
             assert!(matches!(outcome, Outcome::Stored), "{outcome:?}");
         }
     }
@@ -268,14 +238,8 @@ fn one_access_is_logged_statement_by_statement_and_then_signed() {
     let (node, mut signer) = Node::with_bundle();
     let World { alice, bob, .. } = &node.world;
     let request = alice.verified(&node.request());
-    assert!(
-        recorded(signer.submit(alice, request.body(), true)).is_none(),
-        "approval is missing"
-    );
-    assert_eq!(
-        refused(signer.certify(request.digest())),
-        Reason::NotApproved
-    );
+    assert!(recorded(signer.submit(alice, request.body(), true)).is_none(), "approval is missing");
+    assert_eq!(refused(signer.certify(request.digest())), Reason::NotApproved);
     recorded(signer.submit(bob, &node.world.approval(bob, &request, node.now()), false));
     let issuance = certified(signer.certify(request.digest()));
     node.check(&issuance, &request);
@@ -293,16 +257,7 @@ fn one_access_is_logged_statement_by_statement_and_then_signed() {
             Entry::Certificate(_) => "certificate",
         })
         .collect();
-    assert_eq!(
-        kinds,
-        [
-            "bundle",
-            "request",
-            "decision",
-            "certificate",
-            "certificate"
-        ]
-    );
+    assert_eq!(kinds, ["bundle", "request", "decision", "certificate", "certificate"]);
 }
 
 #[test]
@@ -315,11 +270,7 @@ fn an_automatic_rule_certifies_in_one_call_and_a_retry_is_the_same_request() {
     let again = recorded(signer.submit(bot, request.body(), true)).unwrap();
     node.check(&again, &request);
     assert!(recorded(signer.submit(bot, request.body(), false)).is_none());
-    let statements = node
-        .entries()
-        .iter()
-        .filter(|e| matches!(e, Entry::Statement(_)))
-        .count();
+    let statements = node.entries().iter().filter(|e| matches!(e, Entry::Statement(_))).count();
     assert_eq!(statements, 2, "the bundle and the request, once");
 }
 
@@ -328,10 +279,7 @@ fn without_a_bundle_nothing_is_recorded_or_issued() {
     let node = Node::new();
     let mut signer = node.start();
     let request = node.auto(1);
-    assert_eq!(
-        refused(signer.submit(&node.world.bot, &request, true)),
-        Reason::NoBundle
-    );
+    assert_eq!(refused(signer.submit(&node.world.bot, &request, true)), Reason::NoBundle);
     node.apply(&mut signer, 1, POLICY);
     assert!(recorded(signer.submit(&node.world.bot, &request, true)).is_some());
 }
@@ -339,47 +287,23 @@ fn without_a_bundle_nothing_is_recorded_or_issued() {
 #[test]
 fn a_front_can_not_forge_replay_or_widen() {
     let (node, mut signer) = Node::with_bundle();
-    let World {
-        alice,
-        bob,
-        carol,
-        bot,
-        ..
-    } = &node.world;
+    let World { alice, bob, carol, bot, .. } = &node.world;
     let request = alice.verified(&node.request());
     let good = signed(alice, request.body());
     let submit = |signer: &mut Running, statement: Signed| {
-        refused(signer.call(Op::Submit {
-            statement,
-            certify: true,
-        }))
+        refused(signer.call(Op::Submit { statement, certify: true }))
     };
     // Another's signature, a changed byte, a signature for another purpose, none, two.
-    assert_eq!(
-        submit(&mut signer, signed(bob, request.body())),
-        Reason::UnknownSigner
-    );
+    assert_eq!(submit(&mut signer, signed(bob, request.body())), Reason::UnknownSigner);
     let changed = good.statement.replace("\"for\":600", "\"for\":900");
-    let statement = Signed {
-        statement: changed,
-        ..good.clone()
-    };
+    let statement = Signed { statement: changed, ..good.clone() };
     assert_eq!(submit(&mut signer, statement), Reason::BadSignature);
     let other = alice.sign("decision@jit-ssh", good.statement.as_bytes());
-    let statement = Signed {
-        signatures: vec![Base64Bytes(other)],
-        ..good.clone()
-    };
+    let statement = Signed { signatures: vec![Base64Bytes(other)], ..good.clone() };
     assert_eq!(submit(&mut signer, statement), Reason::BadSignature);
-    let none = Signed {
-        signatures: vec![],
-        ..good.clone()
-    };
+    let none = Signed { signatures: vec![], ..good.clone() };
     assert_eq!(submit(&mut signer, none), Reason::Malformed);
-    let two = Signed {
-        signatures: vec![good.signatures[0].clone(); 2],
-        ..good.clone()
-    };
+    let two = Signed { signatures: vec![good.signatures[0].clone(); 2], ..good.clone() };
     assert_eq!(submit(&mut signer, two), Reason::Malformed);
     // A stale and an early one; the neighbours within two minutes pass.
     for (secs, fine) in [(-121, false), (121, false), (-120, true), (120, true)] {
@@ -392,35 +316,20 @@ fn a_front_can_not_forge_replay_or_widen() {
         }
     }
     // The unchanged one passes, and a certificate still needs its approval.
-    recorded(signer.call(Op::Submit {
-        statement: good,
-        certify: true,
-    }));
+    recorded(signer.call(Op::Submit { statement: good, certify: true }));
     for (by, body) in [
         (alice, node.world.approval(alice, &request, START)),
         (bot, node.world.approval(bot, &request, START)),
         (alice, node.world.approval(bob, &request, START)),
-        (
-            &person("mallory", 66),
-            node.world.approval(&person("mallory", 66), &request, START),
-        ),
+        (&person("mallory", 66), node.world.approval(&person("mallory", 66), &request, START)),
     ] {
         let reason = refused(signer.submit(by, &body, false));
-        assert!(
-            matches!(reason, Reason::NotAllowed | Reason::UnknownSigner),
-            "{reason}"
-        );
+        assert!(matches!(reason, Reason::NotAllowed | Reason::UnknownSigner), "{reason}");
     }
     let mut wide = node.world.approval(carol, &request, START);
     wide.r#for = Seconds::new(601);
-    assert_eq!(
-        refused(signer.submit(carol, &wide, false)),
-        Reason::NotAllowed
-    );
-    assert_eq!(
-        refused(signer.certify(request.digest())),
-        Reason::NotApproved
-    );
+    assert_eq!(refused(signer.submit(carol, &wide, false)), Reason::NotAllowed);
+    assert_eq!(refused(signer.certify(request.digest())), Reason::NotApproved);
     assert_eq!(node.certificates(), 0);
     recorded(signer.submit(carol, &node.world.approval(carol, &request, START), false));
     node.check(&certified(signer.certify(request.digest())), &request);
@@ -431,10 +340,7 @@ fn a_request_of_another_ca_is_refused() {
     let (node, mut signer) = Node::with_bundle();
     let mut request = node.auto(1);
     request.ca = jit_ssh_core::digest::RootFingerprint(Digest::of(b"another root"));
-    assert_eq!(
-        refused(signer.submit(&node.world.bot, &request, true)),
-        Reason::WrongCa
-    );
+    assert_eq!(refused(signer.submit(&node.world.bot, &request, true)), Reason::WrongCa);
     assert!(recorded(signer.submit(&node.world.bot, &node.auto(1), true)).is_some());
 }
 
@@ -453,10 +359,7 @@ fn a_failing_log_means_no_certificate_and_heals_when_the_fault_clears() {
         signer.orders.mend();
         // What was refused is not remembered either: the same request is taken up as new.
         let request = bot.verified(&node.auto(0));
-        node.check(
-            &recorded(signer.submit(bot, request.body(), true)).unwrap(),
-            &request,
-        );
+        node.check(&recorded(signer.submit(bot, request.body(), true)).unwrap(), &request);
         assert_eq!(node.entries().len(), before + 2);
     }
 }
@@ -468,10 +371,7 @@ fn a_log_that_can_not_be_published_stops_issuance_until_it_can() {
     signer.orders.break_it("place_tile");
     // The first is durable when publishing fails; from then on nothing more is taken up (I8).
     recorded(signer.submit(bot, &node.auto(1), true)).unwrap();
-    assert_eq!(
-        refused(signer.submit(bot, &node.auto(2), true)),
-        Reason::LogUnavailable
-    );
+    assert_eq!(refused(signer.submit(bot, &node.auto(2), true)), Reason::LogUnavailable);
     signer.orders.mend();
     recorded(signer.submit(bot, &node.auto(3), true)).unwrap();
     assert_eq!(node.certificates(), 2);
@@ -485,28 +385,20 @@ fn one_fsync_serves_all_that_wait() {
     let ids: Vec<u64> = (0..25)
         .map(|nonce| {
             let statement = signed(bot, &node.auto(nonce));
-            signer.send(Op::Submit {
-                statement,
-                certify: true,
-            })
+            signer.send(Op::Submit { statement, certify: true })
         })
         .collect();
     for id in ids {
         assert!(recorded(signer.answer(id)).is_some());
     }
     let syncs = signer.orders.count("sync");
-    assert!(
-        (1..25).contains(&syncs),
-        "{syncs} fsyncs for 25 certificates"
-    );
+    assert!((1..25).contains(&syncs), "{syncs} fsyncs for 25 certificates");
 }
 
 #[test]
 fn a_restarted_signer_knows_what_it_had_recorded_and_issued() {
     let (node, mut signer) = Node::with_bundle();
-    let World {
-        alice, bob, carol, ..
-    } = &node.world;
+    let World { alice, bob, carol, .. } = &node.world;
     let pending = alice.verified(&node.request());
     recorded(signer.submit(alice, pending.body(), true));
     let mut body = node.request();
@@ -523,14 +415,8 @@ fn a_restarted_signer_knows_what_it_had_recorded_and_issued() {
     node.stop(signer);
     let mut signer = node.start();
     node.check(&certified(signer.certify(active.digest())), &active);
-    assert_eq!(
-        refused(signer.certify(cancelled.digest())),
-        Reason::Cancelled
-    );
-    assert_eq!(
-        refused(signer.certify(pending.digest())),
-        Reason::NotApproved
-    );
+    assert_eq!(refused(signer.certify(cancelled.digest())), Reason::Cancelled);
+    assert_eq!(refused(signer.certify(pending.digest())), Reason::NotApproved);
     // A denial after the first certificate changes nothing, also across the restart.
     let late = node.world.denial(carol, &active, START);
     assert_eq!(refused(signer.submit(carol, &late, false)), Reason::Settled);
@@ -541,42 +427,21 @@ fn a_restarted_signer_knows_what_it_had_recorded_and_issued() {
 #[test]
 fn bundle_versions_only_rise_and_a_crash_before_current_json_loses_nothing() {
     let (node, mut signer) = Node::with_bundle();
-    assert_eq!(
-        refused(node.apply(&mut signer, 1, &format!("{POLICY}\n# x"))),
-        Reason::StaleBundle
-    );
+    assert_eq!(refused(node.apply(&mut signer, 1, &format!("{POLICY}\n# x"))), Reason::StaleBundle);
     let narrower = POLICY.replace("machine:bot", "person:carol");
-    assert!(matches!(
-        node.apply(&mut signer, 2, &narrower),
-        Outcome::InForce { version: 2, .. }
-    ));
-    assert_eq!(
-        refused(node.apply(&mut signer, 1, POLICY)),
-        Reason::StaleBundle
-    );
-    assert_eq!(
-        refused(signer.submit(&node.world.bot, &node.auto(1), true)),
-        Reason::PolicyRefused
-    );
+    assert!(matches!(node.apply(&mut signer, 2, &narrower), Outcome::InForce { version: 2, .. }));
+    assert_eq!(refused(node.apply(&mut signer, 1, POLICY)), Reason::StaleBundle);
+    assert_eq!(refused(signer.submit(&node.world.bot, &node.auto(1), true)), Reason::PolicyRefused);
     // The crash: the log has version 2, current.json is still that of version 1.
     node.stop(signer);
     let current = node.dir.path().join("bundles/current.json");
     let files = node.world.files(POLICY);
-    let old = signed(
-        &node.world.ann,
-        &Bundle::new(node.world.root.fingerprint(), 1, &files, START),
-    );
+    let old =
+        signed(&node.world.ann, &Bundle::new(node.world.root.fingerprint(), 1, &files, START));
     std::fs::write(&current, serde_json::to_vec(&old).unwrap()).unwrap();
     let mut signer = node.start();
-    assert_eq!(
-        refused(signer.submit(&node.world.bot, &node.auto(1), true)),
-        Reason::PolicyRefused
-    );
-    assert!(
-        std::fs::read_to_string(&current)
-            .unwrap()
-            .contains("\\\"version\\\":2")
-    );
+    assert_eq!(refused(signer.submit(&node.world.bot, &node.auto(1), true)), Reason::PolicyRefused);
+    assert!(std::fs::read_to_string(&current).unwrap().contains("\\\"version\\\":2"));
 }
 
 #[test]
@@ -587,56 +452,29 @@ fn a_bundle_needs_its_admins_its_exact_files_and_this_signers_keys() {
     let root = node.world.root.fingerprint();
     let body = Bundle::new(root, 1, &files, START);
     let put = |signer: &mut Running, by: &Person, body: &Bundle| {
-        signer.call(Op::PutBundle {
-            statement: signed(by, body),
-        })
+        signer.call(Op::PutBundle { statement: signed(by, body) })
     };
-    assert_eq!(
-        refused(put(&mut signer, &node.world.ann, &body)),
-        Reason::BundleRefused
-    );
+    assert_eq!(refused(put(&mut signer, &node.world.ann, &body)), Reason::BundleRefused);
     signer.upload(&files);
-    assert_eq!(
-        refused(put(&mut signer, &node.world.alice, &body)),
-        Reason::UnknownSigner
-    );
+    assert_eq!(refused(put(&mut signer, &node.world.alice, &body)), Reason::UnknownSigner);
     // Another file than the one signed, under its own name.
     let mut other = files.clone();
     other.people.extend_from_slice(b"\n# more\n");
     let unsent = Bundle::new(root, 1, &other, START);
-    assert_eq!(
-        refused(put(&mut signer, &node.world.ann, &unsent)),
-        Reason::BundleRefused
-    );
+    assert_eq!(refused(put(&mut signer, &node.world.ann, &unsent)), Reason::BundleRefused);
     let content = Base64Bytes(b"something else".to_vec());
-    let lie = Op::PutFile {
-        file: unsent.people,
-        offset: 0,
-        content,
-        last: true,
-    };
+    let lie = Op::PutFile { file: unsent.people, offset: 0, content, last: true };
     assert_eq!(refused(signer.call(lie)), Reason::BundleRefused);
-    assert_eq!(
-        refused(put(&mut signer, &node.world.ann, &unsent)),
-        Reason::BundleRefused
-    );
+    assert_eq!(refused(put(&mut signer, &node.world.ann, &unsent)), Reason::BundleRefused);
     // A signers.toml with another CA key.
     let mut foreign = files.clone();
     let key = person("x", 55).key.to_string();
     let text = String::from_utf8(files.signers.clone()).unwrap();
-    foreign.signers = text
-        .replace(&node.world.ca_key().to_string(), &key)
-        .into_bytes();
+    foreign.signers = text.replace(&node.world.ca_key().to_string(), &key).into_bytes();
     signer.upload(&foreign);
     let unnamed = Bundle::new(root, 1, &foreign, START);
-    assert_eq!(
-        refused(put(&mut signer, &node.world.ann, &unnamed)),
-        Reason::BundleRefused
-    );
-    assert!(matches!(
-        put(&mut signer, &node.world.ann, &body),
-        Outcome::InForce { .. }
-    ));
+    assert_eq!(refused(put(&mut signer, &node.world.ann, &unnamed)), Reason::BundleRefused);
+    assert!(matches!(put(&mut signer, &node.world.ann, &body), Outcome::InForce { .. }));
 }
 
 #[test]
@@ -650,15 +488,10 @@ fn quotas_stop_one_person_and_nobody_else() {
     let request = bot.verified(&node.auto(1));
     recorded(signer.submit(bot, request.body(), true)).unwrap();
     recorded(signer.submit(bot, &node.auto(2), true)).unwrap();
-    assert_eq!(
-        refused(signer.submit(bot, &node.auto(3), true)),
-        Reason::Quota
-    );
+    assert_eq!(refused(signer.submit(bot, &node.auto(3), true)), Reason::Quota);
     certified(signer.certify(request.digest()));
     assert_eq!(refused(signer.certify(request.digest())), Reason::Quota);
-    let other = node
-        .world
-        .request(&node.world.alice, "test-host", "deploy", 60, START);
+    let other = node.world.request(&node.world.alice, "test-host", "deploy", 60, START);
     recorded(signer.submit(&node.world.alice, &other, true)).unwrap();
     node.set_clock(60);
     recorded(signer.submit(bot, &node.auto(3), true)).unwrap();
@@ -672,25 +505,16 @@ fn a_clock_behind_the_log_refuses_and_a_clock_that_jumps_ends_what_has_ended() {
     let request = bot.verified(&node.auto(1));
     recorded(signer.submit(bot, request.body(), true)).unwrap();
     node.set_clock(994);
-    assert_eq!(
-        refused(signer.certify(request.digest())),
-        Reason::LogUnavailable
-    );
+    assert_eq!(refused(signer.certify(request.digest())), Reason::LogUnavailable);
     node.set_clock(995);
     certified(signer.certify(request.digest()));
     node.set_clock(1_600);
     assert_eq!(refused(signer.certify(request.digest())), Reason::Ended);
     // Ten years on nothing of it is left, and nothing comes back.
     node.set_clock(315_360_000);
-    assert_eq!(
-        refused(signer.certify(request.digest())),
-        Reason::UnknownRequest
-    );
+    assert_eq!(refused(signer.certify(request.digest())), Reason::UnknownRequest);
     let statement = signed(bot, request.body());
-    assert_eq!(
-        refused(signer.call(Op::Relay { statement })),
-        Reason::Lapsed
-    );
+    assert_eq!(refused(signer.call(Op::Relay { statement })), Reason::Lapsed);
 }
 
 #[test]
@@ -701,35 +525,15 @@ fn what_another_node_recorded_can_be_relayed_and_must_still_be_justified() {
     let approval = node.world.approval(bob, &request, UnixTime(START.0 + 10));
     node.set_clock(300);
     // Too old to be submitted, not too old to be relayed.
-    assert_eq!(
-        refused(signer.submit(alice, request.body(), false)),
-        Reason::ClockSkew
-    );
-    assert_eq!(
-        refused(signer.certify(request.digest())),
-        Reason::UnknownRequest
-    );
+    assert_eq!(refused(signer.submit(alice, request.body(), false)), Reason::ClockSkew);
+    assert_eq!(refused(signer.certify(request.digest())), Reason::UnknownRequest);
     let statement = signed(bob, &approval);
-    assert_eq!(
-        refused(signer.call(Op::Relay { statement })),
-        Reason::UnknownRequest
-    );
-    recorded(signer.call(Op::Relay {
-        statement: signed(alice, request.body()),
-    }));
-    assert_eq!(
-        refused(signer.certify(request.digest())),
-        Reason::NotApproved
-    );
-    recorded(signer.call(Op::Relay {
-        statement: signed(bob, &approval),
-    }));
+    assert_eq!(refused(signer.call(Op::Relay { statement })), Reason::UnknownRequest);
+    recorded(signer.call(Op::Relay { statement: signed(alice, request.body()) }));
+    assert_eq!(refused(signer.certify(request.digest())), Reason::NotApproved);
+    recorded(signer.call(Op::Relay { statement: signed(bob, &approval) }));
     let issuance = certified(signer.certify(request.digest()));
-    assert_eq!(
-        issuance.access_until,
-        UnixTime(START.0 + 610),
-        "the clock runs from the approval"
-    );
+    assert_eq!(issuance.access_until, UnixTime(START.0 + 610), "the clock runs from the approval");
 }
 
 #[test]

@@ -93,9 +93,7 @@ impl FileDisk {
     }
 
     fn current(&self) -> io::Result<&File> {
-        self.segment
-            .as_ref()
-            .ok_or_else(|| io::Error::other("no journal segment is open"))
+        self.segment.as_ref().ok_or_else(|| io::Error::other("no journal segment is open"))
     }
 }
 
@@ -112,10 +110,7 @@ impl Disk for FileDisk {
     }
 
     fn open_segment(&mut self, base: u64) -> io::Result<u64> {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .open(self.segment_path(base))?;
+        let file = OpenOptions::new().read(true).append(true).open(self.segment_path(base))?;
         let length = file.metadata()?.len();
         self.segment = Some(file);
         Ok(length)
@@ -180,12 +175,8 @@ impl Disk for FileDisk {
 }
 
 fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(path)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
     // Whatever the umask: these modes are a promise.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
@@ -221,10 +212,7 @@ fn public_dirs(dir: &Path) -> io::Result<()> {
 /// Creates the journal folder durably, and closes it to everyone else.
 fn private_dir(dir: &Path) -> io::Result<()> {
     if !dir.is_dir() {
-        DirBuilder::new()
-            .mode(PRIVATE_DIR)
-            .recursive(true)
-            .create(dir)?;
+        DirBuilder::new().mode(PRIVATE_DIR).recursive(true).create(dir)?;
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }

@@ -21,21 +21,14 @@ impl<'a> Entries<'a> {
         range: Range<u64>,
         read: impl Fn(u64) -> Result<Vec<u8>, LogError> + 'a,
     ) -> Entries<'a> {
-        Entries {
-            read: Box::new(read),
-            range,
-            bundle: Vec::new().into_iter(),
-        }
+        Entries { read: Box::new(read), range, bundle: Vec::new().into_iter() }
     }
 
     fn refill(&mut self) -> Result<(), LogError> {
         let (index, skip) = place_of(self.range.start);
         let bytes = (self.read)(index)?;
-        let entries: Vec<Vec<u8>> = split_entries(&bytes)?
-            .into_iter()
-            .skip(skip)
-            .map(<[u8]>::to_vec)
-            .collect();
+        let entries: Vec<Vec<u8>> =
+            split_entries(&bytes)?.into_iter().skip(skip).map(<[u8]>::to_vec).collect();
         if entries.is_empty() {
             return Err(cut_short(index));
         }
@@ -87,10 +80,7 @@ pub(super) fn scan_back(
 /// In which bundle an entry is, and where in it.
 fn place_of(index: u64) -> (u64, usize) {
     let width = u64::from(TILE_WIDTH);
-    (
-        index / width,
-        usize::try_from(index % width).unwrap_or(usize::MAX),
-    )
+    (index / width, usize::try_from(index % width).unwrap_or(usize::MAX))
 }
 
 fn cut_short(index: u64) -> LogError {

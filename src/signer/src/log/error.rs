@@ -123,10 +123,6 @@ impl LogError {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> LogError {
         let path = path.into();
-        move |source| LogError::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| LogError::Io { doing, path, source }
     }
 }

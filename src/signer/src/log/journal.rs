@@ -28,15 +28,8 @@ impl Journal {
     /// Starts the first journal of a log.
     pub(super) fn create(mut disk: Box<dyn Disk>, base_root: Hash) -> Result<Journal, LogError> {
         let header = segment_header(0, base_root);
-        disk.start_segment(0, &header)
-            .map_err(journal_io("start"))?;
-        Ok(Journal {
-            disk,
-            base: 0,
-            base_root,
-            length: header.len() as u64,
-            dirty: false,
-        })
+        disk.start_segment(0, &header).map_err(journal_io("start"))?;
+        Ok(Journal { disk, base: 0, base_root, length: header.len() as u64, dirty: false })
     }
 
     /// Takes up an existing segment; its records are still to be read.
@@ -49,13 +42,9 @@ impl Journal {
         }
         disk.read_at(&mut header, 0).map_err(journal_io("read"))?;
         match parse_segment_header(&header) {
-            Some((named, base_root)) if named == base => Ok(Journal {
-                disk,
-                base,
-                base_root,
-                length,
-                dirty: true,
-            }),
+            Some((named, base_root)) if named == base => {
+                Ok(Journal { disk, base, base_root, length, dirty: true })
+            }
             _ => Err(damaged()),
         }
     }
@@ -81,9 +70,7 @@ impl Journal {
     /// Cuts what a failed append may have left.
     pub(super) fn heal(&mut self) -> Result<(), LogError> {
         if self.dirty {
-            self.disk
-                .truncate(self.length)
-                .map_err(journal_io("heal"))?;
+            self.disk.truncate(self.length).map_err(journal_io("heal"))?;
             self.disk.sync().map_err(journal_io("sync"))?;
             self.dirty = false;
         }
@@ -100,9 +87,7 @@ impl Journal {
     /// succeeded: the new segment may be there, and would hide what the old one gets.
     pub(super) fn rotate(&mut self, base: u64, base_root: Hash) -> Result<(), LogError> {
         let header = segment_header(base, base_root);
-        self.disk
-            .start_segment(base, &header)
-            .map_err(journal_io("start"))?;
+        self.disk.start_segment(base, &header).map_err(journal_io("start"))?;
         let length = header.len() as u64;
         (self.base, self.base_root, self.length, self.dirty) = (base, base_root, length, false);
         Ok(())
@@ -110,10 +95,7 @@ impl Journal {
 
     /// A cursor before the oldest batch.
     pub(super) fn start(&self) -> Cursor {
-        Cursor {
-            at: SEGMENT_HEADER as u64,
-            next_index: self.base,
-        }
+        Cursor { at: SEGMENT_HEADER as u64, next_index: self.base }
     }
 
     /// The payload of the next batch, or `None` at the end, or where only a torn record is left.
@@ -158,17 +140,13 @@ impl Journal {
             return Ok(None);
         }
         let mut head = [0; RECORD_HEADER];
-        self.disk
-            .read_at(&mut head, at)
-            .map_err(journal_io("read"))?;
+        self.disk.read_at(&mut head, at).map_err(journal_io("read"))?;
         let header = match RecordHeader::parse(&head) {
             Some(header) if u64::from(header.length) <= left - RECORD_HEADER as u64 => header,
             _ => return Ok(None),
         };
         let mut payload = vec![0; usize::try_from(header.length).unwrap_or(0)];
-        self.disk
-            .read_at(&mut payload, at + RECORD_HEADER as u64)
-            .map_err(journal_io("read"))?;
+        self.disk.read_at(&mut payload, at + RECORD_HEADER as u64).map_err(journal_io("read"))?;
         Ok(header.fits(&payload).then_some((header, payload)))
     }
 
@@ -176,9 +154,7 @@ impl Journal {
         let start = at + 1;
         let left = usize::try_from(self.length.saturating_sub(start)).unwrap_or(usize::MAX);
         let mut rest = vec![0; left];
-        self.disk
-            .read_at(&mut rest, start)
-            .map_err(journal_io("read"))?;
+        self.disk.read_at(&mut rest, start).map_err(journal_io("read"))?;
         let candidates = rest.windows(RECORD_MAGIC.len()).enumerate();
         for (place, _) in candidates.filter(|(_, window)| *window == RECORD_MAGIC) {
             if self.record_at(start + place as u64)?.is_some() {

@@ -43,19 +43,14 @@ pub(super) fn open(
     key: LogKey,
     segment_limit: u64,
 ) -> Result<(LogStore, Opened), LogError> {
-    let mut segments = disk
-        .segments()
-        .map_err(LogError::io("list", &journal_dir))?;
+    let mut segments = disk.segments().map_err(LogError::io("list", &journal_dir))?;
     let newest = segments.pop();
     let published = published(&tiles, &key)?;
     let mut journal = match newest {
         Some(base) => Journal::open(disk, base)?,
         None if tiles.is_begun() => {
             let log = tiles.path().clone();
-            return Err(LogError::JournalMissing {
-                log,
-                journal: journal_dir,
-            });
+            return Err(LogError::JournalMissing { log, journal: journal_dir });
         }
         None => Journal::create(disk, EMPTY_ROOT)?,
     };
@@ -106,9 +101,7 @@ fn published(tiles: &TileDir, key: &LogKey) -> Result<Option<SignedCheckpoint>, 
     match tiles.checkpoint_note()? {
         // A file renamed shortly before a power failure can come back empty or as zeros.
         Some(note) if note.iter().any(|byte| *byte != 0) => {
-            SignedCheckpoint::open(&note, key.verifier())
-                .map(Some)
-                .map_err(LogError::OtherLog)
+            SignedCheckpoint::open(&note, key.verifier()).map(Some).map_err(LogError::OtherLog)
         }
         _ => Ok(None),
     }
@@ -134,9 +127,7 @@ fn base_edge(journal: &Journal, tiles: &TileDir) -> Result<RightEdge, LogError> 
         if id.width() == TILE_WIDTH
             && merkle::subtree_root(&leaves) != Some(hashes.node(8, id.index())?)
         {
-            return Err(LogError::Corrupt(format!(
-                "{id} does not lead to the root of the log"
-            )));
+            return Err(LogError::Corrupt(format!("{id} does not lead to the root of the log")));
         }
     }
     Ok(edge)
@@ -150,11 +141,7 @@ pub(super) fn check_bundle(
 ) -> Result<Vec<Hash>, LogError> {
     let tile = tiles.tile_bytes(TileId::new(0, id.index(), id.width())?)?;
     let hashes = parse_tile(&tile, id.width())?;
-    if split_entries(bytes)?
-        .into_iter()
-        .map(leaf_hash)
-        .eq(hashes.iter().copied())
-    {
+    if split_entries(bytes)?.into_iter().map(leaf_hash).eq(hashes.iter().copied()) {
         Ok(hashes)
     } else {
         Err(LogError::Corrupt(format!("{id} does not hash to its tile")))
@@ -191,10 +178,9 @@ fn recover(
         (None, _) => Ok((edge, cursor.at)),
         (Some(checkpoint), Some(root)) if checkpoint.root() == root => Ok((edge, cursor.at)),
         (Some(checkpoint), Some(_)) => Err(LogError::Forked(checkpoint.size())),
-        (Some(checkpoint), None) => Err(LogError::Shrunk {
-            published: checkpoint.size(),
-            recovered: edge.size(),
-        }),
+        (Some(checkpoint), None) => {
+            Err(LogError::Shrunk { published: checkpoint.size(), recovered: edge.size() })
+        }
     }
 }
 
@@ -233,7 +219,6 @@ fn place_again<'a>(
         if tiles.read(path)?.is_some_and(|there| there != bytes) {
             repaired.push(path.to_owned());
         }
-        disk.place(path, bytes)
-            .map_err(LogError::io("publish", path))
+        disk.place(path, bytes).map_err(LogError::io("publish", path))
     }
 }

@@ -92,14 +92,8 @@ impl RecordHeader {
         let mut head = [0; RECORD_HEADER];
         let (length, first) = (length.to_be_bytes(), first.to_be_bytes());
         let checksum = checksum(&[&length, &first, payload]);
-        let bytes = RECORD_MAGIC
-            .into_iter()
-            .chain(length)
-            .chain(first)
-            .chain(checksum);
-        head.iter_mut()
-            .zip(bytes)
-            .for_each(|(place, byte)| *place = byte);
+        let bytes = RECORD_MAGIC.into_iter().chain(length).chain(first).chain(checksum);
+        head.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
         head
     }
 
@@ -112,11 +106,7 @@ impl RecordHeader {
         let length = u32::from_be_bytes(*length);
         let first = u64::from_be_bytes(*first);
         let possible = usize::try_from(length).is_ok_and(|length| length <= MAX_PAYLOAD);
-        possible.then_some(RecordHeader {
-            length,
-            first,
-            checksum: *checksum,
-        })
+        possible.then_some(RecordHeader { length, first, checksum: *checksum })
     }
 
     /// Whether this payload belongs to the header.
@@ -127,13 +117,9 @@ impl RecordHeader {
 }
 
 fn checksum(parts: &[&[u8]]) -> [u8; 16] {
-    let hasher = parts
-        .iter()
-        .fold(Sha256::new(), |hasher, part| hasher.chain_update(part));
+    let hasher = parts.iter().fold(Sha256::new(), |hasher, part| hasher.chain_update(part));
     let digest: [u8; 32] = hasher.finalize().into();
     let mut cut = [0; 16];
-    cut.iter_mut()
-        .zip(digest)
-        .for_each(|(place, byte)| *place = byte);
+    cut.iter_mut().zip(digest).for_each(|(place, byte)| *place = byte);
     cut
 }

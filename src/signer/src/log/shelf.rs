@@ -97,23 +97,18 @@ impl Shelf {
 
     /// Bytes of full tiles and bundles that wait for [`Shelf::place_full`].
     pub(super) fn waiting(&self) -> usize {
-        self.columns()
-            .flat_map(|column| &column.full)
-            .map(Vec::len)
-            .sum()
+        self.columns().flat_map(|column| &column.full).map(Vec::len).sum()
     }
 
     /// Places the full tiles and bundles.
     pub(super) fn place_full(&mut self, place: &mut Place<'_>) -> Result<(), LogError> {
-        self.columns_mut()
-            .try_for_each(|column| column.place_full(place))
+        self.columns_mut().try_for_each(|column| column.place_full(place))
     }
 
     /// Places everything, unfinished tiles in the width they have.
     pub(super) fn place_all(&mut self, place: &mut Place<'_>) -> Result<(), LogError> {
         self.place_full(place)?;
-        self.columns_mut()
-            .try_for_each(|column| column.place_partial(place))
+        self.columns_mut().try_for_each(|column| column.place_partial(place))
     }
 
     /// Removes partial forms nobody needs.
@@ -130,8 +125,7 @@ impl Shelf {
     /// Finds the partial forms that earlier runs left of the unfinished tiles; drops those that
     /// are not the beginning of what is now known to be right.
     pub(super) fn adopt(&mut self, tiles: &TileDir, disk: &mut dyn Disk) -> Result<(), LogError> {
-        self.columns_mut()
-            .try_for_each(|column| column.adopt(tiles, disk))
+        self.columns_mut().try_for_each(|column| column.adopt(tiles, disk))
     }
 
     /// Marks the partial forms of full tiles as spent: those an older base rested on.
@@ -151,10 +145,7 @@ impl Shelf {
             return Some(&column.bytes);
         }
         let behind = usize::try_from(column.index.checked_sub(index)?).ok()?;
-        column
-            .full
-            .get(column.full.len().checked_sub(behind)?)
-            .map(Vec::as_slice)
+        column.full.get(column.full.len().checked_sub(behind)?).map(Vec::as_slice)
     }
 
     fn columns(&self) -> impl Iterator<Item = &Column> {
@@ -219,17 +210,10 @@ impl Column {
     fn prune(&mut self, disk: &mut dyn Disk) -> Result<(), LogError> {
         let pinned = self.pinned;
         let loose = |index: u64, width: u16| pinned != Some((index, width));
-        while self
-            .partials
-            .iter()
-            .filter(|width| loose(self.index, **width))
-            .count()
+        while self.partials.iter().filter(|width| loose(self.index, **width)).count()
             > PARTIALS_KEPT
         {
-            let Some(place) = self
-                .partials
-                .iter()
-                .position(|width| loose(self.index, *width))
+            let Some(place) = self.partials.iter().position(|width| loose(self.index, *width))
             else {
                 break;
             };
@@ -238,10 +222,8 @@ impl Column {
             }
             self.partials.remove(place);
         }
-        while let Some(place) = self
-            .spent
-            .iter()
-            .position(|index| pinned.is_none_or(|(pin, _)| pin != *index))
+        while let Some(place) =
+            self.spent.iter().position(|index| pinned.is_none_or(|(pin, _)| pin != *index))
         {
             if let Some(index) = self.spent.get(place) {
                 discard(disk, &self.kind.partials(*index)?)?;
@@ -302,17 +284,16 @@ impl Kind {
                 let (hashes, rest) = bytes.as_chunks::<{ jit_ssh_core::log::Hash::LEN }>();
                 rest.is_empty().then_some(hashes.len())
             }
-            Kind::Entries => jit_ssh_core::log::tile::split_entries(bytes)
-                .ok()
-                .map(|entries| entries.len()),
+            Kind::Entries => {
+                jit_ssh_core::log::tile::split_entries(bytes).ok().map(|entries| entries.len())
+            }
         }
     }
 }
 
 /// Hashes at a level of tiles in a tree of `size` entries.
 fn nodes_at(size: u64, level: u8) -> u64 {
-    size.checked_shr(u32::from(level) * u32::from(TILE_HEIGHT))
-        .unwrap_or(0)
+    size.checked_shr(u32::from(level) * u32::from(TILE_HEIGHT)).unwrap_or(0)
 }
 
 fn discard(disk: &mut dyn Disk, path: &str) -> Result<(), LogError> {

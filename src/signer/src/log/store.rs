@@ -97,14 +97,10 @@ impl LogStore {
             self.record = Vec::new();
         }
         // From here on the batch is durable, and nothing can fail that did not fail above.
-        self.shelf
-            .extend(&growth, entries.iter().map(Vec::as_slice))?;
+        self.shelf.extend(&growth, entries.iter().map(Vec::as_slice))?;
         self.edge = growth.edge().clone();
         self.latest = sign(&self.key, &self.edge)?;
-        Ok(Committed {
-            growth,
-            checkpoint: self.latest.clone(),
-        })
+        Ok(Committed { growth, checkpoint: self.latest.clone() })
     }
 
     /// Writes what readers need for the newest checkpoint, and then the checkpoint. Does not wait
@@ -138,9 +134,7 @@ impl LogStore {
     /// Streams the entries of `range`, as far as there are some, published or not. Entries from
     /// the disk are checked against their hash tile.
     pub fn entries(&self, range: Range<u64>) -> Entries<'_> {
-        Entries::new(range.start..range.end.min(self.size()), |index| {
-            self.bundle(index)
-        })
+        Entries::new(range.start..range.end.min(self.size()), |index| self.bundle(index))
     }
 
     /// Shows all entries to `visit`, newest first, until it says stop. Holds one bundle in memory.
@@ -176,19 +170,14 @@ impl LogStore {
         if self.published != Some(self.size()) {
             let disk = &mut self.journal.disk;
             let mut place = |path: &str, bytes: &[u8]| {
-                disk.place(path, bytes)
-                    .map_err(LogError::io("publish", path))
+                disk.place(path, bytes).map_err(LogError::io("publish", path))
             };
             self.shelf.place_all(&mut place)?;
             place(CHECKPOINT, self.latest.note().as_bytes())?;
             self.published = Some(self.size());
             self.shelf.prune(&mut *self.journal.disk)?;
         }
-        if self.rotation_due() {
-            self.rotate()
-        } else {
-            Ok(())
-        }
+        if self.rotation_due() { self.rotate() } else { Ok(()) }
     }
 
     /// Makes the tiles durable and starts a journal segment that builds on them.
@@ -253,9 +242,5 @@ impl Committed {
 
 /// Signs the checkpoint of a tree.
 pub(super) fn sign(key: &LogKey, edge: &RightEdge) -> Result<SignedCheckpoint, LogError> {
-    Ok(key.sign(Checkpoint::new(
-        key.verifier().name(),
-        edge.size(),
-        edge.root(),
-    )?)?)
+    Ok(key.sign(Checkpoint::new(key.verifier().name(), edge.size(), edge.root())?)?)
 }

@@ -81,11 +81,7 @@ impl TileDir {
             self.read_wide(&id.path(), &full.path(), &id.partials(), id.width())?;
         let entries = parse_bundle(&bytes, width)
             .map_err(|e| LogError::Corrupt(format!("{id} cannot be read: {e}")))?;
-        let ours = entries
-            .iter()
-            .take(id.width().into())
-            .map(|entry| entry.len() + 2)
-            .sum();
+        let ours = entries.iter().take(id.width().into()).map(|entry| entry.len() + 2).sum();
         bytes.truncate(ours);
         Ok(bytes)
     }
@@ -121,11 +117,9 @@ impl TileDir {
     /// are as stored: compare their leaf hashes with a checked root to believe them.
     pub fn entries(&self, range: Range<u64>, size: u64) -> Entries<'_> {
         let end = range.end.min(size);
-        Entries::new(range.start..end, move |index| {
-            match BundleId::in_tree(index, size) {
-                Some(id) => self.bundle(id),
-                None => Ok(Vec::new()),
-            }
+        Entries::new(range.start..end, move |index| match BundleId::in_tree(index, size) {
+            Some(id) => self.bundle(id),
+            None => Ok(Vec::new()),
         })
     }
 
@@ -139,9 +133,7 @@ impl TileDir {
         let id = BundleId::in_tree(index / u64::from(TILE_WIDTH), size).ok_or(outside.clone())?;
         let bytes = self.bundle(id)?;
         let place = usize::try_from(index % u64::from(TILE_WIDTH)).unwrap_or(usize::MAX);
-        let entry = split_entries(&bytes)?
-            .get(place)
-            .map(|entry| entry.to_vec());
+        let entry = split_entries(&bytes)?.get(place).map(|entry| entry.to_vec());
         Ok(entry.ok_or(outside)?)
     }
 
@@ -199,10 +191,7 @@ impl TileDir {
             if let Some(bytes) = self.read(full)? {
                 return Ok((bytes, TILE_WIDTH));
             }
-            if let Some(wider) = self
-                .widths(partials)?
-                .into_iter()
-                .find(|wider| *wider > width)
+            if let Some(wider) = self.widths(partials)?.into_iter().find(|wider| *wider > width)
                 && let Some(bytes) = self.read(&format!("{partials}/{wider}"))?
             {
                 return Ok((bytes, wider));

@@ -78,10 +78,7 @@ impl Access for AccessService {
 
     type WatchStream = Watch;
 
-    async fn watch(
-        &self,
-        request: Request<v1::WatchRequest>,
-    ) -> Result<Response<Watch>, Status> {
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Watch>, Status> {
         let call = Call::begin(&self.0, "Access/Watch", &request);
         let result = watch::watch(&call, request).await;
         call.end(result)

@@ -204,8 +204,14 @@ impl Front {
                 Ok(())
             }
             Ok(Err(error)) => {
-                tracing::error!(error = format!("{error:#}"), "the bundle in force can not be read");
-                Err(Refusal::new(Reason::Internal, "the bundle is in force, but the front can not read it."))
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the bundle in force can not be read"
+                );
+                Err(Refusal::new(
+                    Reason::Internal,
+                    "the bundle is in force, but the front can not read it.",
+                ))
             }
             Err(error) => Err(Refusal::new(Reason::Internal, error.to_string())),
         }

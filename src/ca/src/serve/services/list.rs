@@ -83,7 +83,10 @@ fn to_decide(
     }
     found.sort_by_key(|(at, digest, _)| std::cmp::Reverse((*at, *digest)));
     let skipped = after.map_or(0, |after| {
-        found.iter().position(|(_, digest, _)| *digest == after).map_or(0, |place| place.saturating_add(1))
+        found
+            .iter()
+            .position(|(_, digest, _)| *digest == after)
+            .map_or(0, |place| place.saturating_add(1))
     });
     let more = found.len().saturating_sub(skipped) > limit;
     let accesses = found.into_iter().skip(skipped).take(limit).map(|(_, _, access)| access);

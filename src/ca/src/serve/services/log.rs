@@ -133,7 +133,8 @@ async fn read<T: Send + 'static>(
         Ok(Err(ReadError::Asked(problem))) => Err(Refusal::new(Reason::Malformed, problem)),
         Ok(Err(ReadError::Log(error))) => {
             tracing::error!(%error, "the log can not be read");
-            Err(Refusal::new(Reason::LogUnavailable, "the log can not be read now.").hint("try again"))
+            Err(Refusal::new(Reason::LogUnavailable, "the log can not be read now.")
+                .hint("try again"))
         }
         Err(error) => Err(Refusal::new(Reason::Internal, error.to_string())),
     }

@@ -42,11 +42,14 @@ pub(super) async fn find(
 ) -> Result<Arc<Known>, Refusal> {
     if let Ok(digest) = text.parse::<Digest>() {
         let known = front.known(digest).await?;
-        return if sees(caller, &known, in_force) { Ok(known) } else { Err(unknown_request(digest.short_id())) };
+        return if sees(caller, &known, in_force) {
+            Ok(known)
+        } else {
+            Err(unknown_request(digest.short_id()))
+        };
     }
-    let prefix: IdPrefix = text
-        .parse()
-        .map_err(|error| Refusal::new(Reason::Malformed, format!("id: {error}.")))?;
+    let prefix: IdPrefix =
+        text.parse().map_err(|error| Refusal::new(Reason::Malformed, format!("id: {error}.")))?;
     let matches = front.store.requests_with(IdRange::of(&prefix)).await?;
     let many = show::count(matches.len()) >= MAX_MATCHES;
     let mut seen = Vec::new();

@@ -93,10 +93,7 @@ async fn get_bundle(
 
 /// The bundle that waits for more admins: for admins only, who have sessions even before the first
 /// bundle, for without seeing it the second admin could not sign it.
-async fn proposal(
-    call: &Call,
-    parts: &[v1::BundlePart],
-) -> Result<v1::GetBundleResponse, Refusal> {
+async fn proposal(call: &Call, parts: &[v1::BundlePart]) -> Result<v1::GetBundleResponse, Refusal> {
     let caller = call.caller()?;
     if !caller.is_admin() {
         return Err(Refusal::new(Reason::NotAllowed, format!("{} is no admin.", caller.id)));

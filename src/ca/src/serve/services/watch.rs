@@ -195,8 +195,8 @@ impl Watcher {
                     What::ToDecide => Ok(()),
                 };
             }
-            let waits = matches!(self.what, What::One(_))
-                || awaits(&caller.id, known, &evaluation, bundle);
+            let waits =
+                matches!(self.what, What::One(_)) || awaits(&caller.id, known, &evaluation, bundle);
             let turn = show::next_turn(&evaluation).filter(|_| waits);
             (show::access(known, &evaluation, bundle), turn)
         };

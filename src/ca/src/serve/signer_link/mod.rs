@@ -166,11 +166,13 @@ impl SignerLink {
         let slot = self.shared.slots.clone().acquire_owned().await;
         let slot = slot.map_err(|_| unavailable("the signer's connection is closed."))?;
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let call = serde_json::to_vec(&Call { id, op })
-            .map_err(|error| Refusal::new(Reason::Internal, format!("a call can not be written: {error}.")))?;
+        let call = serde_json::to_vec(&Call { id, op }).map_err(|error| {
+            Refusal::new(Reason::Internal, format!("a call can not be written: {error}."))
+        })?;
         let length = u32::try_from(call.len()).ok().filter(|_| call.len() <= MAX_FRAME);
-        let length = length
-            .ok_or_else(|| Refusal::new(Reason::Malformed, "the statement is too long for the signer."))?;
+        let length = length.ok_or_else(|| {
+            Refusal::new(Reason::Malformed, "the statement is too long for the signer.")
+        })?;
         let (answer, heard) = oneshot::channel();
         {
             let mut queue = self.shared.queue();

@@ -65,7 +65,10 @@ impl Place {
                     .stdout(Stdio::null())
                     .spawn()
                     .map_err(|error| {
-                        io::Error::new(error.kind(), format!("{} did not start: {error}", program.display()))
+                        io::Error::new(
+                            error.kind(),
+                            format!("{} did not start: {error}", program.display()),
+                        )
                     })?;
                 Ok((UnixStream::from_std(ours)?, Process::Child(child)))
             }

@@ -124,10 +124,7 @@ async fn death_ends_waiting_calls_and_the_next_connection_serves_again() {
     assert_eq!(call.await.unwrap().unwrap_err().reason, Reason::SignerUnavailable);
     // It may have been recorded: somebody must look into the log.
     assert!(fake.lost.take());
-    assert_eq!(
-        fake.link.call(certify(b"a")).await.unwrap_err().reason,
-        Reason::SignerUnavailable
-    );
+    assert_eq!(fake.link.call(certify(b"a")).await.unwrap_err().reason, Reason::SignerUnavailable);
 
     let mut signer = fake.connection().await;
     let call = fake.begin(certify(b"a"));

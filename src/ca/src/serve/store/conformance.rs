@@ -108,7 +108,9 @@ async fn what_came_before_its_request_is_kept_and_found_with_it(place: &impl Pla
 
 async fn lists_are_newest_first_by_page_and_by_person(place: &impl Place) {
     let store = place.open();
-    for (name, by, at) in [("1", "alice", 10), ("2", "bob", 20), ("3", "alice", 30), ("4", "alice", 40)] {
+    for (name, by, at) in
+        [("1", "alice", 10), ("2", "bob", 20), ("3", "alice", 30), ("4", "alice", 40)]
+    {
         store.append(vec![request(name, by, at)]).await.unwrap();
     }
     let list = async |query| store.list(query).await.unwrap();

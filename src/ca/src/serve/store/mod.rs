@@ -164,7 +164,8 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
         // What exactly went wrong concerns the operator, not the caller.
         tracing::error!(%error, "the store failed");
-        Refusal::new(Reason::StoreUnavailable, "the CA's store can not be used now.").hint("try again")
+        Refusal::new(Reason::StoreUnavailable, "the CA's store can not be used now.")
+            .hint("try again")
     }
 }
 

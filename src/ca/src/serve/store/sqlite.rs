@@ -33,7 +33,8 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] if it can not be opened, or is of a newer version.
     pub(in super::super) fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-        let fail = |error: &dyn std::fmt::Display| StoreError(format!("{}: {error}", path.display()));
+        let fail =
+            |error: &dyn std::fmt::Display| StoreError(format!("{}: {error}", path.display()));
         let mut connection = Connection::open(path).map_err(|error| fail(&error))?;
         schema::configure(&connection).map_err(|error| fail(&error))?;
         schema::settle(&mut connection).map_err(|error| fail(&error))?;
@@ -50,7 +51,9 @@ impl SqliteStore {
     fn write(&self, work: Work) -> Later<()> {
         let answer = self.inbox.push(work);
         Box::pin(async move {
-            answer.await.unwrap_or_else(|_| Err(StoreError("the store is closed or too busy".to_owned())))
+            answer
+                .await
+                .unwrap_or_else(|_| Err(StoreError("the store is closed or too busy".to_owned())))
         })
     }
 
@@ -60,7 +63,9 @@ impl SqliteStore {
     ) -> Later<T> {
         let readers = self.readers.clone();
         let task = tokio::task::spawn_blocking(move || readers.with(query));
-        Box::pin(async move { task.await.unwrap_or_else(|error| Err(StoreError(error.to_string()))) })
+        Box::pin(
+            async move { task.await.unwrap_or_else(|error| Err(StoreError(error.to_string()))) },
+        )
     }
 }
 
@@ -184,7 +189,11 @@ fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Dige
         Some(after) => {
             let find = "SELECT seq FROM statements WHERE id = ?1 AND digest = ?2";
             let key = params![bits(super::id_number(after)), after.0.as_slice()];
-            connection.prepare_cached(find)?.query_row(key, |row| row.get(0)).optional()?.unwrap_or(0)
+            connection
+                .prepare_cached(find)?
+                .query_row(key, |row| row.get(0))
+                .optional()?
+                .unwrap_or(0)
         }
     };
     let since = bits(query.since.map_or(0, |since| since.0));

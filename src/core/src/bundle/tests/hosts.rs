@@ -42,26 +42,14 @@ fn fields_of_hosts_are_checked() {
         &[
             (logins, "", "[[host]] lacks the field `logins`"),
             (logins, "logins = []", "this list is empty"),
-            (
-                logins,
-                r#"logins = ["jump", "jump"]"#,
-                "`jump` is listed twice",
-            ),
+            (logins, r#"logins = ["jump", "jump"]"#, "`jump` is listed twice"),
             (
                 logins,
                 r#"logins = ["Jump"]"#,
                 "\"Jump\" is not a valid login: 1 to 32 of a-z, 0-9, '.', '_' and '-', beginning with a letter or '_'",
             ),
-            (
-                logins,
-                &with("port = 22"),
-                "`port` is not a field of [[host]]",
-            ),
-            (
-                labels,
-                r#"labels = ["env=prod"]"#,
-                "expected a table, found a list",
-            ),
+            (logins, &with("port = 22"), "`port` is not a field of [[host]]"),
+            (labels, r#"labels = ["env=prod"]"#, "expected a table, found a list"),
             (
                 labels,
                 r#"labels = { role = "db", rank = 1 }"#,
@@ -81,25 +69,16 @@ fn fields_of_hosts_are_checked() {
     );
     assert_accepted(
         "hosts.toml",
-        &[
-            (labels, r#"labels = { role = "db", zone = "A/1" }"#),
-            (logins, &with("labels = {}")),
-        ],
+        &[(labels, r#"labels = { role = "db", zone = "A/1" }"#), (logins, &with("labels = {}"))],
     );
 }
 
 #[test]
 fn an_address_can_not_mean_something_else_in_ssh_config() {
     let address = r#"address = "10.0.0.5:22""#;
-    for good in [
-        "10.0.0.5",
-        "web",
-        "web.example.com:2222",
-        "[::1]",
-        "[2001:db8::1]:22",
-        "a_b",
-        "x:65535",
-    ] {
+    for good in
+        ["10.0.0.5", "web", "web.example.com:2222", "[::1]", "[2001:db8::1]:22", "a_b", "x:65535"]
+    {
         assert_accepted("hosts.toml", &[(address, &format!("address = {good:?}"))]);
     }
     for bad in [
@@ -122,11 +101,7 @@ fn an_address_can_not_mean_something_else_in_ssh_config() {
         let message = format!("{} is not an address", crate::bundle::reader::quote(bad));
         assert_refused(
             "hosts.toml",
-            &[(
-                address,
-                &format!("address = {bad:?}").replace("\\0", "\\u0000"),
-                &message,
-            )],
+            &[(address, &format!("address = {bad:?}").replace("\\0", "\\u0000"), &message)],
         );
     }
 }
@@ -134,27 +109,19 @@ fn an_address_can_not_mean_something_else_in_ssh_config() {
 #[test]
 fn host_names_are_unique() {
     let third = "\n[[host]]\nname = \"db-1\"\nlogins = [\"root\"]\n";
-    let files = Files {
-        hosts: format!("{HOSTS}{third}"),
-        ..good()
-    };
+    let files = Files { hosts: format!("{HOSTS}{third}"), ..good() };
     let problems = files.problems();
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].message, "there are two hosts named `db-1`");
     assert_eq!(problems[0].help.as_deref(), Some("the first is in line 10"));
-    let files = Files {
-        hosts: format!("{HOSTS}{}", third.replace("db-1", "db-2")),
-        ..good()
-    };
+    let files = Files { hosts: format!("{HOSTS}{}", third.replace("db-1", "db-2")), ..good() };
     assert!(files.parse().is_ok());
 }
 
 #[test]
 fn via_names_a_host_and_comes_to_an_end() {
     let (via, jump) = (r#"via = "bastion""#, r#"logins = ["jump"]"#);
-    let problems = good()
-        .with("hosts.toml", via, r#"via = "bastoin""#)
-        .problems();
+    let problems = good().with("hosts.toml", via, r#"via = "bastoin""#).problems();
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].message, "there is no host named `bastoin`");
     assert_eq!(problems[0].help.as_deref(), Some("did you mean `bastion`?"));
@@ -162,21 +129,13 @@ fn via_names_a_host_and_comes_to_an_end() {
     let circle = "the way to `prod-host` is a circle, or goes through more than 8 hosts";
     assert_refused("hosts.toml", &[(via, r#"via = "prod-host""#, circle)]);
     let files = good().with("hosts.toml", jump, &format!("{jump}\nvia = \"prod-host\""));
-    assert_eq!(
-        files.problems().len(),
-        2,
-        "both ways of a circle are reported"
-    );
+    assert_eq!(files.problems().len(), 2, "both ways of a circle are reported");
     assert_accepted("hosts.toml", &[(jump, &format!("{jump}\nvia = \"db-1\""))]);
 
     // A straight way of 8 jumps is accepted, and of 9 is not.
     let way = |jumps: usize| {
         let host = |n: usize| {
-            let via = if n == 0 {
-                String::new()
-            } else {
-                format!("via = \"h{}\"\n", n - 1)
-            };
+            let via = if n == 0 { String::new() } else { format!("via = \"h{}\"\n", n - 1) };
             format!("[[host]]\nname = \"h{n}\"\nlogins = [\"a\"]\n{via}")
         };
         Hosts::parse((0..=jumps).map(host).collect::<String>().as_bytes())
@@ -197,16 +156,8 @@ fn a_large_file_is_read_in_pieces_and_nobody_notices() {
     let host = |name: &str, more: &str| {
         format!("[[host]]\nname = \"{name}\"\nlogins = [\"root\"]\n{more}\n")
     };
-    let fleet = (0..5000)
-        .map(|n| host(&format!("h{n}"), ""))
-        .collect::<String>();
-    let read = |hosts: String| {
-        Files {
-            hosts: HOSTS.to_owned() + &hosts,
-            ..good()
-        }
-        .parse()
-    };
+    let fleet = (0..5000).map(|n| host(&format!("h{n}"), "")).collect::<String>();
+    let read = |hosts: String| Files { hosts: HOSTS.to_owned() + &hosts, ..good() }.parse();
     let hosts = read(fleet.clone()).unwrap().hosts;
     assert_eq!(hosts.iter().count(), 5003);
     assert_eq!(hosts.iter().last().unwrap().name.as_str(), "h4999");
@@ -214,14 +165,9 @@ fn a_large_file_is_read_in_pieces_and_nobody_notices() {
     // Every name is checked against all pieces, and every place counts from the file's first line.
     let more = host("h0", "") + &host("last", "via = \"h1\"") + &host("odd", "port = 1");
     let problems = read(fleet.clone() + &more).unwrap_err().0;
-    let found: Vec<_> = problems
-        .iter()
-        .map(|p| (p.line, p.message.as_str()))
-        .collect();
-    let expected = [
-        (20_018, "there are two hosts named `h0`"),
-        (20_028, "`port` is not a field of [[host]]"),
-    ];
+    let found: Vec<_> = problems.iter().map(|p| (p.line, p.message.as_str())).collect();
+    let expected =
+        [(20_018, "there are two hosts named `h0`"), (20_028, "`port` is not a field of [[host]]")];
     assert_eq!(found, expected);
     assert_eq!(problems[0].help.as_deref(), Some("the first is in line 18"));
 

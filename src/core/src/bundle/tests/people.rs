@@ -5,26 +5,11 @@ use crate::bundle::ActorKind;
 fn people_are_found_by_id_and_by_any_key() {
     let people = good().parse().unwrap().people;
     let alice = people.get(&"alice".parse().unwrap()).unwrap();
-    assert_eq!(
-        alice
-            .groups
-            .iter()
-            .map(|group| group.as_str())
-            .collect::<Vec<_>>(),
-        ["sre"]
-    );
-    let ActorKind::Person { name, email } = &alice.kind else {
-        panic!("alice is a person")
-    };
-    assert_eq!(
-        (name.as_str(), email.as_deref()),
-        ("Alice Doe", Some("alice@example.com"))
-    );
+    assert_eq!(alice.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>(), ["sre"]);
+    let ActorKind::Person { name, email } = &alice.kind else { panic!("alice is a person") };
+    assert_eq!((name.as_str(), email.as_deref()), ("Alice Doe", Some("alice@example.com")));
     assert_eq!(people.owner_of(&software_key(1).1).unwrap().id, alice.id);
-    assert_eq!(
-        people.owner_of(&software_key(3).1).unwrap().kind,
-        ActorKind::Machine
-    );
+    assert_eq!(people.owner_of(&software_key(3).1).unwrap().kind, ActorKind::Machine);
     assert!(people.get(&"alic".parse().unwrap()).is_none());
     assert!(people.owner_of(&software_key(9).1).is_none());
     let groups: Vec<_> = people.groups().map(|group| group.as_str()).collect();
@@ -39,48 +24,28 @@ fn fields_of_people_are_checked() {
     let keys = r#"keys = ["<bot>"]"#;
     let groups = r#"groups = ["ci"]"#;
     let mail = |text: &str| format!("email = \"{text}\"");
-    let (long_mail, spaced, no_at, two_at) = (
-        mail(&format!("{}@b", "a".repeat(253))),
-        mail("a b@c"),
-        mail("alice"),
-        mail("a@b@c"),
-    );
+    let (long_mail, spaced, no_at, two_at) =
+        (mail(&format!("{}@b", "a".repeat(253))), mail("a b@c"), mail("alice"), mail("a@b@c"));
     let long_name = format!("name = \"{}\"", "ä".repeat(101));
     assert_refused(
         "people.toml",
         &[
             (name, "", "[[person]] lacks the field `name`"),
             (name, "name = \" \"", "this text is empty"),
-            (
-                name,
-                r#"name = "Alice\nDoe""#,
-                "this text holds a control character",
-            ),
-            (
-                name,
-                r#"name = "\u202eAlice""#,
-                "this text holds a control character",
-            ),
+            (name, r#"name = "Alice\nDoe""#, "this text holds a control character"),
+            (name, r#"name = "\u202eAlice""#, "this text holds a control character"),
             (name, &long_name, "this text is longer than 100 characters"),
             (name, "name = 1", "expected a string, found an integer"),
             (email, &spaced, "`a b@c` is not an e-mail address"),
             (email, &no_at, "`alice` is not an e-mail address"),
             (email, &two_at, "`a@b@c` is not an e-mail address"),
             (email, &long_mail, "this text is longer than 254 characters"),
-            (
-                id,
-                &format!("{id}\nadmin = true"),
-                "`admin` is not a field of [[person]]",
-            ),
+            (id, &format!("{id}\nadmin = true"), "`admin` is not a field of [[person]]"),
             (keys, "", "[[machine]] lacks the field `keys`"),
             (keys, "keys = []", "this list is empty"),
             (keys, "keys = \"<bot>\"", "expected a list, found a string"),
             (keys, "keys = [1]", "expected a string, found an integer"),
-            (
-                keys,
-                "name = \"Bot\"\nkeys = [\"<bot>\"]",
-                "`name` is not a field of [[machine]]",
-            ),
+            (keys, "name = \"Bot\"\nkeys = [\"<bot>\"]", "`name` is not a field of [[machine]]"),
             (groups, "groups = [\"ci\", \"ci\"]", "`ci` is listed twice"),
         ],
     );
@@ -104,22 +69,14 @@ fn an_id_belongs_to_one_person_or_machine() {
     let people = format!("{PEOPLE}{spare}");
     let problem = |id: &str| {
         let people = people.replace("<admin-2>", &software_key(30).1.to_string());
-        Files {
-            people: people.replace("spare", id),
-            ..good()
-        }
-        .parse()
-        .err()
+        Files { people: people.replace("spare", id), ..good() }.parse().err()
     };
     assert!(problem("spare").is_none());
     for taken in ["alice", "deploy-bot"] {
         let problems = problem(taken).unwrap().0;
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].message, format!("the id `{taken}` is taken"));
-        assert!(
-            problems[0].help.as_ref().unwrap().contains("in line"),
-            "{problems:?}"
-        );
+        assert!(problems[0].help.as_ref().unwrap().contains("in line"), "{problems:?}");
     }
 }
 
@@ -129,27 +86,12 @@ fn a_key_speaks_for_one_actor_only() {
     assert_refused(
         "people.toml",
         &[
-            (
-                bot,
-                "keys = [\"<alice>\"]",
-                "this key already belongs to `alice`",
-            ),
-            (
-                bot,
-                "keys = [\"<alice> other comment\"]",
-                "this key already belongs to `alice`",
-            ),
-            (
-                bot,
-                "keys = [\"<bot>\", \"<bot> twice\"]",
-                "this key is listed twice",
-            ),
+            (bot, "keys = [\"<alice>\"]", "this key already belongs to `alice`"),
+            (bot, "keys = [\"<alice> other comment\"]", "this key already belongs to `alice`"),
+            (bot, "keys = [\"<bot>\", \"<bot> twice\"]", "this key is listed twice"),
         ],
     );
-    assert_accepted(
-        "people.toml",
-        &[(bob, "keys = [\"<bob>\", \"<bob-admin>\"]")],
-    );
+    assert_accepted("people.toml", &[(bob, "keys = [\"<bob>\", \"<bob-admin>\"]")]);
 }
 
 #[test]
@@ -158,16 +100,8 @@ fn an_admin_is_the_same_person_and_never_a_machine() {
     assert_refused(
         "people.toml",
         &[
-            (
-                alice,
-                "keys = [\"<bob-admin>\"]",
-                "this key belongs to the admin `bob`",
-            ),
-            (
-                bot,
-                "keys = [\"<admin>\"]",
-                "this key belongs to the admin `root-admin`",
-            ),
+            (alice, "keys = [\"<bob-admin>\"]", "this key belongs to the admin `bob`"),
+            (bot, "keys = [\"<admin>\"]", "this key belongs to the admin `root-admin`"),
             (
                 "groups = [\"ci\"]",
                 "[[machine]]\nid = \"root-admin\"\nkeys = [\"<admin>\"]",
@@ -193,29 +127,19 @@ fn only_keys_that_can_sign_are_accepted() {
         ("ssh-ed25519 AAAA", "public key"),
         ("", "public key"),
     ] {
-        let problems = good()
-            .with("people.toml", keys, &format!("keys = [\"{line}\"]"))
-            .problems();
+        let problems = good().with("people.toml", keys, &format!("keys = [\"{line}\"]")).problems();
         assert_eq!(problems.len(), 1, "{line:?}");
-        assert!(
-            problems[0].message.contains(word),
-            "{line:?}: {}",
-            problems[0].message
-        );
+        assert!(problems[0].message.contains(word), "{line:?}: {}", problems[0].message);
     }
 }
 
 #[test]
 fn a_private_key_is_refused_and_never_shown() {
-    for secret in [
-        "-----BEGIN OPENSSH PRIVATE KEY-----\nSECRET",
-        "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAASECRET",
-    ] {
+    for secret in
+        ["-----BEGIN OPENSSH PRIVATE KEY-----\nSECRET", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAASECRET"]
+    {
         let keys = format!("keys = [\"\"\"{secret}\"\"\"]");
-        let error = good()
-            .with("people.toml", "keys = [\"<bot>\"]", &keys)
-            .parse()
-            .unwrap_err();
+        let error = good().with("people.toml", "keys = [\"<bot>\"]", &keys).parse().unwrap_err();
         assert_eq!(error.0.len(), 1);
         assert_eq!(error.0[0].message, "this is a private key");
         assert!(!format!("{error} {error:?}").contains("SECRET"));

@@ -4,43 +4,25 @@ use crate::bundle::{Approval, Permit, Selection, SourceRule, Strength};
 #[test]
 fn a_rule_says_what_the_file_says() {
     let policy = good().parse().unwrap().policy;
-    let [rule, pipeline] = policy.allow.as_slice() else {
-        panic!("two rules")
-    };
+    let [rule, pipeline] = policy.allow.as_slice() else { panic!("two rules") };
     assert_eq!(rule.name.as_str(), "sre-prod");
     assert_eq!(
         rule.who.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["group:sre", "person:carol"]
     );
     assert_eq!((rule.max_for.get(), rule.cert_for.get()), (1800, 300));
-    assert_eq!(
-        (rule.decide_within.get(), rule.use_within.get()),
-        (7200, 600)
-    );
-    assert_eq!(
-        rule.permit.iter().copied().collect::<Vec<_>>(),
-        [Permit::Pty]
-    );
+    assert_eq!((rule.decide_within.get(), rule.use_within.get()), (7200, 600));
+    assert_eq!(rule.permit.iter().copied().collect::<Vec<_>>(), [Permit::Pty]);
     assert_eq!(rule.source, SourceRule::Client);
-    assert_eq!(
-        (rule.reason.min, rule.reason.hint.as_deref()),
-        (10, Some("name the incident"))
-    );
+    assert_eq!((rule.reason.min, rule.reason.hint.as_deref()), (10, Some("name the incident")));
     let pattern = rule.reason.pattern.as_ref().unwrap();
     assert!(pattern.is_match("see INC-42 now") && !pattern.is_match("see INC- now"));
-    let Approval::Steps(steps) = &rule.approval else {
-        panic!("approvals")
-    };
-    let [step] = steps.iter().as_slice() else {
-        panic!("one step")
-    };
+    let Approval::Steps(steps) = &rule.approval else { panic!("approvals") };
+    let [step] = steps.iter().as_slice() else { panic!("one step") };
     assert_eq!((step.count.get(), step.strength), (2, Strength::Any));
 
     assert_eq!(pipeline.approval, Approval::Auto);
-    assert_eq!(
-        (pipeline.decide_within.get(), pipeline.use_within.get()),
-        (3600, 900)
-    );
+    assert_eq!((pipeline.decide_within.get(), pipeline.use_within.get()), (3600, 900));
     assert!(pipeline.permit.is_empty());
     assert_eq!(pipeline.source, SourceRule::Any);
     assert_eq!((pipeline.reason.min, &pipeline.reason.pattern), (1, &None));
@@ -48,16 +30,9 @@ fn a_rule_says_what_the_file_says() {
 
 #[test]
 fn what_a_deny_rule_leaves_out_means_everything() {
-    let files = good().with(
-        "policy.toml",
-        "hosts = [\"label:role=db\"]\nlogins = [\"root\"]",
-        "",
-    );
+    let files = good().with("policy.toml", "hosts = [\"label:role=db\"]\nlogins = [\"root\"]", "");
     let deny = files.parse().unwrap().policy.deny;
-    assert_eq!(
-        (&deny[0].who, &deny[0].hosts),
-        (&Selection::All, &Selection::All)
-    );
+    assert_eq!((&deny[0].who, &deny[0].hosts), (&Selection::All, &Selection::All));
     assert_eq!(deny[0].logins, Selection::All);
     let deny = "name = \"nobody-as-root-on-db\"";
     let hosts = "hosts = [\"label:role=db\"]";
@@ -67,11 +42,7 @@ fn what_a_deny_rule_leaves_out_means_everything() {
             (deny, "", "[[deny]] lacks the field `name`"),
             (hosts, "hosts = []", "this list is empty"),
             (hosts, "who = []", "this list is empty"),
-            (
-                hosts,
-                "max_for = \"1m\"",
-                "`max_for` is not a field of [[deny]]",
-            ),
+            (hosts, "max_for = \"1m\"", "`max_for` is not a field of [[deny]]"),
         ],
     );
 }
@@ -100,47 +71,19 @@ fn durations_stay_below_their_limits() {
     assert_refused(
         "policy.toml",
         &[
-            (
-                max,
-                "max_for = \"24h1s\"",
-                "1d1s is too long; at most 1d is accepted here",
-            ),
-            (
-                max,
-                "max_for = \"0s\"",
-                "a duration must be longer than zero",
-            ),
+            (max, "max_for = \"24h1s\"", "1d1s is too long; at most 1d is accepted here"),
+            (max, "max_for = \"0s\"", "a duration must be longer than zero"),
             (max, "max_for = 30", "expected a string, found an integer"),
             (
                 max,
                 "max_for = \"30\"",
                 "\"30\" is not a duration; write it like \"90s\", \"30m\", \"1h30m\" or \"2d\"",
             ),
-            (
-                max,
-                "max_for = \"4m59s\"",
-                "a certificate can not be longer than max_for, 4m59s",
-            ),
-            (
-                cert,
-                "cert_for = \"30m1s\"",
-                "a certificate can not be longer than max_for, 30m",
-            ),
-            (
-                cert,
-                "cert_for = \"61m\"",
-                "1h1m is too long; at most 1h is accepted here",
-            ),
-            (
-                decide,
-                "decide_within = \"7d1s\"",
-                "7d1s is too long; at most 7d is accepted here",
-            ),
-            (
-                used,
-                "use_within = \"1441m\"",
-                "1d1m is too long; at most 1d is accepted here",
-            ),
+            (max, "max_for = \"4m59s\"", "a certificate can not be longer than max_for, 4m59s"),
+            (cert, "cert_for = \"30m1s\"", "a certificate can not be longer than max_for, 30m"),
+            (cert, "cert_for = \"61m\"", "1h1m is too long; at most 1h is accepted here"),
+            (decide, "decide_within = \"7d1s\"", "7d1s is too long; at most 7d is accepted here"),
+            (used, "use_within = \"1441m\"", "1d1m is too long; at most 1d is accepted here"),
         ],
     );
     assert_accepted(
@@ -161,17 +104,9 @@ fn exactly_one_of_approvals_and_auto() {
     assert_refused(
         "policy.toml",
         &[
-            (
-                auto,
-                "",
-                "[[allow]] lacks the field `approvals`, or `auto = {}` to need none",
-            ),
+            (auto, "", "[[allow]] lacks the field `approvals`, or `auto = {}` to need none"),
             (auto, "auto = true", "expected a table, found a boolean"),
-            (
-                auto,
-                "auto = { maybe = 1 }",
-                "`maybe` is not a field of auto",
-            ),
+            (auto, "auto = { maybe = 1 }", "`maybe` is not a field of auto"),
             (auto, "approvals = []", "this list is empty"),
             (auto, "approvals = {}", "expected a list, found a table"),
             (
@@ -198,49 +133,21 @@ fn an_approval_step_can_be_satisfied_by_persons() {
         "policy.toml",
         &[
             (auto, &step("", "1"), "this list is empty"),
-            (
-                auto,
-                &step("\"person:bob\"", "0"),
-                "this number must be from 1 to 255",
-            ),
-            (
-                auto,
-                &step("\"person:bob\"", "256"),
-                "this number must be from 1 to 255",
-            ),
+            (auto, &step("\"person:bob\"", "0"), "this number must be from 1 to 255"),
+            (auto, &step("\"person:bob\"", "256"), "this number must be from 1 to 255"),
             (auto, &step("\"person:bob\"", "2"), &impossible(2, 1)),
             // Bob is in the group already, and counts once.
-            (
-                auto,
-                &step("\"person:bob\", \"group:sre-leads\"", "2"),
-                &impossible(2, 1),
-            ),
+            (auto, &step("\"person:bob\", \"group:sre-leads\"", "2"), &impossible(2, 1)),
             (auto, &step("\"group:sre\"", "3"), &impossible(3, 2)),
-            (
-                auto,
-                &step("\"machine:deploy-bot\"", "1"),
-                "a machine can not approve",
-            ),
-            (
-                auto,
-                &step("\"group:ci\"", "1"),
-                "there is no person in group `ci`",
-            ),
+            (auto, &step("\"machine:deploy-bot\"", "1"), "a machine can not approve"),
+            (auto, &step("\"group:ci\"", "1"), "there is no person in group `ci`"),
             (
                 auto,
                 "approvals = [{ from = [\"person:bob\"] }]",
                 "an approval step lacks the field `count`",
             ),
-            (
-                auto,
-                "approvals = [{ count = 1 }]",
-                "an approval step lacks the field `from`",
-            ),
-            (
-                auto,
-                "approvals = [1]",
-                "expected a table, found an integer",
-            ),
+            (auto, "approvals = [{ count = 1 }]", "an approval step lacks the field `from`"),
+            (auto, "approvals = [1]", "expected a table, found an integer"),
             (
                 auto,
                 "approvals = [{ from = [\"person:bob\"], count = 1, strength = \"hard\" }]",
@@ -261,19 +168,8 @@ fn an_approval_step_can_be_satisfied_by_persons() {
 fn a_group_of_persons_and_machines_counts_its_persons_only() {
     let mixed = good().with("people.toml", "groups = [\"ci\"]", "groups = [\"sre\"]");
     let step = |count| format!("approvals = [{{ from = [\"group:sre\"], count = {count} }}]");
-    assert!(
-        mixed
-            .clone()
-            .with("policy.toml", "auto = {}", &step(2))
-            .parse()
-            .is_ok()
-    );
-    assert!(
-        mixed
-            .with("policy.toml", "auto = {}", &step(3))
-            .parse()
-            .is_err()
-    );
+    assert!(mixed.clone().with("policy.toml", "auto = {}", &step(2)).parse().is_ok());
+    assert!(mixed.with("policy.toml", "auto = {}", &step(3)).parse().is_err());
 }
 
 #[test]
@@ -291,21 +187,9 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
             (auto, &strong("verified"), &later("strength `verified` is")),
             (auto, two, &later("more than one approval step is")),
             (auto, "auto = { hours = \"Mon-Fri\" }", &later("`hours` is")),
-            (
-                auto,
-                "auto = { review_by = \"2027-01-31\" }",
-                &later("`review_by` is"),
-            ),
-            (
-                auto,
-                "auto = {}\non_behalf = [\"group:sre\"]",
-                &later("`on_behalf` is"),
-            ),
-            (
-                auto,
-                "auto = {}\nbreak_glass = {}",
-                &later("`break_glass` is"),
-            ),
+            (auto, "auto = { review_by = \"2027-01-31\" }", &later("`review_by` is")),
+            (auto, "auto = {}\non_behalf = [\"group:sre\"]", &later("`on_behalf` is")),
+            (auto, "auto = {}\nbreak_glass = {}", &later("`break_glass` is")),
             (auto, "auto = {}\nextend = {}", &later("`extend` is")),
         ],
     );
@@ -320,42 +204,14 @@ fn reason_permit_and_source_are_checked() {
     assert_refused(
         "policy.toml",
         &[
-            (
-                reason,
-                "reason = \"INC\"",
-                "expected a table, found a string",
-            ),
-            (
-                reason,
-                "reason = { min = 0 }",
-                "this number must be from 1 to 200",
-            ),
-            (
-                reason,
-                "reason = { pattern = \"\" }",
-                "this pattern is empty",
-            ),
+            (reason, "reason = \"INC\"", "expected a table, found a string"),
+            (reason, "reason = { min = 0 }", "this number must be from 1 to 200"),
+            (reason, "reason = { pattern = \"\" }", "this pattern is empty"),
             (reason, &long, "this pattern is longer than 200 characters"),
-            (
-                reason,
-                "reason = { hint = \"a\\u0007\" }",
-                "this text holds a control character",
-            ),
-            (
-                reason,
-                "reason = { max = 3 }",
-                "`max` is not a field of reason",
-            ),
-            (
-                permit,
-                "permit = [\"pty\", \"pty\"]",
-                "`pty` is listed twice",
-            ),
-            (
-                permit,
-                "permit = [\"ptty\"]",
-                "`ptty` is not a permit; did you mean `pty`?",
-            ),
+            (reason, "reason = { hint = \"a\\u0007\" }", "this text holds a control character"),
+            (reason, "reason = { max = 3 }", "`max` is not a field of reason"),
+            (permit, "permit = [\"pty\", \"pty\"]", "`pty` is listed twice"),
+            (permit, "permit = [\"ptty\"]", "`ptty` is not a permit; did you mean `pty`?"),
             (source, "source = \"clients\"", "`clients` is not a source"),
             (source, "source = []", "this list is empty"),
             (
@@ -363,21 +219,13 @@ fn reason_permit_and_source_are_checked() {
                 "source = [\"10.0.0.1/8\"]",
                 "\"10.0.0.1/8\" has bits set below its prefix; the range is 10.0.0.0/8",
             ),
-            (
-                source,
-                "source = [\"::/0\", \"::/0\"]",
-                "`::/0` is listed twice",
-            ),
+            (source, "source = [\"::/0\", \"::/0\"]", "`::/0` is listed twice"),
         ],
     );
     for pattern in ["(", "(a{1000}){1000}", "(a{100}){100}"] {
         let text = format!("reason = {{ pattern = \"{pattern}\" }}");
         let problems = good().with("policy.toml", reason, &text).problems();
-        assert!(
-            problems[0]
-                .message
-                .starts_with("this is not a usable regular expression")
-        );
+        assert!(problems[0].message.starts_with("this is not a usable regular expression"));
     }
     assert_accepted(
         "policy.toml",
@@ -401,10 +249,7 @@ fn permits_have_one_spelling_everywhere() {
         let json = serde_json::to_string(&permit).unwrap();
         assert_eq!(json, format!("\"{permit}\""));
         assert_eq!(serde_json::from_str::<Permit>(&json).unwrap(), permit);
-        assert_eq!(
-            permit.extension().to_ascii_lowercase(),
-            format!("permit-{permit}")
-        );
+        assert_eq!(permit.extension().to_ascii_lowercase(), format!("permit-{permit}"));
     }
     assert_eq!(Permit::X11Forwarding.extension(), "permit-X11-forwarding");
     assert!("PTY".parse::<Permit>().is_err());

@@ -7,10 +7,7 @@ use crate::bundle::Who;
 fn assert_unknown(from: &str, to: &str, message: &str, help: Option<&str>) {
     let problems = good().with("policy.toml", from, to).problems();
     assert_eq!(problems.len(), 1, "{problems:?}");
-    assert_eq!(
-        (problems[0].message.as_str(), problems[0].help.as_deref()),
-        (message, help)
-    );
+    assert_eq!((problems[0].message.as_str(), problems[0].help.as_deref()), (message, help));
 }
 
 #[test]
@@ -18,32 +15,16 @@ fn who_must_be_someone() {
     let who = "who = [\"machine:deploy-bot\"]";
     let named = |name: &str| format!("who = [\"{name}\"]");
     for (name, message, help) in [
-        (
-            "person:alcie",
-            "there is no person `alcie`",
-            Some("did you mean `alice`?"),
-        ),
+        ("person:alcie", "there is no person `alcie`", Some("did you mean `alice`?")),
         ("person:zoe", "there is no person `zoe`", None),
         (
             "machine:deploybot",
             "there is no machine `deploybot`",
             Some("did you mean `deploy-bot`?"),
         ),
-        (
-            "group:sre-lead",
-            "nobody is in a group `sre-lead`",
-            Some("did you mean `sre-leads`?"),
-        ),
-        (
-            "machine:alice",
-            "`alice` is not a machine",
-            Some("write `person:alice`"),
-        ),
-        (
-            "person:deploy-bot",
-            "`deploy-bot` is not a person",
-            Some("write `machine:deploy-bot`"),
-        ),
+        ("group:sre-lead", "nobody is in a group `sre-lead`", Some("did you mean `sre-leads`?")),
+        ("machine:alice", "`alice` is not a machine", Some("write `person:alice`")),
+        ("person:deploy-bot", "`deploy-bot` is not a person", Some("write `machine:deploy-bot`")),
     ] {
         assert_unknown(who, &named(name), message, help);
     }
@@ -53,54 +34,28 @@ fn who_must_be_someone() {
     }
     assert_refused(
         "policy.toml",
-        &[(
-            who,
-            "who = [\"group:ci\", \"group:ci\"]",
-            "`group:ci` is listed twice",
-        )],
+        &[(who, "who = [\"group:ci\", \"group:ci\"]", "`group:ci` is listed twice")],
     );
-    assert_accepted(
-        "policy.toml",
-        &[(who, &named("person:alice")), (who, &named("group:ci"))],
-    );
+    assert_accepted("policy.toml", &[(who, &named("person:alice")), (who, &named("group:ci"))]);
 }
 
 #[test]
 fn auditors_must_be_someone() {
     let auditors = "auditors = [\"group:sre-leads\"]";
-    assert_unknown(
-        auditors,
-        "auditors = [\"group:audit\"]",
-        "nobody is in a group `audit`",
-        None,
-    );
-    assert_refused(
-        "policy.toml",
-        &[(auditors, "auditors = []", "this list is empty")],
-    );
-    assert_accepted(
-        "policy.toml",
-        &[(auditors, ""), (auditors, "auditors = [\"person:alice\"]")],
-    );
+    assert_unknown(auditors, "auditors = [\"group:audit\"]", "nobody is in a group `audit`", None);
+    assert_refused("policy.toml", &[(auditors, "auditors = []", "this list is empty")]);
+    assert_accepted("policy.toml", &[(auditors, ""), (auditors, "auditors = [\"person:alice\"]")]);
 }
 
 #[test]
 fn a_host_that_is_named_must_be_there() {
     let hosts = "hosts = [\"label:env=prod,role=web\"]";
     let help = Some("did you mean `prod-host`?");
-    assert_unknown(
-        hosts,
-        "hosts = [\"prod-hots\"]",
-        "there is no host `prod-hots`",
-        help,
-    );
+    assert_unknown(hosts, "hosts = [\"prod-hots\"]", "there is no host `prod-hots`", help);
     // What fits no host yet may do so later; a rule without hosts has no logins to check.
     assert_accepted(
         "policy.toml",
-        &[
-            (hosts, "hosts = [\"new-*\"]"),
-            (hosts, "hosts = [\"label:env=new\"]"),
-        ],
+        &[(hosts, "hosts = [\"new-*\"]"), (hosts, "hosts = [\"label:env=new\"]")],
     );
 }
 
@@ -115,12 +70,7 @@ fn a_login_must_be_offered_by_a_host_of_the_rule() {
     );
     // `postgres` is a login of db-1, which this rule does not cover.
     let message = "no host of this rule has the login `postgres`";
-    assert_unknown(
-        "logins = [\"deploy\"]",
-        "logins = [\"postgres\"]",
-        message,
-        None,
-    );
+    assert_unknown("logins = [\"deploy\"]", "logins = [\"postgres\"]", message, None);
 
     // A slip in a deny rule would let in whom it should keep out.
     let deny = "hosts = [\"label:role=db\"]\nlogins = [\"root\"]";
@@ -131,12 +81,7 @@ fn a_login_must_be_offered_by_a_host_of_the_rule() {
         message,
         Some("did you mean `root`?"),
     );
-    assert_unknown(
-        deny,
-        "logins = [\"roto\"]",
-        message,
-        Some("did you mean `root`?"),
-    );
+    assert_unknown(deny, "logins = [\"roto\"]", message, Some("did you mean `root`?"));
     assert_accepted("policy.toml", &[(deny, "logins = [\"jump\"]")]);
 }
 
@@ -146,11 +91,7 @@ fn rule_names_are_unique_across_allow_and_deny() {
     assert_refused(
         "policy.toml",
         &[
-            (
-                name,
-                "name = \"sre-prod\"",
-                "there are two rules named `sre-prod`",
-            ),
+            (name, "name = \"sre-prod\"", "there are two rules named `sre-prod`"),
             (
                 name,
                 "name = \"nobody-as-root-on-db\"",
@@ -177,13 +118,7 @@ fn who_covers_exactly_whom_it_names() {
     assert_eq!(covered("machine:deploy-bot"), ["deploy-bot"]);
     assert_eq!(covered("group:sre"), ["alice", "bob"]);
     let nobody: [&str; 0] = [];
-    for other in [
-        "person:deploy-bot",
-        "machine:alice",
-        "group:sr",
-        "group:alice",
-        "person:sre",
-    ] {
+    for other in ["person:deploy-bot", "machine:alice", "group:sr", "group:alice", "person:sre"] {
         assert_eq!(covered(other), nobody, "{other}");
     }
 }

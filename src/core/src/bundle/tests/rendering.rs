@@ -35,35 +35,22 @@ fn a_missing_field_is_shown_at_its_table() {
 
 #[test]
 fn columns_count_characters() {
-    let files = good().with(
-        "people.toml",
-        "name = \"Carol\"",
-        "name = \"Carol\"\ngroups = [\"ä\", \"ö\"]",
-    );
+    let files =
+        good().with("people.toml", "name = \"Carol\"", "name = \"Carol\"\ngroups = [\"ä\", \"ö\"]");
     let problems = files.problems();
     assert_eq!(
-        problems
-            .iter()
-            .map(|p| (p.line, p.column))
-            .collect::<Vec<_>>(),
+        problems.iter().map(|p| (p.line, p.column)).collect::<Vec<_>>(),
         [(18, 11), (18, 16)]
     );
     let shown = Diagnostics(vec![problems[1].clone()]).to_string();
-    assert!(
-        shown.ends_with("\n18 | groups = [\"ä\", \"ö\"]\n   |                ^^^"),
-        "{shown}"
-    );
+    assert!(shown.ends_with("\n18 | groups = [\"ä\", \"ö\"]\n   |                ^^^"), "{shown}");
 }
 
 #[test]
 fn a_syntax_error_is_shown_and_the_other_files_are_still_read() {
     let files = good()
         .with("people.toml", "id = \"carol\"", "id = \"carol")
-        .with(
-            "hosts.toml",
-            "logins = [\"jump\"]",
-            "logins = [\"jump\"]\r\nlogin = 1\r",
-        )
+        .with("hosts.toml", "logins = [\"jump\"]", "logins = [\"jump\"]\r\nlogin = 1\r")
         .with("policy.toml", "permit = [\"pty\"]", "permit = [\"tty\"]");
     assert_eq!(
         shown(&files),
@@ -92,11 +79,7 @@ error: `tty` is not a permit; did you mean `pty`?
 fn all_problems_of_all_files_are_reported_at_once() {
     let files = good()
         .with("people.toml", "id = \"alice\"", "id = \"Alice\"")
-        .with(
-            "people.toml",
-            "email = \"alice@example.com\"",
-            "email = \"alice\"",
-        )
+        .with("people.toml", "email = \"alice@example.com\"", "email = \"alice\"")
         .with("hosts.toml", "address = \"10.0.0.5:22\"", "adress = 1")
         .with(
             "policy.toml",
@@ -123,11 +106,7 @@ fn all_problems_of_all_files_are_reported_at_once() {
 
 #[test]
 fn what_a_terminal_would_obey_is_not_shown() {
-    let files = good().with(
-        "people.toml",
-        "id = \"carol\"",
-        "id = \"carol\u{1b}[2J\u{202e}\"",
-    );
+    let files = good().with("people.toml", "id = \"carol\"", "id = \"carol\u{1b}[2J\u{202e}\"");
     let shown = shown(&files);
     assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{shown}");
 }
@@ -135,30 +114,18 @@ fn what_a_terminal_would_obey_is_not_shown() {
 #[test]
 fn a_long_line_is_shown_around_the_problem() {
     let many = "\"sre\", ".repeat(500);
-    let files = good().with(
-        "people.toml",
-        "groups = [\"ci\"]",
-        &format!("groups = [\"a\", {many}]"),
-    );
+    let files =
+        good().with("people.toml", "groups = [\"ci\"]", &format!("groups = [\"a\", {many}]"));
     let problems = files.problems();
     let shown = problems[0].to_string();
     assert_eq!(problems[0].message, "`sre` is listed twice");
-    assert!(
-        shown.lines().all(|line| line.chars().count() < 200),
-        "{shown}"
-    );
+    assert!(shown.lines().all(|line| line.chars().count() < 200), "{shown}");
     let lines: Vec<_> = shown.lines().collect();
     let caret = lines[4].find('^').unwrap();
-    assert_eq!(
-        lines[3].chars().skip(caret).take(5).collect::<String>(),
-        "\"sre\""
-    );
+    assert_eq!(lines[3].chars().skip(caret).take(5).collect::<String>(), "\"sre\"");
     // More than a screenful of problems helps nobody.
     assert_eq!(problems.len(), 201);
-    assert_eq!(
-        problems[200].message,
-        "299 more problems in this file are not shown"
-    );
+    assert_eq!(problems[200].message, "299 more problems in this file are not shown");
 }
 
 #[test]
@@ -183,9 +150,5 @@ fn the_four_files_are_bounded_together() {
     files.hosts.push(b'#');
     let problems = Bundle::parse(1, &files, &admins()).unwrap_err().0;
     assert_eq!(problems.len(), 1);
-    assert!(
-        problems[0]
-            .to_string()
-            .starts_with("error: the four files hold 67108865 bytes")
-    );
+    assert!(problems[0].to_string().starts_with("error: the four files hold 67108865 bytes"));
 }

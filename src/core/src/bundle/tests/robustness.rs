@@ -35,12 +35,7 @@ const PIECES: [&str; 24] = [
 fn parse(files: &BundleFiles) -> Result<(), TestCaseError> {
     if let Err(problems) = Bundle::parse(1, files, &admins()) {
         prop_assert!(!problems.0.is_empty());
-        prop_assert!(
-            problems
-                .0
-                .iter()
-                .all(|problem| problem.line > 0 && problem.column > 0)
-        );
+        prop_assert!(problems.0.iter().all(|problem| problem.line > 0 && problem.column > 0));
         prop_assert!(!problems.to_string().is_empty());
     }
     Ok(())
@@ -89,10 +84,7 @@ proptest! {
 #[test]
 fn deep_nesting_is_a_problem_and_no_stack_overflow() {
     for open in ["[", "{a="] {
-        let files = Files {
-            policy: format!("auditors = {}", open.repeat(100_000)),
-            ..good()
-        };
+        let files = Files { policy: format!("auditors = {}", open.repeat(100_000)), ..good() };
         assert!(files.parse().is_err());
     }
 }

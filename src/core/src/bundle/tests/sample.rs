@@ -18,9 +18,7 @@ fn sample(change: impl Fn(&str) -> String) -> Bundle {
         policy: change(POLICY),
         signers: change(SIGNERS).replace("{{signers}}", super::SIGNERS),
     };
-    files
-        .parse()
-        .unwrap_or_else(|problems| panic!("{problems}"))
+    files.parse().unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 #[test]
@@ -40,15 +38,8 @@ fn the_sample_without_its_prefix_is_a_whole_bundle() {
             .collect::<String>()
     };
     let bundle = sample(uncomment);
-    let ids: Vec<_> = bundle
-        .people
-        .iter()
-        .map(|actor| actor.id.as_str())
-        .collect();
+    let ids: Vec<_> = bundle.people.iter().map(|actor| actor.id.as_str()).collect();
     assert_eq!(ids, ["alice", "bob", "deploy-bot"]);
     assert!(bundle.hosts.get(&"prod-host".parse().unwrap()).is_some());
-    assert_eq!(
-        (bundle.policy.deny.len(), bundle.policy.allow.len()),
-        (1, 3)
-    );
+    assert_eq!((bundle.policy.deny.len(), bundle.policy.allow.len()), (1, 3));
 }

@@ -12,10 +12,7 @@ fn signers_are_found_by_number_and_by_ca_key() {
 #[test]
 fn signers_can_be_read_alone() {
     let file = good().bytes().signers;
-    assert_eq!(
-        crate::bundle::Signers::parse(&file).unwrap().iter().count(),
-        1
-    );
+    assert_eq!(crate::bundle::Signers::parse(&file).unwrap().iter().count(), 1);
     assert_eq!(crate::bundle::Signers::parse(b"").unwrap_err().0.len(), 1);
 }
 
@@ -28,32 +25,12 @@ fn fields_of_signers_are_checked() {
             (number, "", "[[signer]] lacks the field `number`"),
             (number, "number = 0", "this number must be from 1 to 65535"),
             (number, "number = -1", "this number must be from 1 to 65535"),
-            (
-                number,
-                "number = 65536",
-                "this number must be from 1 to 65535",
-            ),
-            (
-                number,
-                "number = \"1\"",
-                "expected an integer, found a string",
-            ),
-            (
-                number,
-                "number = 1.0",
-                "expected an integer, found a number with a fraction",
-            ),
-            (
-                number,
-                "number = 1\nname = \"x\"",
-                "`name` is not a field of [[signer]]",
-            ),
+            (number, "number = 65536", "this number must be from 1 to 65535"),
+            (number, "number = \"1\"", "expected an integer, found a string"),
+            (number, "number = 1.0", "expected an integer, found a number with a fraction"),
+            (number, "number = 1\nname = \"x\"", "`name` is not a field of [[signer]]"),
             (ca, "", "[[signer]] lacks the field `ca_key`"),
-            (
-                "log_key = \"<log>\"",
-                "",
-                "[[signer]] lacks the field `log_key`",
-            ),
+            ("log_key = \"<log>\"", "", "[[signer]] lacks the field `log_key`"),
             (
                 "log_key = \"<log>\"",
                 "log_key = \"<ca-as-log>\"",
@@ -61,14 +38,8 @@ fn fields_of_signers_are_checked() {
             ),
         ],
     );
-    assert_accepted(
-        "signers.toml",
-        &[(number, "number = 65_535"), (number, "number = 0xff")],
-    );
-    let files = Files {
-        signers: String::new(),
-        ..good()
-    };
+    assert_accepted("signers.toml", &[(number, "number = 65_535"), (number, "number = 0xff")]);
+    let files = Files { signers: String::new(), ..good() };
     assert_eq!(
         files.problems()[0].message,
         "there is no [[signer]]; hosts need at least one to trust"
@@ -82,18 +53,11 @@ fn a_ca_key_is_a_plain_ed25519_key() {
         ("ssh-ed25519 AAAA", "public key"),
         ("<log>", "public key"),
     ] {
-        let files = good().with(
-            "signers.toml",
-            "ca_key = \"<ca>\"",
-            &format!("ca_key = \"{line}\""),
-        );
+        let files =
+            good().with("signers.toml", "ca_key = \"<ca>\"", &format!("ca_key = \"{line}\""));
         let problems = files.problems();
         assert_eq!(problems.len(), 1, "{line:?}");
-        assert!(
-            problems[0].message.contains(word),
-            "{line:?}: {}",
-            problems[0].message
-        );
+        assert!(problems[0].message.contains(word), "{line:?}: {}", problems[0].message);
     }
 }
 
@@ -113,11 +77,7 @@ fn a_log_key_is_a_verifier_key_with_its_own_hash() {
         let files = good().with("signers.toml", "<log>", &bad);
         let problems = files.problems();
         assert_eq!(problems.len(), 1, "{bad:?}");
-        assert!(
-            problems[0].message.contains("is not a log key"),
-            "{}",
-            problems[0].message
-        );
+        assert!(problems[0].message.contains("is not a log key"), "{}", problems[0].message);
     }
 }
 
@@ -126,20 +86,9 @@ fn numbers_and_keys_of_signers_are_unlike_all_others() {
     let two = |number: &str, ca: &str, log: &str| {
         let second =
             format!("[[signer]]\nnumber = {number}\nca_key = \"{ca}\"\nlog_key = \"{log}\"\n");
-        Files {
-            signers: format!("{SIGNERS}{second}"),
-            ..good()
-        }
-        .parse()
+        Files { signers: format!("{SIGNERS}{second}"), ..good() }.parse()
     };
-    assert_eq!(
-        two("2", "<ca-2>", "<log-2>")
-            .unwrap()
-            .signers
-            .iter()
-            .count(),
-        2
-    );
+    assert_eq!(two("2", "<ca-2>", "<log-2>").unwrap().signers.iter().count(), 2);
     for (number, ca, log, message) in [
         ("1", "<ca-2>", "<log-2>", "another signer has this number"),
         ("2", "<ca>", "<log-2>", "another signer has this CA key"),

@@ -59,18 +59,8 @@ fn to_ours(path: &[Theirs]) -> Vec<Hash> {
 
 /// Entries worth asking about in a tree of this size.
 fn some_below(size: u64) -> impl Iterator<Item = u64> {
-    let near = [
-        size / 2,
-        size / 3,
-        size.wrapping_sub(1),
-        size.wrapping_sub(2),
-    ];
-    let mut all: Vec<u64> = EDGES
-        .iter()
-        .copied()
-        .chain(near)
-        .filter(|n| *n < size)
-        .collect();
+    let near = [size / 2, size / 3, size.wrapping_sub(1), size.wrapping_sub(2)];
+    let mut all: Vec<u64> = EDGES.iter().copied().chain(near).filter(|n| *n < size).collect();
     all.sort_unstable();
     all.dedup();
     all.into_iter()
@@ -81,10 +71,7 @@ fn our_roots_and_inclusion_proofs_are_theirs_and_each_accepts_the_other() {
     let tree = &*NUMBERED;
     for size in EDGES.iter().copied() {
         let root = tree_root(tree, size).unwrap();
-        assert_eq!(
-            theirs(root),
-            tlog_tiles::tree_hash(size, &AsTheirs).unwrap()
-        );
+        assert_eq!(theirs(root), tlog_tiles::tree_hash(size, &AsTheirs).unwrap());
         for index in some_below(size) {
             let leaf = tree.node(0, index).unwrap();
             let ours = inclusion_proof(tree, index, size).unwrap();
@@ -92,10 +79,7 @@ fn our_roots_and_inclusion_proofs_are_theirs_and_each_accepts_the_other() {
             assert_eq!(ours, to_ours(&their), "{index} in {size}");
             tlog_tiles::check_record(&to_theirs(&ours), size, theirs(root), index, theirs(leaf))
                 .unwrap();
-            assert_eq!(
-                verify_inclusion(&to_ours(&their), index, size, leaf, root),
-                Ok(())
-            );
+            assert_eq!(verify_inclusion(&to_ours(&their), index, size, leaf, root), Ok(()));
         }
     }
 }
@@ -113,10 +97,7 @@ fn our_consistency_proofs_are_theirs_and_each_accepts_the_other() {
             let path = to_theirs(&ours);
             tlog_tiles::check_tree(&path, new, theirs(new_root), old, theirs(old_root)).unwrap();
             let back = to_ours(&their);
-            assert_eq!(
-                verify_consistency(&back, old, old_root, new, new_root),
-                Ok(())
-            );
+            assert_eq!(verify_consistency(&back, old, old_root, new, new_root), Ok(()));
         }
     }
 }
@@ -131,10 +112,7 @@ fn they_read_our_tiles_and_we_prove_the_same_from_tiles() {
             let ours = inclusion_proof(&TileHashes::new(&map, size), index, size).unwrap();
             assert_eq!(Ok(&ours), inclusion_proof(&*NUMBERED, index, size).as_ref());
             let ours = consistency_proof(&TileHashes::new(&map, size), index, size).unwrap();
-            assert_eq!(
-                Ok(&ours),
-                consistency_proof(&*NUMBERED, index, size).as_ref()
-            );
+            assert_eq!(Ok(&ours), consistency_proof(&*NUMBERED, index, size).as_ref());
         }
         let tiles = TilesAsTheirs(map);
         let reader = TileHashReader::new(size, theirs(root), &tiles);
@@ -159,9 +137,7 @@ fn their_note_accepts_our_checkpoint_and_refuses_it_under_another_key() {
     let note = signed_note::Note::from_bytes(ours.unwrap().note().as_bytes()).unwrap();
 
     let known = |key: &VerifierKey| {
-        VerifierList::new(vec![Box::new(
-            StandardVerifier::new(&key.to_string()).unwrap(),
-        )])
+        VerifierList::new(vec![Box::new(StandardVerifier::new(&key.to_string()).unwrap())])
     };
     assert_eq!(note.verify(&known(&key)).unwrap().0.len(), 1);
     let text = tlog_tiles::Checkpoint::from_bytes(note.text()).unwrap();
@@ -182,9 +158,7 @@ fn we_accept_the_note_they_sign() {
     let signer =
         signed_note::StandardSigner::new(&format!("PRIVATE+KEY+{}+{id:08x}+{secret}", key.name()))
             .unwrap();
-    let text = Checkpoint::new(key.name(), 3, EMPTY_ROOT)
-        .unwrap()
-        .to_string();
+    let text = Checkpoint::new(key.name(), 3, EMPTY_ROOT).unwrap().to_string();
     let mut note = signed_note::Note::new(text.as_bytes(), &[]).unwrap();
     note.add_sigs(&[&signer]).unwrap();
     let opened = SignedCheckpoint::open(&note.to_bytes(), &key).unwrap();

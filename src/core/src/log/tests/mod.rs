@@ -1,10 +1,6 @@
 //! The published vectors, two foreign implementations, and what must never verify.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that panics has failed"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -23,10 +19,7 @@ mod vectors;
 
 /// The tree over these entries, all nodes in memory.
 fn tree_of<T: AsRef<[u8]>>(entries: &[T]) -> Growth {
-    let leaves = entries
-        .iter()
-        .map(|entry| leaf_hash(entry.as_ref()))
-        .collect();
+    let leaves = entries.iter().map(|entry| leaf_hash(entry.as_ref())).collect();
     Growth::new(&RightEdge::empty(), leaves)
 }
 
@@ -35,9 +28,7 @@ static NUMBERED: LazyLock<Growth> =
     LazyLock::new(|| tree_of(&(0..65_537u32).map(u32::to_be_bytes).collect::<Vec<_>>()));
 
 /// The sizes at which something changes: nothing, one, tile and tile-of-tiles boundaries.
-const EDGES: &[u64] = &[
-    0, 1, 2, 3, 7, 8, 255, 256, 257, 511, 512, 513, 65_535, 65_536, 65_537,
-];
+const EDGES: &[u64] = &[0, 1, 2, 3, 7, 8, 255, 256, 257, 511, 512, 513, 65_535, 65_536, 65_537];
 
 /// Tiles of the beginning of a tree, by path, as a log would publish them.
 struct TileMap(HashMap<String, Vec<u8>>);
@@ -74,10 +65,7 @@ impl TileSource for TileMap {
     type Error = MapError;
 
     fn tile(&self, id: TileId) -> Result<Vec<u8>, MapError> {
-        self.0
-            .get(&id.path())
-            .cloned()
-            .ok_or_else(|| MapError::Absent(id.path()))
+        self.0.get(&id.path()).cloned().ok_or_else(|| MapError::Absent(id.path()))
     }
 }
 

@@ -30,42 +30,21 @@ fn a_verifier_key_reads_as_it_is_written() {
     let (name, rest) = text.split_once('+').unwrap();
     let (hash, base64) = rest.split_once('+').unwrap();
     let refused = |text: String| text.parse::<VerifierKey>().unwrap_err();
-    assert_eq!(
-        refused(format!("other+{hash}+{base64}")),
-        NoteError::KeyHash
-    );
-    assert_eq!(
-        refused(format!("{name}+{}+{base64}", hash.to_uppercase())),
-        NoteError::KeyHash
-    );
-    assert_eq!(
-        refused(format!("{name}+0{hash}+{base64}")),
-        NoteError::KeyHash
-    );
+    assert_eq!(refused(format!("other+{hash}+{base64}")), NoteError::KeyHash);
+    assert_eq!(refused(format!("{name}+{}+{base64}", hash.to_uppercase())), NoteError::KeyHash);
+    assert_eq!(refused(format!("{name}+0{hash}+{base64}")), NoteError::KeyHash);
     assert_eq!(refused(format!("+{hash}+{base64}")), NoteError::KeyName);
     assert_eq!(refused(format!("a b+{hash}+{base64}")), NoteError::KeyName);
     assert_eq!(refused(format!("{name}+{hash}")), NoteError::KeyFormat);
     assert_eq!(refused(format!("{name}+{hash}+")), NoteError::KeyFormat);
-    assert_eq!(
-        refused(format!("{name}+{hash}+{base64}\n")),
-        NoteError::KeyFormat
-    );
-    assert_eq!(
-        refused(format!("{name}+{hash}+{}", &base64[..40])),
-        NoteError::KeyFormat
-    );
-    assert_eq!(
-        refused(format!("{name}+{hash}+B{}", &base64[1..])),
-        NoteError::KeyType
-    );
+    assert_eq!(refused(format!("{name}+{hash}+{base64}\n")), NoteError::KeyFormat);
+    assert_eq!(refused(format!("{name}+{hash}+{}", &base64[..40])), NoteError::KeyFormat);
+    assert_eq!(refused(format!("{name}+{hash}+B{}", &base64[1..])), NoteError::KeyType);
     // The neutral element: anyone can sign for it.
     let mut neutral = [0; 32];
     neutral[0] = 1;
     assert_eq!(VerifierKey::new("a", &neutral), Err(NoteError::KeyValue));
-    assert_eq!(
-        VerifierKey::new("a+b", key.public()),
-        Err(NoteError::KeyName)
-    );
+    assert_eq!(VerifierKey::new("a+b", key.public()), Err(NoteError::KeyName));
 }
 
 #[test]
@@ -76,19 +55,10 @@ fn a_note_verifies_for_its_key_and_for_no_other() {
     assert_eq!(read, note);
     assert_eq!(read.text(), "one\n\ntwo\n");
     assert_eq!(read.signed_by(&key), Ok(()));
-    assert_eq!(
-        read.signed_by(&signer(2, "a").1),
-        Err(NoteError::NotSigned("a".into()))
-    );
-    assert_eq!(
-        read.signed_by(&signer(1, "b").1),
-        Err(NoteError::NotSigned("b".into()))
-    );
+    assert_eq!(read.signed_by(&signer(2, "a").1), Err(NoteError::NotSigned("a".into())));
+    assert_eq!(read.signed_by(&signer(1, "b").1), Err(NoteError::NotSigned("b".into())));
     let forged = Note::assemble("one\n", &key, signing.sign(b"two\n").to_bytes()).unwrap();
-    assert_eq!(
-        forged.signed_by(&key),
-        Err(NoteError::BadSignature("a".into()))
-    );
+    assert_eq!(forged.signed_by(&key), Err(NoteError::BadSignature("a".into())));
 }
 
 #[test]
@@ -97,24 +67,13 @@ fn signatures_of_unknown_keys_are_ignored_and_a_second_bad_one_of_ours_is_not() 
     let (witness, witness_key) = signer(2, "witness");
     let ours = signed("text\n", &signing, &key).to_string();
     let lines = |note: &str| note.rsplit_once("\n\n").unwrap().1.to_owned();
-    let cosigned = format!(
-        "{ours}{}",
-        lines(&signed("text\n", &witness, &witness_key).to_string())
-    );
+    let cosigned =
+        format!("{ours}{}", lines(&signed("text\n", &witness, &witness_key).to_string()));
     let cosigned = Note::parse(cosigned.as_bytes()).unwrap();
-    assert_eq!(
-        (cosigned.signed_by(&key), cosigned.signed_by(&witness_key)),
-        (Ok(()), Ok(()))
-    );
-    let twice = format!(
-        "{ours}{}",
-        lines(&signed("other\n", &signing, &key).to_string())
-    );
+    assert_eq!((cosigned.signed_by(&key), cosigned.signed_by(&witness_key)), (Ok(()), Ok(())));
+    let twice = format!("{ours}{}", lines(&signed("other\n", &signing, &key).to_string()));
     let twice = Note::parse(twice.as_bytes()).unwrap();
-    assert_eq!(
-        twice.signed_by(&key),
-        Err(NoteError::BadSignature("a".into()))
-    );
+    assert_eq!(twice.signed_by(&key), Err(NoteError::BadSignature("a".into())));
 }
 
 #[test]
@@ -175,9 +134,7 @@ fn a_checkpoint_is_three_strict_lines() {
         assert!(bad.parse::<Checkpoint>().is_err(), "{bad:?}");
     }
     assert!(
-        format!("ca.example/log\n18446744073709551615\n{root}\n")
-            .parse::<Checkpoint>()
-            .is_ok()
+        format!("ca.example/log\n18446744073709551615\n{root}\n").parse::<Checkpoint>().is_ok()
     );
 }
 
@@ -187,10 +144,7 @@ fn a_signed_checkpoint_is_believed_only_under_its_own_log_and_key() {
     let checkpoint = Checkpoint::new(key.name(), 5, leaf_hash(b"")).unwrap();
     let ours =
         SignedCheckpoint::sign(checkpoint.clone(), &key, |t| signing.sign(t).to_bytes()).unwrap();
-    assert_eq!(
-        SignedCheckpoint::open(ours.note().as_bytes(), &key),
-        Ok(ours.clone())
-    );
+    assert_eq!(SignedCheckpoint::open(ours.note().as_bytes(), &key), Ok(ours.clone()));
     assert_eq!(ours.checkpoint(), &checkpoint);
 
     let other = signer(2, "ca.example/log").1;
@@ -198,21 +152,13 @@ fn a_signed_checkpoint_is_believed_only_under_its_own_log_and_key() {
     assert_eq!(refused, Err(NoteError::NotSigned("ca.example/log".into())));
 
     // Signed with our key, but it speaks of another log.
-    let text = Checkpoint::new("other.example/log", 5, EMPTY_ROOT)
-        .unwrap()
-        .to_string();
+    let text = Checkpoint::new("other.example/log", 5, EMPTY_ROOT).unwrap().to_string();
     let note = signed(&text, &signing, &key).to_string();
-    assert!(matches!(
-        SignedCheckpoint::open(note.as_bytes(), &key),
-        Err(NoteError::Origin { .. })
-    ));
+    assert!(matches!(SignedCheckpoint::open(note.as_bytes(), &key), Err(NoteError::Origin { .. })));
     let foreign: Checkpoint = text.parse().unwrap();
     assert!(SignedCheckpoint::sign(foreign, &key, |t| signing.sign(t).to_bytes()).is_err());
 
     // A good note that is no checkpoint.
     let note = signed("ca.example/log\n5\n", &signing, &key).to_string();
-    assert!(matches!(
-        SignedCheckpoint::open(note.as_bytes(), &key),
-        Err(NoteError::Checkpoint(_))
-    ));
+    assert!(matches!(SignedCheckpoint::open(note.as_bytes(), &key), Err(NoteError::Checkpoint(_))));
 }

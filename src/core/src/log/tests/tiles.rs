@@ -11,19 +11,10 @@ fn paths_are_those_of_the_specification() {
     assert_eq!(path(0, 0, 256), "tile/0/000");
     assert_eq!(path(1, 1_234_067, 256), "tile/1/x001/x234/067");
     assert_eq!(path(0, 1234, 5), "tile/0/x001/234.p/5");
-    assert_eq!(
-        BundleId::new(1234, 5).unwrap().path(),
-        "tile/entries/x001/234.p/5"
-    );
+    assert_eq!(BundleId::new(1234, 5).unwrap().path(), "tile/entries/x001/234.p/5");
     assert_eq!(BundleId::new(7, 256).unwrap().path(), "tile/entries/007");
-    assert_eq!(
-        BundleId::new(1234, 5).unwrap().partials(),
-        "tile/entries/x001/234.p"
-    );
-    assert_eq!(
-        TileId::new(2, 1234, 256).unwrap().partials(),
-        "tile/2/x001/234.p"
-    );
+    assert_eq!(BundleId::new(1234, 5).unwrap().partials(), "tile/entries/x001/234.p");
+    assert_eq!(TileId::new(2, 1234, 256).unwrap().partials(), "tile/2/x001/234.p");
 }
 
 #[test]
@@ -32,32 +23,17 @@ fn a_tree_of_70000_has_the_tiles_the_specification_counts() {
     assert_eq!(width(0, 272), Some(256));
     assert_eq!(width(0, 273), Some(112));
     assert_eq!(width(0, 274), None);
-    assert_eq!(
-        (width(1, 0), width(1, 1), width(1, 2)),
-        (Some(256), Some(17), None)
-    );
-    assert_eq!(
-        (width(2, 0), width(2, 1), width(3, 0)),
-        (Some(1), None, None)
-    );
+    assert_eq!((width(1, 0), width(1, 1), width(1, 2)), (Some(256), Some(17), None));
+    assert_eq!((width(2, 0), width(2, 1), width(3, 0)), (Some(1), None, None));
     assert_eq!(TileId::in_tree(8, 0, u64::MAX), None);
-    assert_eq!(
-        BundleId::in_tree(273, 70_000).map(|id| id.width()),
-        Some(112)
-    );
+    assert_eq!(BundleId::in_tree(273, 70_000).map(|id| id.width()), Some(112));
 }
 
 #[test]
 fn only_the_one_way_to_write_a_path_is_read() {
-    for good in [
-        "tile/0/000",
-        "tile/63/x001/234.p/255",
-        "tile/0/x018/x446/x744/x073/x709/x551/615",
-    ] {
-        assert_eq!(
-            good.parse::<TileId>().map(|id| id.path()),
-            Ok(good.to_owned())
-        );
+    for good in ["tile/0/000", "tile/63/x001/234.p/255", "tile/0/x018/x446/x744/x073/x709/x551/615"]
+    {
+        assert_eq!(good.parse::<TileId>().map(|id| id.path()), Ok(good.to_owned()));
     }
     for bad in [
         "",
@@ -91,16 +67,8 @@ fn only_the_one_way_to_write_a_path_is_read() {
         assert_eq!(bad.parse::<TileId>(), Err(TileError::Path(bad.to_owned())));
     }
     assert!("tile/entries/000.p/7".parse::<BundleId>().is_ok());
-    for bad in [
-        "tile/0/000",
-        "tile/entries/000.p/256",
-        "tile/entries/x000/000",
-        "tile/entries/",
-    ] {
-        assert_eq!(
-            bad.parse::<BundleId>(),
-            Err(TileError::Path(bad.to_owned()))
-        );
+    for bad in ["tile/0/000", "tile/entries/000.p/256", "tile/entries/x000/000", "tile/entries/"] {
+        assert_eq!(bad.parse::<BundleId>(), Err(TileError::Path(bad.to_owned())));
     }
     assert!(TileId::new(63, 0, 1).is_ok());
     assert_eq!(TileId::new(64, 0, 1), Err(TileError::Coordinates));
@@ -126,20 +94,8 @@ fn a_bundle_is_length_prefixed_and_nothing_more() {
     push_entry(&mut bundle, b"").unwrap();
     assert_eq!(bundle, [0, 2, b'a', b'b', 0, 0]);
     assert_eq!(parse_bundle(&bundle, 2), Ok(vec![&b"ab"[..], b""]));
-    assert_eq!(
-        parse_bundle(&bundle, 1),
-        Err(TileError::BundleWidth {
-            width: 1,
-            entries: 2
-        })
-    );
-    assert_eq!(
-        parse_bundle(&bundle, 3),
-        Err(TileError::BundleWidth {
-            width: 3,
-            entries: 2
-        })
-    );
+    assert_eq!(parse_bundle(&bundle, 1), Err(TileError::BundleWidth { width: 1, entries: 2 }));
+    assert_eq!(parse_bundle(&bundle, 3), Err(TileError::BundleWidth { width: 3, entries: 2 }));
     assert_eq!(parse_bundle(&bundle[..5], 2), Err(TileError::BundleCut));
     assert_eq!(parse_bundle(&bundle[..3], 1), Err(TileError::BundleCut));
 }

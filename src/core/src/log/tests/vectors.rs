@@ -66,11 +66,7 @@ fn inclusion_paths_are_those_published() {
     ];
     for (index, size, path) in published {
         let path: Vec<Hash> = path.iter().copied().map(hash).collect();
-        assert_eq!(
-            inclusion_proof(&tree, index, size),
-            Ok(path.clone()),
-            "{index} in {size}"
-        );
+        assert_eq!(inclusion_proof(&tree, index, size), Ok(path.clone()), "{index} in {size}");
         let leaf = leaf_hash(&unhex(LEAVES[index as usize]));
         let root = hash(ROOTS[size as usize - 1]);
         assert_eq!(verify_inclusion(&path, index, size, leaf, root), Ok(()));
@@ -80,32 +76,20 @@ fn inclusion_paths_are_those_published() {
 #[test]
 fn consistency_paths_are_those_published() {
     let tree = tree_of(&LEAVES.map(unhex));
-    let published: [(u64, u64, &[&str]); 4] = [
-        (1, 1, &[]),
-        (1, 8, &[A, B, C]),
-        (6, 8, &[F, E, ROOTS[3]]),
-        (2, 5, &[B, D]),
-    ];
+    let published: [(u64, u64, &[&str]); 4] =
+        [(1, 1, &[]), (1, 8, &[A, B, C]), (6, 8, &[F, E, ROOTS[3]]), (2, 5, &[B, D])];
     for (old, new, path) in published {
         let path: Vec<Hash> = path.iter().copied().map(hash).collect();
-        assert_eq!(
-            consistency_proof(&tree, old, new),
-            Ok(path.clone()),
-            "{old} to {new}"
-        );
+        assert_eq!(consistency_proof(&tree, old, new), Ok(path.clone()), "{old} to {new}");
         let (old_root, new_root) = (hash(ROOTS[old as usize - 1]), hash(ROOTS[new as usize - 1]));
-        assert_eq!(
-            verify_consistency(&path, old, old_root, new, new_root),
-            Ok(())
-        );
+        assert_eq!(verify_consistency(&path, old, old_root, new, new_root), Ok(()));
     }
 }
 
 #[test]
 fn the_note_of_the_go_implementation_verifies_and_another_text_does_not() {
-    let key: VerifierKey = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
-        .parse()
-        .unwrap();
+    let key: VerifierKey =
+        "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
     let note = "If you think cryptography is the answer to your problem,\n\
                 then you don't know what your problem is.\n\n\
                 \u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
@@ -113,10 +97,7 @@ fn the_note_of_the_go_implementation_verifies_and_another_text_does_not() {
     assert_eq!(good.signed_by(&key), Ok(()));
     assert_eq!(good.to_string(), note);
     let other = Note::parse(note.replace("If you", "If I").as_bytes()).unwrap();
-    assert_eq!(
-        other.signed_by(&key),
-        Err(NoteError::BadSignature("PeterNeumann".into()))
-    );
+    assert_eq!(other.signed_by(&key), Err(NoteError::BadSignature("PeterNeumann".into())));
 }
 
 #[test]

@@ -7,12 +7,7 @@ fn the_command_line_is_refused_before_anything_is_done() {
     use clap::Parser as _;
     let parse = |line: &str| crate::Cli::try_parse_from(line.split(' '));
     let url = "https://127.0.0.1:1#SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0";
-    assert!(
-        parse(&format!(
-            "jit-ssh-host setup --ca {url} --name prod-host --yes"
-        ))
-        .is_ok()
-    );
+    assert!(parse(&format!("jit-ssh-host setup --ca {url} --name prod-host --yes")).is_ok());
     assert!(parse("jit-ssh-host setup --remove --json --dry-run").is_ok());
     for bad in [
         "jit-ssh-host setup".to_owned(),
@@ -33,11 +28,7 @@ fn the_command_line_is_refused_before_anything_is_done() {
 fn an_unreachable_ca_changes_nothing_and_has_its_own_exit_code() {
     let host = TestHost::new("");
     let before = host.snapshot();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url =
         format!("https://127.0.0.1:{port}#SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0");
     let error = fetch(&url.parse().unwrap(), &"prod-host".parse().unwrap()).unwrap_err();

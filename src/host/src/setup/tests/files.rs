@@ -16,14 +16,8 @@ fn a_host_that_includes_drop_ins_is_set_up_without_touching_its_main_file() {
 
     let effective = host.sshd.effective(&"deploy".parse().unwrap()).unwrap();
     let etc = host.layout.etc().display();
-    assert_eq!(
-        effective.get("TrustedUserCAKeys"),
-        format!("{etc}/jit-ssh/user_ca.pub")
-    );
-    assert_eq!(
-        effective.get("AuthorizedPrincipalsFile"),
-        format!("{etc}/jit-ssh/principals/%u")
-    );
+    assert_eq!(effective.get("TrustedUserCAKeys"), format!("{etc}/jit-ssh/user_ca.pub"));
+    assert_eq!(effective.get("AuthorizedPrincipalsFile"), format!("{etc}/jit-ssh/principals/%u"));
 }
 
 #[test]
@@ -77,10 +71,7 @@ fn wherever_others_set_our_keywords_ours_come_first() {
     ] {
         let host = TestHost::new(config);
         host.set_up(&["deploy", "root"]).unwrap();
-        assert!(
-            host.set_up(&["deploy", "root"]).unwrap().plan.is_empty(),
-            "{config}"
-        );
+        assert!(host.set_up(&["deploy", "root"]).unwrap().plan.is_empty(), "{config}");
     }
     let host = TestHost::new(INCLUDE);
     host.write("sshd_config.d/00-a.conf", "TrustedUserCAKeys /other\n");
@@ -92,9 +83,7 @@ fn wherever_others_set_our_keywords_ours_come_first() {
 fn a_dry_run_writes_nothing_and_says_what_it_would() {
     let host = TestHost::new("");
     let before = host.snapshot();
-    let done = host
-        .run(&Goal::SetUp(facts(KEY, &["deploy"])), true)
-        .unwrap();
+    let done = host.run(&Goal::SetUp(facts(KEY, &["deploy"])), true).unwrap();
     assert_eq!(done.plan.changed().len(), 4);
     assert!(done.plan.difference().contains("+Include "));
     assert_eq!(host.snapshot(), before);
@@ -123,14 +112,6 @@ fn a_main_file_behind_a_link_stays_behind_it() {
     fs::rename(host.layout.config(), &real).unwrap();
     std::os::unix::fs::symlink(&real, host.layout.config()).unwrap();
     host.set_up(&["deploy"]).unwrap();
-    assert!(
-        fs::symlink_metadata(host.layout.config())
-            .unwrap()
-            .is_symlink()
-    );
-    assert!(
-        fs::read_to_string(&real)
-            .unwrap()
-            .contains("00-jit-ssh.conf")
-    );
+    assert!(fs::symlink_metadata(host.layout.config()).unwrap().is_symlink());
+    assert!(fs::read_to_string(&real).unwrap().contains("00-jit-ssh.conf"));
 }

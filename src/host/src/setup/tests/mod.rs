@@ -43,12 +43,7 @@ impl TestHost {
         let dir = TempDir::with_prefix_in("host-", tmp).unwrap();
         let etc = dir.path().join("etc");
         fs::create_dir(&etc).unwrap();
-        keygen(&[
-            "-t",
-            "ed25519",
-            "-f",
-            &dir.path().join("host_key").display().to_string(),
-        ]);
+        keygen(&["-t", "ed25519", "-f", &dir.path().join("host_key").display().to_string()]);
         let layout = Layout::new(&etc, None).unwrap();
         let sshd = Sshd::find(None, layout.config()).unwrap();
         let host = TestHost { dir, layout, sshd };
@@ -91,11 +86,7 @@ impl TestHost {
         while let Some(path) = todo.pop() {
             let meta = fs::symlink_metadata(&path).unwrap();
             let content = if meta.is_dir() {
-                todo.extend(
-                    fs::read_dir(&path)
-                        .unwrap()
-                        .map(|entry| entry.unwrap().path()),
-                );
+                todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
                 "folder".to_owned()
             } else {
                 fs::read_to_string(&path).unwrap()
@@ -109,18 +100,13 @@ impl TestHost {
 
 /// A snapshot without times: for what was written and put back.
 fn timeless(snapshot: Snapshot) -> Snapshot {
-    snapshot
-        .into_iter()
-        .map(|(path, (content, mode, _))| (path, (content, mode, 0)))
-        .collect()
+    snapshot.into_iter().map(|(path, (content, mode, _))| (path, (content, mode, 0))).collect()
 }
 
 fn facts(key: &str, logins: &[&str]) -> HostFacts {
     HostFacts {
         name: "prod-host".parse().unwrap(),
-        ca: "SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0"
-            .parse()
-            .unwrap(),
+        ca: "SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0".parse().unwrap(),
         version: 1,
         ca_keys: vec![(NonZeroU16::MIN, key.parse().unwrap())],
         logins: logins.iter().map(|login| login.parse().unwrap()).collect(),
@@ -128,19 +114,8 @@ fn facts(key: &str, logins: &[&str]) -> HostFacts {
 }
 
 fn keygen(arguments: &[&str]) {
-    let quiet = if arguments.contains(&"-s") {
-        vec!["-q"]
-    } else {
-        vec!["-q", "-N", ""]
-    };
-    assert!(
-        Command::new("ssh-keygen")
-            .args(quiet)
-            .args(arguments)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let quiet = if arguments.contains(&"-s") { vec!["-q"] } else { vec!["-q", "-N", ""] };
+    assert!(Command::new("ssh-keygen").args(quiet).args(arguments).status().unwrap().success());
 }
 
 const INCLUDE: &str = "Include ETC/sshd_config.d/*.conf\n";

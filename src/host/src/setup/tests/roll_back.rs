@@ -14,10 +14,7 @@ fn a_principals_command_is_either_switched_off_or_everything_is_rolled_back() {
         }
         // On 9.2 and 9.3 the last AuthorizedPrincipalsCommand wins, not the first.
         Err(error) => {
-            assert!(
-                error.to_string().contains("sshd_config:6 sets it"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("sshd_config:6 sets it"), "{error}");
             assert_eq!(timeless(host.snapshot()), before);
         }
     }
@@ -41,10 +38,7 @@ fn settings_that_beat_ours_roll_everything_back() {
         let error = host.set_up(&["deploy"]).err().unwrap().to_string();
         assert_eq!(timeless(host.snapshot()), before);
         assert!(error.contains(setting), "{error}");
-        assert!(
-            error.contains("sshd_config:7 (under `Match User deploy`)"),
-            "{error}"
-        );
+        assert!(error.contains("sshd_config:7 (under `Match User deploy`)"), "{error}");
         assert!(error.contains("everything was put back"), "{error}");
     }
 }

@@ -14,11 +14,7 @@ impl Drop for Running {
 
 #[test]
 fn the_running_sshd_takes_certificates_for_this_host_and_no_other() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let host = TestHost::new(&format!("Port {port}\nListenAddress 127.0.0.1\n"));
     let dir = host.dir.path();
     let path = |name: &str| dir.join(name).display().to_string();
@@ -30,17 +26,7 @@ fn the_running_sshd_takes_certificates_for_this_host_and_no_other() {
     for (key, name) in [("good", "prod-host"), ("other", "other-host")] {
         let principal = format!("{user}@{name}");
         let public = path(&format!("{key}.pub"));
-        keygen(&[
-            "-s",
-            &path("ca"),
-            "-I",
-            "t",
-            "-n",
-            &principal,
-            "-V",
-            "+5m",
-            &public,
-        ]);
+        keygen(&["-s", &path("ca"), "-I", "t", "-n", &principal, "-V", "+5m", &public]);
     }
     let mut log = fs::File::create(dir.join("log")).unwrap();
     let _running = Running(
@@ -60,33 +46,10 @@ fn the_running_sshd_takes_certificates_for_this_host_and_no_other() {
         let identity = path(key);
         let certificate = format!("CertificateFile={identity}-cert.pub");
         let mut ssh = Command::new("ssh");
-        ssh.args([
-            "-F",
-            "none",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "IdentitiesOnly=yes",
-        ]);
-        ssh.args([
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-        ]);
-        ssh.args([
-            "-o",
-            &certificate,
-            "-i",
-            &identity,
-            "-l",
-            &user,
-            "-p",
-            &port.to_string(),
-        ]);
-        ssh.args(["127.0.0.1", "true"])
-            .stdin(Stdio::null())
-            .env_remove("SSH_AUTH_SOCK");
+        ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
+        ssh.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+        ssh.args(["-o", &certificate, "-i", &identity, "-l", &user, "-p", &port.to_string()]);
+        ssh.args(["127.0.0.1", "true"]).stdin(Stdio::null()).env_remove("SSH_AUTH_SOCK");
         ssh.output().unwrap().status.success()
     };
     assert!(!login("good"), "nothing is set up yet");
@@ -97,10 +60,7 @@ fn the_running_sshd_takes_certificates_for_this_host_and_no_other() {
     assert!(host.run(&goal, false).unwrap().reloaded);
     let mut said = String::new();
     if !login("good") {
-        fs::File::open(dir.join("log"))
-            .unwrap()
-            .read_to_string(&mut said)
-            .unwrap();
+        fs::File::open(dir.join("log")).unwrap().read_to_string(&mut said).unwrap();
         assert!(said.is_empty(), "sshd refused the login: {said}");
     }
     assert!(!login("other"), "a certificate for another host");

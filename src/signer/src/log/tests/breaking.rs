@@ -67,9 +67,7 @@ impl Orders {
         let mut state = self.state();
         *state.counts.entry(operation).or_default() += 1;
         if let Some(lives) = &mut state.lives {
-            *lives = lives
-                .checked_sub(1)
-                .ok_or_else(|| io::Error::other("the machine is dead"))?;
+            *lives = lives.checked_sub(1).ok_or_else(|| io::Error::other("the machine is dead"))?;
         }
         match state.broken.contains(&operation) {
             true => Err(io::Error::from_raw_os_error(28)),
@@ -81,13 +79,7 @@ impl Orders {
 impl BreakingDisk {
     pub(super) fn new(disk: FileDisk) -> (BreakingDisk, Orders) {
         let orders = Orders::default();
-        (
-            BreakingDisk {
-                disk,
-                orders: orders.clone(),
-            },
-            orders,
-        )
+        (BreakingDisk { disk, orders: orders.clone() }, orders)
     }
 }
 
@@ -134,11 +126,7 @@ impl Disk for BreakingDisk {
     }
 
     fn place(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
-        self.orders.ask(if path == "checkpoint" {
-            "place_checkpoint"
-        } else {
-            "place_tile"
-        })?;
+        self.orders.ask(if path == "checkpoint" { "place_checkpoint" } else { "place_tile" })?;
         self.disk.place(path, bytes)
     }
 

@@ -24,11 +24,7 @@ fn journal_of(sizes: &[u64]) -> (Vec<u8>, Vec<(usize, u64)>) {
 fn folders_with(journal: &[u8]) -> Folders {
     let folders = Folders::new();
     fs::create_dir(folders.journal()).unwrap();
-    fs::write(
-        folders.journal().join(format!("segment-{:020}", 0)),
-        journal,
-    )
-    .unwrap();
+    fs::write(folders.journal().join(format!("segment-{:020}", 0)), journal).unwrap();
     folders
 }
 
@@ -59,10 +55,7 @@ fn a_tail_of_zeros_or_old_bytes_is_a_torn_batch_too() {
         let mut torn = journal.clone();
         torn[end + 7..].fill(fill);
         let (store, opened) = folders_with(&torn).open().unwrap();
-        assert_eq!(
-            (store.size(), opened.torn_bytes),
-            (size, (journal.len() - end) as u64)
-        );
+        assert_eq!((store.size(), opened.torn_bytes), (size, (journal.len() - end) as u64));
     }
 }
 
@@ -70,10 +63,7 @@ fn a_tail_of_zeros_or_old_bytes_is_a_torn_batch_too() {
 fn a_journal_without_its_whole_header_is_refused() {
     let (journal, _) = journal_of(&[1]);
     for cut in 0..SEGMENT_HEADER {
-        assert!(matches!(
-            folders_with(&journal[..cut]).open(),
-            Err(LogError::Corrupt(_))
-        ));
+        assert!(matches!(folders_with(&journal[..cut]).open(), Err(LogError::Corrupt(_))));
     }
     assert_eq!(folders_with(&journal[..SEGMENT_HEADER]).store().size(), 0);
 }
@@ -90,11 +80,7 @@ fn a_crash_between_any_two_steps_of_publishing_harms_neither_readers_nor_the_log
         orders.forget();
         orders.die_after(steps);
         let done = store.publish();
-        let size = if done.is_ok() || orders.count("discard") > 0 {
-            550
-        } else {
-            250
-        };
+        let size = if done.is_ok() || orders.count("discard") > 0 { 550 } else { 250 };
         assert_published(&folders, size);
         // What was never synced may also be gone.
         let copy = folders.copy();
@@ -110,10 +96,7 @@ fn a_crash_between_any_two_steps_of_publishing_harms_neither_readers_nor_the_log
         }
         steps += 1;
     }
-    assert!(
-        steps > 5,
-        "the control: publishing takes several steps ({steps})"
-    );
+    assert!(steps > 5, "the control: publishing takes several steps ({steps})");
 }
 
 #[test]
@@ -138,10 +121,7 @@ fn a_crash_between_any_two_steps_of_rotation_keeps_everything() {
         folders.segment();
         // No partial form of a full tile is left once the base has moved on.
         if opened.base == 400 {
-            assert!(
-                !folders.log().join("tile/entries/000.p").exists(),
-                "after {steps} steps"
-            );
+            assert!(!folders.log().join("tile/entries/000.p").exists(), "after {steps} steps");
         }
         store.append(&batch(400, 1)).unwrap();
         if done.is_ok() {
@@ -149,8 +129,5 @@ fn a_crash_between_any_two_steps_of_rotation_keeps_everything() {
         }
         steps += 1;
     }
-    assert!(
-        steps > 8,
-        "the control: rotation takes several steps ({steps})"
-    );
+    assert!(steps > 8, "the control: rotation takes several steps ({steps})");
 }

@@ -14,9 +14,7 @@ fn flip(path: &Path, at: usize) {
 }
 
 fn refusal(folders: &Folders) -> LogError {
-    let Err(e) = folders.open() else {
-        panic!("the log was opened")
-    };
+    let Err(e) = folders.open() else { panic!("the log was opened") };
     assert_eq!(e.fault(), Fault::Stop, "{e}");
     e
 }
@@ -67,13 +65,7 @@ fn a_flipped_bit_in_the_last_batch_looks_torn_but_not_once_it_was_published() {
     flip(&unpublished.segment(), end + 40);
     assert!(unpublished.open().unwrap().1.torn_bytes > 0);
     flip(&folders.segment(), end + 40);
-    assert!(matches!(
-        refusal(&folders),
-        LogError::Shrunk {
-            published: 4,
-            recovered: 3
-        }
-    ));
+    assert!(matches!(refusal(&folders), LogError::Shrunk { published: 4, recovered: 3 }));
 }
 
 #[test]
@@ -81,10 +73,7 @@ fn flipped_bits_in_tiles_and_bundles_under_the_base_are_found() {
     for (base, files) in [
         (100, &["tile/0/000.p/100", "tile/entries/000.p/100"][..]),
         (256, &["tile/0/000", "tile/1/000.p/1", "tile/entries/000"]),
-        (
-            270,
-            &["tile/0/001.p/14", "tile/1/000.p/1", "tile/entries/001.p/14"],
-        ),
+        (270, &["tile/0/001.p/14", "tile/1/000.p/1", "tile/entries/001.p/14"]),
     ] {
         let folders = log_with_base(base);
         assert_eq!(folders.copy().store().size(), 300, "the control");
@@ -93,10 +82,7 @@ fn flipped_bits_in_tiles_and_bundles_under_the_base_are_found() {
             for at in [0, 1, length / 2, length - 1] {
                 let copy = folders.copy();
                 flip(&copy.log().join(file), at);
-                assert!(
-                    matches!(refusal(&copy), LogError::Corrupt(_)),
-                    "{file} at {at}"
-                );
+                assert!(matches!(refusal(&copy), LogError::Corrupt(_)), "{file} at {at}");
             }
         }
     }
@@ -156,18 +142,8 @@ fn a_log_that_shrank_is_refused() {
     store.publish().unwrap();
     drop(store);
     fs::write(folders.segment(), &old_journal).unwrap();
-    assert!(matches!(
-        refusal(&folders),
-        LogError::Shrunk {
-            published: 3,
-            recovered: 2
-        }
-    ));
-    assert_eq!(
-        fs::read(folders.segment()).unwrap(),
-        old_journal,
-        "nothing was touched"
-    );
+    assert!(matches!(refusal(&folders), LogError::Shrunk { published: 3, recovered: 2 }));
+    assert_eq!(fs::read(folders.segment()).unwrap(), old_journal, "nothing was touched");
     // The neighbour: the same journal under the checkpoint of its time.
     fs::write(unpublished.segment(), &old_journal).unwrap();
     assert_eq!(unpublished.store().size(), 2);
@@ -182,11 +158,7 @@ fn an_older_checkpoint_of_the_same_log_is_fine_and_one_of_a_fork_is_not() {
             let mut store = other.store();
             store.append(entries).unwrap();
             store.publish().unwrap();
-            fs::copy(
-                other.log().join("checkpoint"),
-                folders.log().join("checkpoint"),
-            )
-            .unwrap();
+            fs::copy(other.log().join("checkpoint"), folders.log().join("checkpoint")).unwrap();
         };
         older(&batch(0, size));
         assert_eq!(folders.store().size(), 300);
@@ -225,15 +197,9 @@ fn a_log_without_its_journal_is_refused_with_a_way_out() {
     assert!(matches!(refused, LogError::JournalMissing { .. }));
     assert!(refused.to_string().contains("Restore the journal folder"));
     fs::remove_file(copy.log().join("checkpoint")).unwrap();
-    assert!(
-        matches!(refusal(&copy), LogError::JournalMissing { .. }),
-        "tiles alone are enough"
-    );
+    assert!(matches!(refusal(&copy), LogError::JournalMissing { .. }), "tiles alone are enough");
     fs::remove_dir_all(copy.log()).unwrap();
-    assert!(
-        copy.open().unwrap().1.created,
-        "the neighbour: both empty is a new log"
-    );
+    assert!(copy.open().unwrap().1.created, "the neighbour: both empty is a new log");
 }
 
 #[test]

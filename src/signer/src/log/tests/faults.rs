@@ -38,10 +38,7 @@ fn a_failed_fsync_refuses_the_batch_and_the_next_one_heals_first() {
     orders.break_it("sync");
     let lost: Vec<Vec<u8>> = vec![b"lost".to_vec()];
     assert!(refused_for_now(store.append(&lost)));
-    assert!(
-        fs::read(folders.segment()).unwrap().len() > before.len(),
-        "its bytes are there"
-    );
+    assert!(fs::read(folders.segment()).unwrap().len() > before.len(), "its bytes are there");
     // Still broken: refused again, and nothing new written, for healing must come first.
     orders.forget();
     assert!(refused_for_now(store.append(&lost)));
@@ -59,10 +56,7 @@ fn a_failed_fsync_refuses_the_batch_and_the_next_one_heals_first() {
     let mut good = control.store();
     good.append(&batch(0, 2)).unwrap();
     good.append(&batch(2, 1)).unwrap();
-    assert_eq!(
-        fs::read(folders.segment()).unwrap(),
-        fs::read(control.segment()).unwrap()
-    );
+    assert_eq!(fs::read(folders.segment()).unwrap(), fs::read(control.segment()).unwrap());
     drop(store);
     assert_eq!(folders.store().size(), 3);
     assert_published(&folders, 3);

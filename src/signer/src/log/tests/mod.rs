@@ -1,10 +1,6 @@
 //! The promises of the log on disk, each with the fault that would break it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that panics has failed"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,9 +40,7 @@ struct Folders {
 
 impl Folders {
     fn new() -> Folders {
-        Folders {
-            dir: TempDir::new().unwrap(),
-        }
+        Folders { dir: TempDir::new().unwrap() }
     }
 
     fn log(&self) -> PathBuf {
@@ -73,23 +67,16 @@ impl Folders {
     fn breaking(&self, segment_limit: u64) -> Result<(LogStore, Orders), LogError> {
         let disk = FileDisk::open(&self.log(), &self.journal())?;
         let (disk, orders) = BreakingDisk::new(disk);
-        let (store, _) = open::open(
-            Box::new(disk),
-            self.tiles(),
-            self.journal(),
-            key(1),
-            segment_limit,
-        )?;
+        let (store, _) =
+            open::open(Box::new(disk), self.tiles(), self.journal(), key(1), segment_limit)?;
         orders.forget();
         Ok((store, orders))
     }
 
     /// The one journal segment there is.
     fn segment(&self) -> PathBuf {
-        let found: Vec<_> = fs::read_dir(self.journal())
-            .unwrap()
-            .map(|item| item.unwrap().path())
-            .collect();
+        let found: Vec<_> =
+            fs::read_dir(self.journal()).unwrap().map(|item| item.unwrap().path()).collect();
         assert_eq!(found.len(), 1, "{found:?}");
         found[0].clone()
     }
@@ -135,10 +122,7 @@ fn batch(first: u64, count: u64) -> Vec<Vec<u8>> {
 
 /// The tree over the first entries, all in memory: what the log must agree with.
 fn model(size: u64) -> Growth {
-    Growth::new(
-        &RightEdge::empty(),
-        (0..size).map(|index| leaf_hash(&entry(index))).collect(),
-    )
+    Growth::new(&RightEdge::empty(), (0..size).map(|index| leaf_hash(&entry(index))).collect())
 }
 
 /// Checks all a reader can see of a log of this size: checkpoint, root from tiles, every entry.

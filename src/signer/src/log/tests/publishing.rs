@@ -33,9 +33,7 @@ fn one_publish_writes_exactly_the_files_the_specification_asks_for() {
         let (mut store, _) = folders.breaking(LONG).unwrap();
         while store.size() < size {
             let first = store.size();
-            store
-                .append(&batch(first, 10_000.min(size - first)))
-                .unwrap();
+            store.append(&batch(first, 10_000.min(size - first))).unwrap();
         }
         store.publish().unwrap();
         let tree = model(size);
@@ -47,10 +45,7 @@ fn one_publish_writes_exactly_the_files_the_specification_asks_for() {
                 };
                 let hash = |place| tree.node(level * 8, index * 256 + place).unwrap().0;
                 let bytes: Vec<u8> = (0..u64::from(id.width())).flat_map(hash).collect();
-                assert!(
-                    fs::read(folders.log().join(id.path())).unwrap() == bytes,
-                    "{id}"
-                );
+                assert!(fs::read(folders.log().join(id.path())).unwrap() == bytes, "{id}");
                 wanted.insert(id.path());
             }
         }
@@ -62,10 +57,7 @@ fn one_publish_writes_exactly_the_files_the_specification_asks_for() {
             for place in 0..u64::from(id.width()) {
                 push_entry(&mut bytes, &entry(index * 256 + place)).unwrap();
             }
-            assert!(
-                fs::read(folders.log().join(id.path())).unwrap() == bytes,
-                "{id}"
-            );
+            assert!(fs::read(folders.log().join(id.path())).unwrap() == bytes, "{id}");
             wanted.insert(id.path());
         }
         // Where an append published by itself, partial forms may be left beside these.
@@ -95,13 +87,7 @@ fn the_newest_eight_partial_forms_stay_until_the_tile_is_full() {
     assert_eq!(
         files(&folders.log()),
         BTreeSet::from(
-            [
-                "checkpoint",
-                "tile/0/000",
-                "tile/1/000.p/1",
-                "tile/entries/000"
-            ]
-            .map(String::from),
+            ["checkpoint", "tile/0/000", "tile/1/000.p/1", "tile/entries/000"].map(String::from),
         )
     );
 }
@@ -122,10 +108,7 @@ fn the_partial_form_a_base_rests_on_stays_until_the_next_base() {
     }
     // Nothing else is durable: with all unsynced files lost, base and journal suffice.
     let copy = folders.copy();
-    for file in files(&copy.log())
-        .iter()
-        .filter(|file| !file.ends_with(".p/100"))
-    {
+    for file in files(&copy.log()).iter().filter(|file| !file.ends_with(".p/100")) {
         fs::remove_file(copy.log().join(file)).unwrap();
     }
     assert_eq!(copy.store().size(), 260);
@@ -148,10 +131,7 @@ fn whoever_holds_an_old_checkpoint_finds_its_tree_while_publishing_goes_on() {
         store.publish().unwrap();
         if first % 37 == 0 {
             let checkpoint = folders.tiles().checkpoint(key(1).verifier()).unwrap();
-            held.push((
-                checkpoint.checkpoint().size(),
-                checkpoint.checkpoint().root(),
-            ));
+            held.push((checkpoint.checkpoint().size(), checkpoint.checkpoint().root()));
         }
         if first % 100 == 99 {
             for (size, root) in &held {
@@ -175,11 +155,7 @@ fn rotation_keeps_every_entry_and_one_segment() {
         }
     }
     store.publish().unwrap();
-    assert!(
-        orders.count("start_segment") > 20,
-        "{}",
-        orders.count("start_segment")
-    );
+    assert!(orders.count("start_segment") > 20, "{}", orders.count("start_segment"));
     assert_published(&folders, first);
     folders.segment();
     drop(store);

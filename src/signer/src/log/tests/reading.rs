@@ -18,10 +18,7 @@ fn proofs_made_in_memory_verify_and_are_those_made_from_tiles() {
         store.publish().unwrap();
         let (size, root) = (committed.size(), committed.root());
         assert_eq!((committed.first(), size), (first, first + count));
-        assert_eq!(
-            committed.checkpoint(),
-            &folders.tiles().checkpoint(key(1).verifier()).unwrap()
-        );
+        assert_eq!(committed.checkpoint(), &folders.tiles().checkpoint(key(1).verifier()).unwrap());
         for index in first..size {
             let proof = committed.inclusion_proof(index).unwrap();
             let leaf = leaf_hash(&entry(index));
@@ -35,10 +32,7 @@ fn proofs_made_in_memory_verify_and_are_those_made_from_tiles() {
 
         let old = before.checkpoint();
         let proof = folders.tiles().consistency_proof(old.size(), size).unwrap();
-        assert_eq!(
-            verify_consistency(&proof, old.size(), old.root(), size, root),
-            Ok(())
-        );
+        assert_eq!(verify_consistency(&proof, old.size(), old.root(), size, root), Ok(()));
         assert!(folders.tiles().consistency_proof(size + 1, size).is_err());
         before = committed.checkpoint().clone();
         first = size;
@@ -64,19 +58,10 @@ fn entries_come_in_order_from_disk_and_memory_alike() {
     store.append(&batch(0, 400)).unwrap();
     store.publish().unwrap();
     store.append(&batch(400, 500)).unwrap();
-    for (start, end) in [
-        (0, 900),
-        (0, 1),
-        (255, 257),
-        (399, 401),
-        (512, 513),
-        (899, 5000),
-        (7, 7),
-    ] {
+    for (start, end) in [(0, 900), (0, 1), (255, 257), (399, 401), (512, 513), (899, 5000), (7, 7)]
+    {
         let found: Vec<_> = store.entries(start..end).map(Result::unwrap).collect();
-        let wanted: Vec<_> = (start..end.min(900))
-            .map(|index| (index, entry(index)))
-            .collect();
+        let wanted: Vec<_> = (start..end.min(900)).map(|index| (index, entry(index))).collect();
         assert_eq!(found, wanted);
     }
     assert_eq!(store.entries(900..u64::MAX).count(), 0);
@@ -93,11 +78,7 @@ fn scanning_back_shows_the_newest_first_and_stops_when_told() {
         let done = store.scan_back(|index, bytes| {
             assert_eq!(bytes, entry(index));
             seen.push(index);
-            if seen.len() == limit {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if seen.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         done.unwrap();
         seen
