@@ -229,7 +229,8 @@ fn what_sshd_would_accept_and_must_not_is_refused() {
     let good = &made.tbs.bytes;
     assert_eq!(&with_field(good, |_| {}), good);
     let principal = |text: &str| vec![text.as_bytes().to_vec()];
-    let faults: Vec<(&str, Box<dyn Fn(&mut Fields)>)> = vec![
+    type Fault = Box<dyn Fn(&mut Fields)>;
+    let faults: Vec<(&str, Fault)> = vec![
         ("no principal", Box::new(|f| f.principals = vec![])),
         ("a bare login", Box::new(move |f| f.principals = principal("deploy"))),
         ("an empty principal", Box::new(move |f| f.principals = principal(""))),

@@ -192,7 +192,7 @@ fn a_bundle_counts_each_admin_once_and_refuses_everyone_else() {
     let (_, by_ben) = ben.state(&body);
     let (_, by_alice) = world.alice.state(&body);
 
-    let one = open_bundle(&bytes, &[by_ann.clone()], &root).unwrap();
+    let one = open_bundle(&bytes, std::slice::from_ref(&by_ann), &root).unwrap();
     assert!(!one.is_complete(&root));
     let both = open_bundle(&bytes, &[by_ann.clone(), by_ben], &root).unwrap();
     assert!(both.is_complete(&root));
