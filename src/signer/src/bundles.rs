@@ -110,6 +110,8 @@ impl Shelf {
     pub fn prepare_current(&self, statement: &Signed) -> io::Result<()> {
         let mut file = fs::File::create(self.dir.join(".next.json"))?;
         file.write_all(&serde_json::to_vec(statement)?)?;
+        // Whatever the umask says: the front, a user of its own, reads it.
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
         file.sync_all()
     }
 
