@@ -262,8 +262,12 @@ impl FromStr for SubjectKey {
     fn from_str(line: &str) -> Result<Self, KeyError> {
         let plain = Plain::from_line(line)?;
         match &plain.data {
-            // A weak point is no danger here but to its owner, who could as well publish the key.
-            KeyData::Ed25519(_) | KeyData::SkEd25519(_) => {}
+            KeyData::Ed25519(key) => {
+                strong_point(&key.0)?;
+            }
+            KeyData::SkEd25519(key) => {
+                strong_point(&key.public_key().0)?;
+            }
             KeyData::Ecdsa(_) | KeyData::SkEcdsaSha2NistP256(_) => {}
             KeyData::Rsa(key) => {
                 let bits = key.n().as_positive_bytes().map_or(0, |n| n.len().saturating_mul(8));

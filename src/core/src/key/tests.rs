@@ -23,13 +23,14 @@ fn signer_keys_parse_with_a_comment_and_refuse_what_may_not_sign() {
 }
 
 #[test]
-fn a_weak_point_is_refused_as_signer_and_ca() {
+fn a_weak_point_is_refused_as_signer_subject_and_ca() {
     let mut blob = wire::Writer::default();
     let mut identity = [0u8; 32];
     identity[0] = 1;
     blob.string(b"ssh-ed25519").string(&identity);
     let line = format!("ssh-ed25519 {}", Base64::encode_string(&blob.into_bytes()));
     assert_eq!(line.parse::<SignerKey>().unwrap_err(), KeyError::Weak);
+    assert_eq!(line.parse::<SubjectKey>().unwrap_err(), KeyError::Weak);
     assert_eq!(line.parse::<CaKey>().unwrap_err(), KeyError::Weak);
 }
 

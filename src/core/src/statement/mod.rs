@@ -208,7 +208,8 @@ pub fn parse<T: Body>(bytes: &[u8]) -> Result<T, StatementError> {
     Ok(body)
 }
 
-/// A statement whose signature was verified. Only [`open`] makes one.
+/// A statement whose signature was verified: by [`open`], or, when it was recorded, by one's own
+/// signer ([`open_recorded`]).
 ///
 /// It proves that the holder of `key` said this to this CA; whose key that is, only the current
 /// bundle can tell.
