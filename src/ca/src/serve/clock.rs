@@ -4,10 +4,18 @@ use std::time::Duration;
 
 use jit_ssh_core::time::UnixTime;
 
-use crate::clock;
 pub(super) use crate::clock::now;
 
-/// How long until `moment` has surely begun; a second at most too long.
-pub(super) fn until(moment: UnixTime) -> Duration {
-    Duration::from_secs(moment.since(clock::now()))
+/// How closely a moment is met.
+const CLOSE: Duration = Duration::from_millis(50);
+
+/// How long to sleep on the way to `moment`: not all the way, for the clock tells whole seconds
+/// only. Near it, little by little; nothing once it has come.
+pub(super) fn toward(moment: UnixTime) -> Duration {
+    match moment.since(now()) {
+        0 => Duration::ZERO,
+        1 => CLOSE,
+        // The current second may be almost over.
+        left => Duration::from_secs(left.saturating_sub(1)),
+    }
 }

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
 
@@ -21,6 +22,8 @@ use super::metrics::Counted;
 
 /// How long to wait after accepting failed, say for want of descriptors.
 const REST: Duration = Duration::from_millis(100);
+/// How long to say nothing more of connections that were closed at once.
+const QUIET: Duration = Duration::from_secs(5);
 /// How often a silent connection is asked whether it lives, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(15);
@@ -42,6 +45,7 @@ pub(super) async fn serve(
     let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS)));
     let mut stopping = front.stopping.clone();
     let handshake = Duration::from_secs(front.limits.handshake_seconds.get().into());
+    let (mut turned_away, mut told) = (0u64, Instant::now());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -56,7 +60,11 @@ pub(super) async fn serve(
             }
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
-            tracing::warn!("too many connections: one is closed at once");
+            turned_away = turned_away.saturating_add(1);
+            if told.elapsed() > QUIET {
+                tracing::warn!(count = turned_away, "too many connections: closed at once");
+                (turned_away, told) = (0, Instant::now());
+            }
             continue;
         };
         let connection = Connection {
@@ -68,7 +76,11 @@ pub(super) async fn serve(
         };
         let (tls, routes) = (tls.clone(), routes.clone());
         tokio::spawn(async move {
-            let secured = tokio::time::timeout(handshake, secure(&tls, stream)).await;
+            let mut stopping = connection.stopping.clone();
+            let secured = tokio::select! {
+                secured = tokio::time::timeout(handshake, secure(&tls, stream)) => secured,
+                _ = stopping.changed() => return,
+            };
             match secured {
                 Ok(Ok(stream)) => connection.serve(stream, routes).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),

@@ -6,7 +6,7 @@
 //! are the signer's word, verified once by it; where a request stands is computed anew whenever
 //! somebody asks (`core::lifecycle`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ use super::store::{IdRange, Store, StoredChain, StoredStatement, id_number};
 
 /// How long a request that can not be decided any more stays after it was last asked for.
 const LINGER: Duration = Duration::from_secs(120);
+/// How many requests with a certificate stay: the store has the others. This is what bounds memory
+/// while thousands are certified in a second.
+const MAX_CERTIFIED: usize = 4096;
 /// How many changes a watcher may be behind before it has to look at everything again.
 const CHANGES: usize = 1024;
 /// Bits of the table of taken ids, as a power of two: 8 MiB, of which only touched pages exist. At
@@ -119,6 +122,8 @@ struct Inner {
     known: HashMap<Digest, Slot>,
     /// Requests of which no certificate is known: those that may be waiting for a decision.
     undecided: HashSet<Digest>,
+    /// Those with a certificate, in the order in which they got one or were read.
+    certified: VecDeque<Digest>,
     taken: TakenIds,
     /// New requests on their way to the signer, by id, each with how many calls carry it.
     arriving: HashMap<u64, (Digest, u32)>,
@@ -139,6 +144,7 @@ impl Memory {
         let inner = Inner {
             known: HashMap::new(),
             undecided: HashSet::new(),
+            certified: VecDeque::new(),
             taken,
             arriving: HashMap::new(),
         };
@@ -276,6 +282,8 @@ impl Inner {
     fn insert(&mut self, digest: Digest, known: Arc<Known>) -> Arc<Known> {
         if known.issued.is_empty() {
             self.undecided.insert(digest);
+        } else {
+            self.note_certified(digest);
         }
         self.known.insert(digest, Slot { known: known.clone(), touched: Instant::now() });
         known
@@ -286,10 +294,21 @@ impl Inner {
         slot.touched = Instant::now();
         let known = Arc::make_mut(&mut slot.known);
         change(known);
-        if !known.issued.is_empty() {
-            self.undecided.remove(&digest);
+        let certified = !known.issued.is_empty();
+        let known = slot.known.clone();
+        if certified && self.undecided.remove(&digest) {
+            self.note_certified(digest);
         }
-        Some(slot.known.clone())
+        Some(known)
+    }
+
+    fn note_certified(&mut self, digest: Digest) {
+        self.certified.push_back(digest);
+        if self.certified.len() > MAX_CERTIFIED
+            && let Some(oldest) = self.certified.pop_front()
+        {
+            self.forget(oldest);
+        }
     }
 
     fn forget(&mut self, digest: Digest) {

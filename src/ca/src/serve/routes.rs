@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use jit_ssh_api::v1::access_server::AccessServer;
 use jit_ssh_api::v1::log_server::LogServer;
@@ -65,11 +67,14 @@ fn path<S: NamedService>(_: &S) -> String {
     format!("/{}/{{*call}}", S::NAME)
 }
 
-/// What a gRPC client hears of a call that does not exist; a browser sees an empty page.
-async fn unimplemented() -> Response {
-    tonic::Status::unimplemented("there is no such call")
-        .into_http::<axum::body::Body>()
-        .into_response()
+/// What a gRPC client hears of a call that does not exist, and everybody else of a page.
+async fn unimplemented(request: Request) -> Response {
+    let kind = request.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+    if !kind.is_some_and(|kind| kind.starts_with(b"application/grpc")) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let status = tonic::Status::unimplemented("there is no such call");
+    status.into_http::<axum::body::Body>().into_response()
 }
 
 /// Takes in few calls at a time: refused before their message is read.

@@ -13,6 +13,7 @@ use jit_ssh_core::deployment::{Deployment, SignerPlace};
 use jit_ssh_core::root::Root;
 use jit_ssh_signer::protocol::State;
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Resource, Rlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -42,12 +43,22 @@ pub(super) fn run(config: &Path) -> anyhow::Result<ExitCode> {
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
     // What the front writes is for its own user.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(8)
         .enable_all()
         .build()?;
     runtime.block_on(serve(config))
+}
+
+/// Takes as many descriptors as the system lets us have: each connection needs one.
+fn raise_file_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files can not be raised");
+    }
 }
 
 async fn serve(config: &Path) -> anyhow::Result<ExitCode> {

@@ -104,3 +104,22 @@ async fn what_can_be_decided_stays_and_the_rest_leaves_when_idle() {
     assert!(memory.peek(open).is_some());
     assert!(memory.peek(used).is_none());
 }
+
+#[tokio::test]
+async fn certified_requests_take_a_bounded_room_and_undecided_ones_are_never_crowded_out() {
+    let memory = Memory::new([]);
+    let open = memory.add(known(0)).chain.digest();
+    let crowd = |inner: &mut Inner, count: usize| {
+        for _ in 0..count {
+            inner.note_certified(Digest::of(b"some other request"));
+        }
+    };
+    let mut used = known(1);
+    used.add_issued(issued(7));
+    let used = memory.add(used).chain.digest();
+    crowd(&mut memory.inner(), MAX_CERTIFIED - 1);
+    assert!(memory.peek(used).is_some());
+    crowd(&mut memory.inner(), 1);
+    assert!(memory.peek(used).is_none());
+    assert!(memory.peek(open).is_some());
+}

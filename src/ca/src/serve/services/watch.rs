@@ -114,7 +114,7 @@ impl Watcher {
             let turn = self.turns.values().min().copied();
             let turned = async {
                 match turn {
-                    Some(turn) => tokio::time::sleep(clock::until(turn)).await,
+                    Some(turn) => tokio::time::sleep(clock::toward(turn)).await,
                     None => std::future::pending().await,
                 }
             };

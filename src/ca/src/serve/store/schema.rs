@@ -68,6 +68,8 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "full")?;
     // 1 MiB each: the system caches the file too.
     connection.pragma_update(None, "cache_size", -1024)?;
+    // 16 MiB between two checkpoints: pages written again and again are copied once.
+    connection.pragma_update(None, "wal_autocheckpoint", 4096)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.set_prepared_statement_cache_capacity(32);
