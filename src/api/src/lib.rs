@@ -1,15 +1,21 @@
-//! The gRPC API of jit-ssh (`proto/jitssh/v1`): generated code, and the small client that bastions,
-//! hosts and the person's command use.
+//! The gRPC API of jit-ssh (`proto/jitssh/v1`): generated code, and what its clients share: bastions,
+//! hosts, the person's command and the administrator's.
 //!
 //! - [`v1`]: messages, clients and servers, generated;
 //! - [`CaUrl`]: where the CA is, and the pin that says which CA it must be;
 //! - [`Client`]: a TLS connection whose trust begins with the pin, not with a web PKI (`dial.rs`);
 //! - [`ApiError`]: an error as the service tells it, by its stable reason; [`status_of`] is the
-//!   service's half of it.
+//!   service's half of it;
+//! - [`agent`]: the ssh-agent; [`own_key`]: a person's key, in a file or in the agent, and statements
+//!   signed with it.
 
+pub mod agent;
 mod client;
 mod dial;
 mod error;
+pub mod own_key;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 mod url;
 
 /// Messages, clients and servers, generated from `proto/jitssh/v1`.

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use jit_ssh_api::agent::AgentError;
+use jit_ssh_api::own_key::SigningError;
 use jit_ssh_api::{ApiError, ClientError, Reason};
 
 use crate::terminal;
@@ -81,10 +83,25 @@ fn hints(error: &anyhow::Error) -> Vec<String> {
     if let Some(ApiError::Refused(detail)) = api(error) {
         return detail.refusal.hint.iter().cloned().collect();
     }
+    if let Some(hints) = agent_hints(error) {
+        return hints.iter().map(|hint| (*hint).to_owned()).collect();
+    }
     if outcome(error) == Outcome::Unreachable {
         return vec!["is `jit-ssh-ca serve` running there?".to_owned()];
     }
     Vec::new()
+}
+
+fn agent_hints(error: &anyhow::Error) -> Option<Vec<&'static str>> {
+    let agent = match cause::<SigningError>(error) {
+        Some(SigningError::NotHeld(_)) => return Some(vec!["add the private half with ssh-add"]),
+        Some(SigningError::Agent(agent)) => agent,
+        _ => cause::<AgentError>(error)?,
+    };
+    Some(match agent {
+        AgentError::Absent => vec![agent.hint(), "or name a key file with --identity"],
+        _ => vec![agent.hint()],
+    })
 }
 
 fn api(error: &anyhow::Error) -> Option<&ApiError> {
@@ -123,9 +140,12 @@ mod tests {
 
     #[test]
     fn the_cause_decides_the_exit_code_whatever_is_said_around_it() {
-        let cases: [(anyhow::Error, u8, usize); 5] = [
+        let cases: [(anyhow::Error, u8, usize); 8] = [
             (anyhow::anyhow!("x"), 1, 0),
             (Failure::usage("x").hint("y").into(), 2, 1),
+            (AgentError::Absent.into(), 1, 2),
+            (SigningError::Agent(AgentError::Garbled).into(), 1, 1),
+            (SigningError::NotHeld("SHA256:x".into()).into(), 1, 1),
             (ApiError::Unreachable("gone".into()).into(), 7, 1),
             (ClientError::Api(ApiError::Unreachable("gone".into())).into(), 7, 1),
             (

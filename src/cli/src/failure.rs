@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::process::ExitCode;
 
+use jit_ssh_api::agent::AgentError;
+use jit_ssh_api::own_key::SigningError;
 use jit_ssh_api::{ApiError, ClientError};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::statement::StatementError;
 
-use crate::agent::AgentError;
 use crate::ui::JsonError;
 
 /// How a command ends.
@@ -187,19 +188,27 @@ impl From<ClientError> for Failure {
 impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Failure {
         let hint = match &error {
-            AgentError::Absent => "start one in this shell: eval \"$(ssh-agent)\"",
-            AgentError::Connect { .. } | AgentError::Broken(_) | AgentError::Garbled => {
-                "check SSH_AUTH_SOCK; `ssh-add -l` should list your keys"
-            }
-            AgentError::Refused(_) => {
-                "is the agent locked, or did it want a touch or a confirmation?"
-            }
-            AgentError::Dropped => {
-                "gpg-agent and some desktop agents do this; use OpenSSH's ssh-agent"
-            }
             AgentError::KeyType => "use an Ed25519 or ECDSA key, or leave --key away",
+            error => error.hint(),
         };
         Failure::new(Outcome::Agent, "AGENT", format!("{error}.")).hint(hint)
+    }
+}
+
+impl From<SigningError> for Failure {
+    fn from(error: SigningError) -> Failure {
+        let message = format!("{error}.");
+        match error {
+            SigningError::Agent(error) => error.into(),
+            SigningError::NotHeld(_) => {
+                Failure::new(Outcome::Agent, "AGENT", message).hint("ssh-add your key")
+            }
+            SigningError::Unusable(_) => Failure::new(Outcome::Error, "KEY", message),
+            SigningError::Untrue(_) | SigningError::OtherKey { .. } => {
+                Failure::new(Outcome::Agent, "BAD_SIGNATURE", message)
+                    .hint("nothing was sent; try another ssh-agent or key")
+            }
+        }
     }
 }
 

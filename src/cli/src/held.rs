@@ -6,7 +6,7 @@ use jit_ssh_core::time::UnixTime;
 use ssh_key::Certificate;
 use ssh_key::private::KeypairData;
 
-use crate::agent::{Agent, AgentError, Identity};
+use jit_ssh_api::agent::{Agent, AgentError, Identity};
 
 /// How our comments begin.
 const MARK: &str = "jit-ssh:";
@@ -131,3 +131,6 @@ pub(crate) fn remove_all(agent: &mut Agent) -> Result<usize, AgentError> {
 pub(crate) fn fits_agent(key: &KeypairData) -> bool {
     matches!(key, KeypairData::Ed25519(_) | KeypairData::Ecdsa(_))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,18 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use jit_ssh_api::agent::Agent;
+use jit_ssh_api::own_key::{KeyFile, KeyFileError, OwnKey, SigningError};
 use jit_ssh_core::key::SignerKey;
-use jit_ssh_core::sshsig;
 use jit_ssh_core::statement::{self, Body};
 use serde::{Deserialize, Serialize};
-use ssh_key::encoding::Encode as _;
-use ssh_key::private::KeypairData;
-use ssh_key::{HashAlg, PrivateKey};
 
-use crate::agent::{Agent, AgentError};
 use crate::failure::{Failure, Outcome};
 use crate::held;
-use crate::home;
 
 /// The key statements are signed with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,33 +45,17 @@ impl Identity {
     /// ssh-agent must hold.
     pub(crate) fn from_file(file: &Path) -> Result<Identity, Failure> {
         let file = std::path::absolute(file).map_err(|e| Failure::file(file, e))?;
-        let bytes =
-            home::read(&file)?.ok_or_else(|| Failure::file(&file, "there is no such file."))?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| not_a_key(&file))?;
-        if !text.contains("PRIVATE KEY-----") {
-            let key = text.lines().next().unwrap_or_default().trim_end().parse::<SignerKey>();
-            let key = key.map_err(|e| Failure::file(&file, format!("{e}.")))?;
-            if !Agent::open()?.list()?.iter().any(|held| held.blob == key.blob()) {
-                return Err(not_in_agent(&key)
-                    .hint(format!("ssh-add {}", file.with_extension("").display())));
+        let key = match KeyFile::read(&file).map_err(|e| refused(&file, &e))? {
+            KeyFile::Private(own) => {
+                return Ok(Identity { key: own.key().clone(), file: Some(file) });
             }
+            KeyFile::Public(key) => key,
+        };
+        if Agent::open()?.holds(key.blob())? {
             return Ok(Identity { key, file: None });
         }
-        let private = PrivateKey::from_openssh(text).map_err(|_| not_a_key(&file))?;
-        let blob = private.public_key().to_bytes().map_err(|_| not_a_key(&file))?;
-        let key = SignerKey::from_blob(&blob).map_err(|e| Failure::file(&file, format!("{e}.")))?;
-        let by_agent_only = |why| {
-            let file = file.display();
-            Err(Failure::new(Outcome::Error, "KEY", format!("{file}: {why}."))
-                .hint(format!("ssh-add {file}, and name {file}.pub in its place")))
-        };
-        match private.key_data() {
-            KeypairData::Encrypted(_) => by_agent_only("the private key is encrypted"),
-            KeypairData::SkEd25519(_) | KeypairData::SkEcdsaSha2NistP256(_) => {
-                by_agent_only("a security key signs through the ssh-agent only")
-            }
-            _ => Ok(Identity { key, file: Some(file) }),
-        }
+        let not_held = Failure::from(SigningError::NotHeld(key.fingerprint()));
+        Err(not_held.hint(format!("ssh-add {}", file.with_extension("").display())))
     }
 
     /// The only key in the ssh-agent that can sign statements.
@@ -113,67 +93,43 @@ impl Identity {
     /// Encodes and signs a statement, and verifies the signature before anybody else sees it.
     pub(crate) fn sign<T: Body>(&self, body: &T) -> Result<Signed, Failure> {
         let bytes = statement::encode(body)?;
-        let namespace = T::KIND.namespace();
-        let signature = match &self.file {
-            Some(file) => self.sign_by_file(file, &namespace, &bytes)?,
-            None => self.sign_by_agent(&mut Agent::open()?, &namespace, &bytes)?,
+        let signature = self.own_key()?.sign(T::KIND, &bytes)?;
+        Ok(Signed { bytes, signature })
+    }
+
+    /// The key as it lies there now, to sign with.
+    fn own_key(&self) -> Result<OwnKey, Failure> {
+        let Some(file) = &self.file else {
+            return Ok(OwnKey::in_agent(Agent::open()?, self.key.clone()));
         };
-        match sshsig::verify(&namespace, &bytes, &signature) {
-            Ok(by) if by.key == self.key => Ok(Signed { bytes, signature }),
-            Ok(by) => Err(bad_signature(format!(
-                "the key {} signed, not {}",
-                by.key.fingerprint(),
-                self.key.fingerprint()
-            ))),
-            Err(error) => Err(bad_signature(error.to_string())),
-        }
-    }
-
-    fn sign_by_agent(
-        &self,
-        agent: &mut Agent,
-        namespace: &str,
-        bytes: &[u8],
-    ) -> Result<Vec<u8>, Failure> {
-        let data = sshsig::signed_data(namespace, bytes);
-        match agent.sign(self.key.blob(), &data) {
-            Ok(signature) => Ok(sshsig::assemble(self.key.blob(), namespace, &signature)),
-            // Agents say the same "no" to a missing key and to a missing touch.
-            Err(refused @ AgentError::Refused(_)) => {
-                let there = agent.list()?.iter().any(|held| held.blob == self.key.blob());
-                if there { Err(refused.into()) } else { Err(not_in_agent(&self.key)) }
+        match KeyFile::read(file) {
+            Ok(KeyFile::Private(own)) if *own.key() == self.key => Ok(own),
+            Ok(KeyFile::Private(own)) => {
+                let (found, expected) = (own.key().fingerprint(), self.key.fingerprint());
+                Err(SigningError::OtherKey { found, expected }.into())
             }
-            Err(error) => Err(error.into()),
+            Ok(KeyFile::Public(_)) => Err(refused(file, &KeyFileError::Foreign)),
+            Err(KeyFileError::Absent) => {
+                let gone = "the key file this person was enrolled with is gone.";
+                Err(Failure::file(file, gone))
+            }
+            Err(error) => Err(refused(file, &error)),
         }
     }
+}
 
-    fn sign_by_file(&self, file: &Path, namespace: &str, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
-        let unusable = |e: &dyn std::fmt::Display| Failure::file(file, format!("{e}."));
-        let text = home::read(file)?
-            .ok_or_else(|| unusable(&"the key file this person was enrolled with is gone"))?;
-        let key = PrivateKey::from_openssh(text.as_slice()).map_err(|e| unusable(&e))?;
-        let signature = key.sign(namespace, HashAlg::Sha512, bytes).map_err(|e| unusable(&e))?;
-        signature.encode_vec().map_err(|e| unusable(&e))
+/// A key file that is not taken, and the way out.
+fn refused(file: &Path, error: &KeyFileError) -> Failure {
+    match error {
+        KeyFileError::Encrypted | KeyFileError::SecurityKey => {
+            let file = file.display();
+            Failure::new(Outcome::Error, "KEY", format!("{file}: {error}."))
+                .hint(format!("ssh-add {file}, and name {file}.pub in its place"))
+        }
+        KeyFileError::Foreign => Failure::file(file, format!("{error}."))
+            .hint("an old PEM key becomes an OpenSSH one by: ssh-keygen -p -f FILE"),
+        _ => Failure::file(file, format!("{error}.")),
     }
-}
-
-fn bad_signature(problem: String) -> Failure {
-    Failure::new(
-        Outcome::Agent,
-        "BAD_SIGNATURE",
-        format!("the signature just made does not hold: {problem}."),
-    )
-    .hint("nothing was sent; try another ssh-agent or key")
-}
-
-fn not_in_agent(key: &SignerKey) -> Failure {
-    let message = format!("the ssh-agent does not hold the key {}.", key.fingerprint());
-    Failure::new(Outcome::Agent, "AGENT", message).hint("ssh-add your key")
-}
-
-fn not_a_key(file: &Path) -> Failure {
-    Failure::file(file, "this is neither an OpenSSH private key nor a public key line.")
-        .hint("an old PEM key becomes an OpenSSH one by: ssh-keygen -p -f FILE")
 }
 
 #[cfg(test)]

@@ -6,11 +6,10 @@
 //!   from signed bytes;
 //! - `account.rs`, `submission.rs`, `follow.rs`, `obtain.rs`, `grants.rs`: from a wish to a
 //!   certificate that works;
-//! - `agent/`, `held.rs`: the ssh-agent, and what in it is ours;
+//! - `held.rs`: what in the ssh-agent is ours;
 //! - `home.rs`, `ui.rs`, `text.rs`, `clock.rs`, `failure.rs`: files, terminal, text, time, errors.
 
 mod account;
-mod agent;
 mod ca;
 mod cli;
 mod clock;

@@ -12,7 +12,6 @@ use jit_ssh_core::time::UnixTime;
 use serde::Serialize;
 use ssh_key::private::KeypairData;
 
-use crate::agent::Agent;
 use crate::ca::Ca;
 use crate::clock;
 use crate::failure::Failure;
@@ -22,6 +21,7 @@ use crate::home::{self, Home};
 use crate::text::{all_of, relative, utc};
 use crate::trust::Trust;
 use crate::ui::Ui;
+use jit_ssh_api::agent::Agent;
 
 /// How often a CA that can not issue just now is asked again, and how long between.
 const ATTEMPTS: u32 = 5;

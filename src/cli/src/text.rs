@@ -1,35 +1,12 @@
-//! Text for people: made harmless, and times as they read them.
+//! Text for people: short, in tables and lists, and times as they read them. What makes the text
+//! of others harmless is `jit_ssh_core::plain`.
 
 use std::cmp::Ordering;
 
+use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
 use time::OffsetDateTime;
 use time::macros::format_description;
-
-/// `text` with everything made visible that could move the cursor, hide, or turn the text around:
-/// what others wrote must not be able to look like something else.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for char in text.chars() {
-        if disturbs(char) { out.extend(char.escape_unicode()) } else { out.push(char) }
-    }
-    out
-}
-
-fn disturbs(char: char) -> bool {
-    char.is_control()
-        || matches!(char,
-            // Soft hyphen, Arabic letter mark, Mongolian vowel separator.
-            '\u{ad}' | '\u{61c}' | '\u{180e}'
-            // Zero width and direction marks; separators, embeddings and overrides.
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            // Word joiner, invisible operators, isolates, deprecated format characters.
-            | '\u{2060}'..='\u{206f}'
-            // Byte order mark, interlinear annotation.
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            // Variation selectors and tags: text within text.
-            | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
-}
 
 /// At most `max` characters of `text`, made harmless.
 pub(crate) fn short(text: &str, max: usize) -> String {
@@ -117,32 +94,6 @@ pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hostile_text_can_neither_move_the_cursor_nor_turn_around_nor_hide() {
-        for bad in [
-            "\u{1b}[2J",
-            "a\rb",
-            "a\nb",
-            "\u{202e}gpj.exe",
-            "a\u{200b}b",
-            "\u{2066}x",
-            "\u{9b}31m",
-            "\u{feff}",
-            "\u{e0041}",
-            "\0",
-            "\u{7f}",
-            "\u{61c}",
-        ] {
-            let shown = harmless(bad);
-            assert!(!shown.chars().any(disturbs), "{shown:?}");
-            assert!(shown.contains("\\u{"), "{shown:?}");
-        }
-        for good in ["INC-42 disk full", "Störung an der Platte", "磁盘已满", "\\u{1b} as text"]
-        {
-            assert_eq!(harmless(good), good);
-        }
-    }
 
     #[test]
     fn spans_show_at_most_two_units() {

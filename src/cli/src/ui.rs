@@ -2,10 +2,10 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use jit_ssh_core::plain::harmless;
 use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
-use crate::text::harmless;
 
 /// What `--json` prints of an error.
 #[derive(Debug, Serialize)]

@@ -4,11 +4,12 @@
 use jit_ssh_api::v1::{self, Status};
 use jit_ssh_core::digest::{Digest, IdPrefix, RootFingerprint, ShortId};
 use jit_ssh_core::names::{ActorId, HostName, Login};
+use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{self, Decision, Request, Verdict, Verified};
 use jit_ssh_core::time::UnixTime;
 
 use crate::failure::{Failure, Outcome};
-use crate::text::{all_of, either, harmless, relative, span, utc};
+use crate::text::{all_of, either, relative, span, utc};
 
 mod row;
 

@@ -8,6 +8,7 @@
 //! - [`statement`]: the lines people sign; [`root`]: the pin everyone starts from;
 //! - [`bundle`], [`deployment`]: the configuration, signed and unsigned;
 //! - [`chain`], [`policy`], [`lifecycle`], [`mod@authorize`]: from statements to a yes or a no;
+//! - [`plain`]: text of others, safe to show on a terminal;
 //! - [`refusal`]: a no that a person can act on and a program can match;
 //! - [`certificate`]: the bytes to be signed, and the lint that judges them;
 //! - [`entry`], [`log`]: log entries and the Merkle tree over them;
@@ -25,6 +26,7 @@ pub mod key;
 pub mod lifecycle;
 pub mod log;
 pub mod names;
+pub mod plain;
 pub mod policy;
 pub mod receipt;
 pub mod refusal;

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use jit_ssh_api::{CaUrl, Client};
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
 use jit_ssh_core::names::ActorId;
+use jit_ssh_core::plain::harmless;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, Kind};
 use serde::Serialize;
@@ -24,7 +25,7 @@ use crate::clock;
 use crate::failure::{Failure, Outcome};
 use crate::identity::Identity;
 use crate::init::reachable;
-use crate::terminal::{self, harmless};
+use crate::terminal;
 use difference::Change;
 use remote::{Handed, Remote, Waiting};
 

@@ -6,11 +6,12 @@ use jit_ssh_core::certificate;
 use jit_ssh_core::digest::{Digest, IdPrefix};
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
 use jit_ssh_core::lifecycle::principals;
+use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{self, Bundle, Decision, End, Kind, Request, Verdict};
 use jit_ssh_core::time::UnixTime;
 
 use super::folder::Place;
-use crate::terminal::{self, harmless, utc};
+use crate::terminal::{self, utc};
 
 /// Shows entries.
 #[derive(Debug, clap::Args)]

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use jit_ssh_api::own_key;
 use jit_ssh_core::key::SignerKey;
 use jit_ssh_core::names::ActorId;
 use jit_ssh_core::root::Admin;
 
 use crate::failure::Failure;
-use crate::identity::read_key_file;
+use crate::identity::refused;
 
 /// Reads each file as one admin: the id is the file's stem, the content one public key.
 ///
@@ -24,7 +25,7 @@ fn read_one(path: &Path) -> anyhow::Result<Admin> {
         Failure::error(format!("{shown}: its name is to be the admin's id, but {error}."))
             .hint("rename the file after the admin, like alice.pub")
     })?;
-    let text = read_key_file(path)?;
+    let text = own_key::read_text(path).map_err(|error| refused(path, &error))?;
     if text.starts_with("-----BEGIN ") {
         return Err(Failure::error(format!(
             "{shown} is a private key; the CA needs the public one."

@@ -4,6 +4,7 @@ use clap::Args;
 use jit_ssh_api::v1;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::names::{HostName, Login};
+use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{Decision, Request};
 use jit_ssh_core::time::{Seconds, UnixTime};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use crate::commands::confirm::confirm;
 use crate::commands::show::fetch;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::text::{all_of, harmless, utc};
+use crate::text::{all_of, utc};
 use crate::view::{RequestRef, View, status_name};
 
 /// Approve a request, in full or to less of it.

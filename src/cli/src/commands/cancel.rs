@@ -3,6 +3,7 @@
 use clap::Args;
 use jit_ssh_api::v1;
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::End;
 use serde::Serialize;
 
@@ -14,7 +15,6 @@ use crate::commands::show::fetch;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::grants;
-use crate::text::harmless;
 use crate::view::{RequestRef, status_name};
 
 /// Take back a request of yours before it is used.

@@ -1,6 +1,7 @@
 //! `jit-ssh deny`: says no to a request.
 
 use clap::Args;
+use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::Decision;
 
 use crate::ca::Ca;
@@ -11,7 +12,6 @@ use crate::commands::confirm::confirm;
 use crate::commands::show::fetch;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::text::harmless;
 use crate::view::RequestRef;
 
 /// Deny a request, and say why.

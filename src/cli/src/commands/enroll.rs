@@ -6,6 +6,7 @@ use clap::Args;
 use jit_ssh_api::{CaUrl, Client, Reason};
 use jit_ssh_core::key::SignerKey;
 use jit_ssh_core::names::ActorId;
+use jit_ssh_core::plain::harmless;
 use serde::Serialize;
 
 use crate::ca::{self, Ca};
@@ -13,7 +14,6 @@ use crate::cli::Context;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::identity::Identity;
-use crate::text::harmless;
 use crate::trust;
 
 /// Pin the CA and set up who you are, once per machine.

@@ -9,12 +9,12 @@ use jit_ssh_core::bundle::Permit;
 use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::names::{HostName, Login, Principal};
+use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::Request;
 use jit_ssh_core::time::{Seconds, UnixTime};
 use serde::Serialize;
 
 use crate::account::find_login;
-use crate::agent::Agent;
 use crate::ca::{self, Ca};
 use crate::cli::Context;
 use crate::clock;
@@ -26,8 +26,9 @@ use crate::grants::{self, Grant, KeyFile, Subject};
 use crate::held;
 use crate::obtain::{self, Access};
 use crate::submission::{Submission, submit};
-use crate::text::{either, harmless, relative};
+use crate::text::{either, relative};
 use crate::view::{RequestRef, status_name};
+use jit_ssh_api::agent::Agent;
 
 /// How long a key of a pending request is kept beyond its deadline, in seconds: the time in which
 /// an approved request may still be taken up. One day.

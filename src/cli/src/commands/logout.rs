@@ -3,12 +3,12 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::agent::{Agent, AgentError};
 use crate::ca;
 use crate::cli::Context;
 use crate::failure::{Failure, Outcome};
 use crate::grants;
 use crate::held;
+use jit_ssh_api::agent::{Agent, AgentError};
 
 /// Remove your certificates and keys from the ssh-agent and this machine.
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use jit_ssh_api::v1;
+use jit_ssh_core::plain::harmless;
 
 use crate::ca::Ca;
 use crate::cli::Context;
@@ -70,9 +71,7 @@ pub(super) async fn list(
     for said in answer.accesses {
         match View::open(said, &ca.enrolment.ca()) {
             Ok(view) => views.push(view),
-            Err(failure) => {
-                context.ui.say(&format!("warning: {}", crate::text::harmless(&failure.message)))
-            }
+            Err(failure) => context.ui.say(&format!("warning: {}", harmless(&failure.message))),
         }
     }
     Ok((views, answer.more))

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use jit_ssh_api::v1;
+use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
 use serde::Serialize;
 
-use crate::agent::{Agent, AgentError};
 use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
@@ -13,8 +13,9 @@ use crate::commands::requests;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::held::{self, Held};
-use crate::text::{harmless, relative, table, utc};
+use crate::text::{relative, table, utc};
 use crate::view::{RequestRow, View};
+use jit_ssh_api::agent::{Agent, AgentError};
 
 /// Show what you hold, until when, and what waits.
 #[derive(Debug, Args)]

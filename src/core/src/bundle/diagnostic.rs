@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::plain;
+
 /// All problems found in one reading, by file and then by place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
@@ -55,16 +57,9 @@ impl Excerpt {
 fn fit_for_terminal(char: char) -> char {
     match char {
         '\t' => ' ',
-        _ if disturbs_text(char) => char::REPLACEMENT_CHARACTER,
+        _ if plain::moves(char) => char::REPLACEMENT_CHARACTER,
         _ => char,
     }
-}
-
-/// Whether `char` is a control character, or one that reorders the text around it (so that a name
-/// could be shown as another).
-pub(super) fn disturbs_text(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Display for Diagnostic {

@@ -9,8 +9,8 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::disturbs_text;
 use super::source::{Source, Span};
+use crate::plain;
 
 /// A table whose fields are taken one by one; [`Table::finish`] reports those nobody asked for.
 #[must_use = "`finish` reports the fields nobody asked for"]
@@ -158,7 +158,7 @@ impl<'a> Item<'a> {
         let text = self.text()?;
         if text.trim().is_empty() {
             self.problem("this text is empty".to_owned());
-        } else if text.chars().any(disturbs_text) {
+        } else if text.chars().any(plain::moves) {
             self.problem("this text holds a control character".to_owned());
         } else if text.chars().nth(max).is_some() {
             self.problem(format!("this text is longer than {max} characters"));

@@ -2,8 +2,8 @@
 //!
 //! Promises: what others put into the agent stays opaque bytes, so nothing of theirs can make a
 //! listing fail; every answer is bounded in size and time; and what was added is read back, since
-//! some agents say yes and drop it (facts.md, 3). It knows nothing of requests or of the CA;
-//! `held.rs` says which identities are ours.
+//! some agents say yes and drop it (facts.md, 3). It knows nothing of requests, of the CA, or of which
+//! identities are whose. It blocks: an async program calls it where nothing else has to go on.
 
 mod wire;
 
@@ -36,7 +36,7 @@ const CONSTRAIN_LIFETIME: u8 = 1;
 
 /// Why the agent did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AgentError {
+pub enum AgentError {
     /// There is none.
     #[error("there is no ssh-agent: SSH_AUTH_SOCK is not set")]
     Absent,
@@ -65,22 +65,44 @@ pub(crate) enum AgentError {
     KeyType,
 }
 
+impl AgentError {
+    /// What the person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            AgentError::Absent => "start one in this shell: eval \"$(ssh-agent)\"",
+            AgentError::Connect { .. } | AgentError::Broken(_) | AgentError::Garbled => {
+                "check SSH_AUTH_SOCK; `ssh-add -l` should list your keys"
+            }
+            AgentError::Refused(_) => {
+                "is the agent locked, or did it want a touch or a confirmation?"
+            }
+            AgentError::Dropped => {
+                "gpg-agent and some desktop agents do this; use OpenSSH's ssh-agent"
+            }
+            AgentError::KeyType => "use an Ed25519 or ECDSA key",
+        }
+    }
+}
+
 /// What the agent holds: a public key or certificate, as opaque bytes, and the comment on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub struct Identity {
     /// The key or certificate in wire encoding.
-    pub(crate) blob: Vec<u8>,
+    pub blob: Vec<u8>,
     /// The comment, hostile characters included.
-    pub(crate) comment: String,
+    pub comment: String,
 }
 
 /// A connection to the person's ssh-agent.
 #[derive(Debug)]
-pub(crate) struct Agent(UnixStream);
+pub struct Agent(UnixStream);
 
 impl Agent {
     /// Connects to the agent at `SSH_AUTH_SOCK`.
-    pub(crate) fn open() -> Result<Agent, AgentError> {
+    ///
+    /// # Errors
+    /// [`AgentError::Absent`] without that variable; else as [`Agent::at`].
+    pub fn open() -> Result<Agent, AgentError> {
         match std::env::var_os("SSH_AUTH_SOCK") {
             Some(socket) if !socket.is_empty() => Agent::at(Path::new(&socket)),
             _ => Err(AgentError::Absent),
@@ -88,7 +110,10 @@ impl Agent {
     }
 
     /// Connects to the agent behind `socket`.
-    pub(crate) fn at(socket: &Path) -> Result<Agent, AgentError> {
+    ///
+    /// # Errors
+    /// [`AgentError::Connect`] if nobody answers there.
+    pub fn at(socket: &Path) -> Result<Agent, AgentError> {
         let connect = |problem| AgentError::Connect { socket: socket.to_owned(), problem };
         let stream = UnixStream::connect(socket).map_err(connect)?;
         stream.set_write_timeout(Some(PROMPT)).map_err(connect)?;
@@ -96,7 +121,10 @@ impl Agent {
     }
 
     /// Everything the agent holds.
-    pub(crate) fn list(&mut self) -> Result<Vec<Identity>, AgentError> {
+    ///
+    /// # Errors
+    /// [`AgentError`] if it refuses (a locked one does), breaks off, or lists what makes no sense.
+    pub fn list(&mut self) -> Result<Vec<Identity>, AgentError> {
         let answer = self.ask(&Writer::message(REQUEST_IDENTITIES), PROMPT)?;
         let mut reader = Reader::new(&answer);
         match reader.byte() {
@@ -106,8 +134,20 @@ impl Agent {
         }
     }
 
-    /// Has the agent sign `data` with the key `blob`; gives the signature in wire encoding.
-    pub(crate) fn sign(&mut self, blob: &[u8], data: &[u8]) -> Result<Vec<u8>, AgentError> {
+    /// Whether the agent holds the key or certificate `blob`.
+    ///
+    /// # Errors
+    /// As [`Agent::list`].
+    pub fn holds(&mut self, blob: &[u8]) -> Result<bool, AgentError> {
+        Ok(self.list()?.iter().any(|identity| identity.blob == blob))
+    }
+
+    /// Has the agent sign `data` with the key `blob`; gives the signature in wire encoding. Waits up
+    /// to two minutes, since a person may have to find the security key and touch it.
+    ///
+    /// # Errors
+    /// [`AgentError::Refused`] if it has no such key, or the person said no.
+    pub fn sign(&mut self, blob: &[u8], data: &[u8]) -> Result<Vec<u8>, AgentError> {
         let mut message = Writer::message(SIGN_REQUEST);
         message.string(blob).string(data).u32(0);
         let answer = self.ask(&message, TOUCH)?;
@@ -119,8 +159,13 @@ impl Agent {
         }
     }
 
-    /// Adds a certificate with its private key for `lifetime` seconds, and reads it back.
-    pub(crate) fn add(
+    /// Adds a certificate with its private key for `lifetime` seconds, and reads it back. A lifetime
+    /// of zero is taken by agents as none at all: do not give one.
+    ///
+    /// # Errors
+    /// [`AgentError::KeyType`] for a key that can not be added; [`AgentError::Dropped`] if the agent
+    /// says yes, but does not list the certificate then.
+    pub fn add(
         &mut self,
         key: &KeypairData,
         certificate: &[u8],
@@ -142,14 +187,14 @@ impl Agent {
         }
         message.string(comment.as_bytes()).byte(CONSTRAIN_LIFETIME).u32(lifetime);
         self.done(&message, "take the certificate with a lifetime")?;
-        if self.list()?.iter().any(|identity| identity.blob == certificate) {
-            return Ok(());
-        }
-        Err(AgentError::Dropped)
+        if self.holds(certificate)? { Ok(()) } else { Err(AgentError::Dropped) }
     }
 
     /// Removes the key or certificate `blob`.
-    pub(crate) fn remove(&mut self, blob: &[u8]) -> Result<(), AgentError> {
+    ///
+    /// # Errors
+    /// [`AgentError::Refused`] if it is not there.
+    pub fn remove(&mut self, blob: &[u8]) -> Result<(), AgentError> {
         let mut message = Writer::message(REMOVE_IDENTITY);
         message.string(blob);
         self.done(&message, "remove a certificate")
@@ -192,7 +237,5 @@ fn identities(reader: &mut Reader<'_>) -> Option<Vec<Identity>> {
     reader.is_empty().then_some(identities)
 }
 
-#[cfg(test)]
-pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
