@@ -1,5 +1,6 @@
 //! The gRPC API, called as another program would: statements as text, signatures as blobs.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jit_ssh_api::{ApiError, CaUrl, Client, v1};
@@ -33,8 +34,19 @@ pub fn now() -> u64 {
 
 /// Signs bytes as a statement of this type with a person's key file.
 pub fn sign(persona: &Persona, kind: Kind, bytes: &[u8]) -> Vec<u8> {
-    let key = PrivateKey::read_openssh_file(persona.key_file()).unwrap();
+    sign_with(&persona.key_file(), kind, bytes)
+}
+
+/// Signs bytes as a statement of this type with a key file.
+pub fn sign_with(key: &Path, kind: Kind, bytes: &[u8]) -> Vec<u8> {
+    let key = PrivateKey::read_openssh_file(key).unwrap();
     key.sign(&kind.namespace(), HashAlg::Sha512, bytes).unwrap().encode_vec().unwrap()
+}
+
+/// 16 random bytes in hex.
+fn nonce() -> String {
+    let nonce: [u8; 16] = rand::random();
+    nonce.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn signed(bytes: &[u8], signature: &[u8]) -> Option<v1::SignedStatement> {
@@ -63,8 +75,7 @@ impl Caller {
     /// The canonical text of a request, written by hand as any program could.
     pub fn request_text(&self, by: &str, public_key: &str, host: &str) -> String {
         let key: Vec<&str> = public_key.split(' ').take(2).collect();
-        let nonce: [u8; 16] = rand::random();
-        let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+        let nonce = nonce();
         format!(
             "{{\"v\":1,\"type\":\"request\",\"ca\":\"{}\",\"by\":\"{by}\",\"subject\":\"{by}\",\"key\":\"{}\",\"hosts\":[\"{host}\"],\"logins\":[\"{}\"],\"for\":60,\"not_before\":null,\"reason\":\"INC-42 a look\",\"break_glass\":null,\"extends\":null,\"permit\":[],\"source\":[],\"command\":null,\"at\":{},\"nonce\":\"{nonce}\"}}",
             self.pin,
@@ -90,6 +101,30 @@ impl Caller {
     pub fn decide(&self, bytes: &[u8], signature: &[u8]) -> Result<v1::DecideResponse, ApiError> {
         let request = v1::DecideRequest { decision: signed(bytes, signature) };
         self.runtime.block_on(self.client.decide(request))
+    }
+
+    /// Opens a session of an hour as `by`, who signs with this key file; gives its token.
+    ///
+    /// # Errors
+    /// What the service refuses.
+    pub fn open_session(&self, by: &str, key: &Path) -> Result<String, ApiError> {
+        let text = format!(
+            "{{\"v\":1,\"type\":\"session\",\"ca\":\"{}\",\"by\":\"{by}\",\"for\":3600,\"at\":{},\"nonce\":\"{}\"}}",
+            self.pin,
+            now(),
+            nonce(),
+        );
+        let signature = sign_with(key, Kind::Session, text.as_bytes());
+        let request = v1::OpenSessionRequest { session: signed(text.as_bytes(), &signature) };
+        let opened = self.runtime.block_on(self.client.open_session(request))?;
+        Ok(opened.token)
+    }
+
+    /// Gives every further call this session.
+    #[must_use]
+    pub fn with_session(mut self, token: &str) -> Caller {
+        self.client = self.client.with_token(token).unwrap();
+        self
     }
 
     /// Any other call.

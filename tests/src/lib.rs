@@ -16,5 +16,5 @@ mod sshd;
 
 pub use persona::Persona;
 pub use program::{Program, Said};
-pub use site::{POLICY, Site};
+pub use site::{Fetched, POLICY, Site};
 pub use sshd::Sshd;

@@ -1,6 +1,7 @@
 //! Somebody with keys, an ssh-agent and a home of their own.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use crate::program::{Program, Running, Said, wait_until};
@@ -36,7 +37,8 @@ impl Persona {
     fn start_agent(&mut self) {
         let socket = self.socket();
         let agent = Program::new("ssh-agent").args(["-D", "-a"]).args([&socket]).start();
-        wait_until("ssh-agent", || socket.exists());
+        // Its file is there a moment before anybody listens on it.
+        wait_until("ssh-agent", || UnixStream::connect(&socket).is_ok());
         self.agent = Some(agent);
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jit_ssh_core::root::Root;
 use tempfile::TempDir;
 
 use crate::program::{Program, Running, Said, free_port, wait_until};
@@ -33,6 +34,17 @@ cert_for = "10m"
 auto = {}
 permit = ["pty", "port-forwarding"]
 "#;
+
+/// What came of a call over HTTPS.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The HTTP status.
+    pub code: u16,
+    /// All headers, with the trailers.
+    pub headers: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
 
 /// A folder with a CA in it, from `init` to `apply`, and its front.
 pub struct Site {
@@ -68,7 +80,13 @@ impl Site {
     /// A running CA with alice (sre), bob (sre, leads), the hosts prod-host, other-host and
     /// test-host, and this policy.
     pub fn running(policy: &str) -> (Site, Persona, Persona) {
+        Site::running_with(policy, |_| ())
+    }
+
+    /// The same after a change of ca.toml.
+    pub fn running_with(policy: &str, configure: impl FnOnce(&Site)) -> (Site, Persona, Persona) {
         let mut site = Site::initialised();
+        configure(&site);
         let (alice, bob) = (Persona::new(site.path(), "alice"), Persona::new(site.path(), "bob"));
         site.write_people(&[(&alice, &["sre"]), (&bob, &["sre", "leads"])]);
         site.write_hosts();
@@ -139,6 +157,13 @@ impl Site {
         fs::write(path, format!("{old}\n{text}\n")).unwrap();
     }
 
+    /// Sets a key of ca.toml that belongs to no table.
+    pub fn set_in_ca_toml(&self, line: &str) {
+        let path = self.config().join("ca.toml");
+        let old = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{line}\n{old}")).unwrap();
+    }
+
     /// `jit-ssh-ca` with these arguments, in the site's folder.
     pub fn ca(&self, args: &[&str]) -> Program {
         Program::new("jit-ssh-ca").dir(self.path()).args(args)
@@ -193,6 +218,31 @@ impl Site {
             stat.contains("(jit-ssh-signer)") && parent == Some(&front.to_string())
         };
         processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_signer)
+    }
+
+    /// A GET, or with more arguments another call, by curl that trusts the TLS anchor alone.
+    pub fn curl(&self, path: &str, more: &[&str]) -> Fetched {
+        let root = Root::parse(&fs::read(self.state().join("root.json")).unwrap()).unwrap();
+        let folder = tempfile::tempdir_in(self.path()).unwrap();
+        let [anchor, headers, body] =
+            ["anchor", "headers", "body"].map(|name| folder.path().join(name));
+        fs::write(&anchor, root.tls_anchor()).unwrap();
+        let said = Program::new("curl")
+            .args(["-sS", "--path-as-is", "--max-time", "30", "-w", "%{http_code}", "--cacert"])
+            .args([&anchor])
+            .args(["-D"])
+            .args([&headers])
+            .args(["-o"])
+            .args([&body])
+            .args(more)
+            .args([format!("https://127.0.0.1:{}{path}", self.port)])
+            .run()
+            .fine();
+        Fetched {
+            code: said.out.parse().unwrap(),
+            headers: fs::read_to_string(headers).unwrap(),
+            body: fs::read(body).unwrap_or_default(),
+        }
     }
 
     /// `log verify`, which must find nothing wrong; gives its summary.
