@@ -45,7 +45,7 @@ pub(super) async fn serve(
     let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS)));
     let mut stopping = front.stopping.clone();
     let handshake = Duration::from_secs(front.limits.handshake_seconds.get().into());
-    let (mut turned_away, mut told) = (0u64, Instant::now());
+    let (mut turned_away, mut told) = (0u64, None::<Instant>);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -61,9 +61,9 @@ pub(super) async fn serve(
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
             turned_away = turned_away.saturating_add(1);
-            if told.elapsed() > QUIET {
+            if told.is_none_or(|told| told.elapsed() > QUIET) {
                 tracing::warn!(count = turned_away, "too many connections: closed at once");
-                (turned_away, told) = (0, Instant::now());
+                (turned_away, told) = (0, Some(Instant::now()));
             }
             continue;
         };

@@ -43,6 +43,9 @@ const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// Longest time between what is durable and what is published, under load.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 
+/// A batch of more calls than this means load, though nothing may be waiting just now.
+const IDLE_BATCH: usize = 2;
+
 /// How far, in seconds, the clock may be behind the newest log entry: further means that the clock
 /// was set back, and what has ended could begin again.
 const MAX_BEHIND_LOG: u32 = 5;
@@ -177,9 +180,8 @@ impl Desk {
                 next = work.try_recv().ok();
             }
             // Idle: readers see it before the caller hears of it. Busy: at least every 100 ms.
-            if finished.committed.is_some()
-                && (next.is_none() || self.published.elapsed() > PUBLISH_EVERY)
-            {
+            let idle = next.is_none() && finished.drafts.len() <= IDLE_BATCH;
+            if finished.committed.is_some() && (idle || self.published.elapsed() > PUBLISH_EVERY) {
                 self.publish();
             }
             finished.drafts.shrink_to_fit();
