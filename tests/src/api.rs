@@ -40,7 +40,7 @@ pub fn sign(persona: &Persona, kind: Kind, bytes: &[u8]) -> Vec<u8> {
 /// Signs bytes as a statement of this type with a key file.
 pub fn sign_with(key: &Path, kind: Kind, bytes: &[u8]) -> Vec<u8> {
     let key = PrivateKey::read_openssh_file(key).unwrap();
-    key.sign(&kind.namespace(), HashAlg::Sha512, bytes).unwrap().encode_vec().unwrap()
+    key.sign(kind.namespace(), HashAlg::Sha512, bytes).unwrap().encode_vec().unwrap()
 }
 
 /// 16 random bytes in hex.

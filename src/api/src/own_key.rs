@@ -77,16 +77,16 @@ impl OwnKey {
         let namespace = kind.namespace();
         let blob = match &mut self.holder {
             Holder::File(private) => {
-                let signature = private.sign(&namespace, HashAlg::Sha512, statement)?;
+                let signature = private.sign(namespace, HashAlg::Sha512, statement)?;
                 signature.encode_vec().map_err(ssh_key::Error::from)?
             }
             Holder::Agent(agent) => {
-                let data = sshsig::signed_data(&namespace, statement);
+                let data = sshsig::signed_data(namespace, statement);
                 let signature = sign_by_agent(agent, &self.key, &data)?;
-                sshsig::assemble(self.key.blob(), &namespace, &signature)
+                sshsig::assemble(self.key.blob(), namespace, &signature)
             }
         };
-        let by = sshsig::verify(&namespace, statement, &blob)?;
+        let by = sshsig::verify(namespace, statement, &blob)?;
         if by.key == self.key {
             return Ok(blob);
         }

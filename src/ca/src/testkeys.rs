@@ -23,7 +23,7 @@ pub(crate) fn ca_key(seed: u8) -> CaKey {
 
 /// The SSHSIG blob of that key over the statement's bytes.
 pub(crate) fn sign<T: Body>(seed: u8, bytes: &[u8]) -> Vec<u8> {
-    private(seed).sign(&T::KIND.namespace(), HashAlg::Sha512, bytes).unwrap().encode_vec().unwrap()
+    private(seed).sign(T::KIND.namespace(), HashAlg::Sha512, bytes).unwrap().encode_vec().unwrap()
 }
 
 /// A statement's bytes and its signature.

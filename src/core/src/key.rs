@@ -3,6 +3,7 @@
 //! Three types, so that one can not stand where another belongs. Certificates are refused in all
 //! of them: a certificate accepted as an authority is Teleport's CVE-2025-49825.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
@@ -262,12 +263,8 @@ impl FromStr for SubjectKey {
     fn from_str(line: &str) -> Result<Self, KeyError> {
         let plain = Plain::from_line(line)?;
         match &plain.data {
-            KeyData::Ed25519(key) => {
-                strong_point(&key.0)?;
-            }
-            KeyData::SkEd25519(key) => {
-                strong_point(&key.public_key().0)?;
-            }
+            KeyData::Ed25519(key) => check_order(&key.0)?,
+            KeyData::SkEd25519(key) => check_order(&key.public_key().0)?,
             KeyData::Ecdsa(_) | KeyData::SkEcdsaSha2NistP256(_) => {}
             KeyData::Rsa(key) => {
                 let bits = key.n().as_positive_bytes().map_or(0, |n| n.len().saturating_mul(8));
@@ -329,6 +326,58 @@ impl FromStr for CaKey {
             _ => Err(KeyError::Type(plain.type_name(), "Ed25519")),
         }
     }
+}
+
+/// Keys met before, so that whoever verifies many signatures parses each key once.
+#[derive(Default)]
+pub struct KnownKeys(HashMap<Box<[u8]>, SignerKey>);
+
+impl KnownKeys {
+    /// Most keys kept: then all are forgotten, so that strangers can not fill the memory.
+    const MAX: usize = 4096;
+
+    /// The key with this wire encoding.
+    pub(crate) fn key(&mut self, blob: &[u8]) -> Result<SignerKey, KeyError> {
+        if let Some(key) = self.0.get(blob) {
+            return Ok(key.clone());
+        }
+        let key = SignerKey::from_blob(blob)?;
+        if self.0.len() >= Self::MAX {
+            self.0.clear();
+        }
+        self.0.insert(blob.into(), key.clone());
+        Ok(key)
+    }
+}
+
+/// The y coordinates of the points of small order, sign bit cleared, in all their encodings: 0, 1,
+/// the two of order 8, p - 1, p and p + 1 (Chalkias and others, "Taming the many EdDSAs", table 1).
+const SMALL_ORDER: [[u8; 32]; 7] = {
+    const fn near_p(last: u8) -> [u8; 32] {
+        let mut bytes = [0xff; 32];
+        bytes[0] = last;
+        bytes[31] = 0x7f;
+        bytes
+    }
+    let mut one = [0; 32];
+    one[0] = 1;
+    [
+        [0; 32],
+        one,
+        *b"\x26\xe8\x95\x8f\xc2\xb2\x27\xb0\x45\xc3\xf4\x89\xf2\xef\x98\xf0\xd5\xdf\xac\x05\xd3\xc6\x33\x39\xb1\x38\x02\x88\x6d\x53\xfc\x05",
+        *b"\xc7\x17\x6a\x70\x3d\x4d\xd8\x4f\xba\x3c\x0b\x76\x0d\x10\x67\x0f\x2a\x20\x53\xfa\x2c\x39\xcc\xc6\x4e\xc7\xfd\x77\x92\xac\x03\x7a",
+        near_p(0xec),
+        near_p(0xed),
+        near_p(0xee),
+    ]
+};
+
+/// Refuses points of small order by their encoding, which costs a thousandth of working out the
+/// point. That the bytes are a point at all is left to who uses the key: no login works without.
+fn check_order(bytes: &[u8; 32]) -> Result<(), KeyError> {
+    let mut y = *bytes;
+    y[31] &= 0x7f;
+    if SMALL_ORDER.contains(&y) { Err(KeyError::Weak) } else { Ok(()) }
 }
 
 fn strong_point(bytes: &[u8; 32]) -> Result<VerifyingKey, KeyError> {

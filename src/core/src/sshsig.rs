@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use ssh_key::public::KeyData;
 use ssh_key::{HashAlg, Signature, SshSig};
 
-use crate::key::{KeyError, SignerKey};
+use crate::key::{KeyError, KnownKeys, SignerKey};
 use crate::wire;
 
 const MAGIC: &[u8] = b"SSHSIG";
@@ -96,6 +96,16 @@ pub fn assemble(key_blob: &[u8], namespace: &str, signature_blob: &[u8]) -> Vec<
 /// # Errors
 /// [`SignatureError`]; a security key's signature without user presence is refused.
 pub fn verify(namespace: &str, message: &[u8], blob: &[u8]) -> Result<SignedBy, SignatureError> {
+    verify_knowing(namespace, message, blob, &mut KnownKeys::default())
+}
+
+/// The same, with the keys met before.
+pub(crate) fn verify_knowing(
+    namespace: &str,
+    message: &[u8],
+    blob: &[u8],
+    keys: &mut KnownKeys,
+) -> Result<SignedBy, SignatureError> {
     let parsed = decode(blob)?;
     if parsed.version() != SshSig::VERSION || !parsed.reserved().is_empty() {
         return Err(SignatureError::Form);
@@ -109,7 +119,7 @@ pub fn verify(namespace: &str, message: &[u8], blob: &[u8]) -> Result<SignedBy, 
     if parsed.hash_alg() != HashAlg::Sha512 {
         return Err(SignatureError::Hash);
     }
-    let key = SignerKey::from_blob(&key_blob(&parsed)?)?;
+    let key = keys.key(&key_blob(&parsed)?)?;
     let presence = presence(&key, parsed.signature())?;
     verify_raw(&key, &signed_data(namespace, message), parsed.signature())?;
     Ok(SignedBy { key, presence })

@@ -55,7 +55,7 @@ impl Person {
     /// Encodes and signs a statement.
     pub fn state<T: Body>(&self, body: &T) -> (Vec<u8>, Vec<u8>) {
         let bytes = statement::encode(body).unwrap();
-        let signature = self.sign(&T::KIND.namespace(), &bytes);
+        let signature = self.sign(T::KIND.namespace(), &bytes);
         (bytes, signature)
     }
 

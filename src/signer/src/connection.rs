@@ -8,6 +8,8 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use jit_ssh_core::digest::RootFingerprint;
+use jit_ssh_core::key::KnownKeys;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, Body, Kind, Verified};
@@ -103,7 +105,10 @@ pub(crate) fn serve(
 ) -> io::Result<()> {
     let outlet = Arc::new(Outlet::new(stream.try_clone()?)?);
     let mut from = BufReader::with_capacity(MAX_FRAME, stream);
-    let (mut frame, mut intake) = (Vec::new(), Intake { root, shelf, upload: None });
+    let (mut frame, mut intake) = (
+        Vec::new(),
+        Intake { root, shelf, ca: root.fingerprint(), keys: KnownKeys::default(), upload: None },
+    );
     while read_frame(&mut from, &mut frame)? {
         let call: Call = serde_json::from_slice(&frame)
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
@@ -121,6 +126,9 @@ pub(crate) fn serve(
 struct Intake<'a> {
     root: &'a Root,
     shelf: &'a Shelf,
+    /// The root's fingerprint, worked out once.
+    ca: RootFingerprint,
+    keys: KnownKeys,
     upload: Option<Upload>,
 }
 
@@ -157,7 +165,7 @@ impl Intake<'_> {
     }
 
     /// Verifies a statement about a request.
-    fn open(&self, signed: &Signed) -> Result<Statement, Refusal> {
+    fn open(&mut self, signed: &Signed) -> Result<Statement, Refusal> {
         match Kind::of(signed.statement.as_bytes()) {
             Some(Kind::Request) => self.verify(signed).map(Statement::Request),
             Some(Kind::Decision) => self.verify(signed).map(Statement::Decision),
@@ -168,12 +176,13 @@ impl Intake<'_> {
         }
     }
 
-    fn verify<T: Body>(&self, signed: &Signed) -> Result<Verified<T>, Refusal> {
+    fn verify<T: Body>(&mut self, signed: &Signed) -> Result<Verified<T>, Refusal> {
         let [signature] = signed.signatures.as_slice() else {
             return Err(malformed("the statement needs exactly one signature."));
         };
-        let ca = self.root.fingerprint();
-        Ok(statement::open(signed.statement.as_bytes(), &signature.0, &ca)?)
+        let ca = self.ca;
+        let bytes = signed.statement.as_bytes();
+        Ok(statement::open_knowing(bytes, &signature.0, &ca, &mut self.keys)?)
     }
 }
 

@@ -70,7 +70,7 @@ fn issue(key: &SigningKey, logged: &Logged, committed: &Committed) -> Issuance {
     let facts = logged.tbs.facts();
     Issuance {
         certificate: Base64Bytes(certificate),
-        entry: Base64Bytes(logged.entry.clone()),
+        entry: String::from_utf8_lossy(&logged.entry).into_owned(),
         index: logged.serial.index(),
         serial: logged.serial.get(),
         at: logged.at,

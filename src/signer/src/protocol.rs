@@ -129,8 +129,8 @@ pub enum Outcome {
 pub struct Issuance {
     /// The certificate in wire encoding.
     pub certificate: Base64Bytes,
-    /// Its log entry.
-    pub entry: Base64Bytes,
+    /// Its log entry, which is UTF-8.
+    pub entry: String,
     /// The entry's index.
     pub index: u64,
     /// Its serial.

@@ -41,3 +41,30 @@ fn a_subject_key_has_one_spelling() {
     assert_eq!(format!("{line} c").parse::<SubjectKey>().unwrap_err(), KeyError::NotCanonical);
     assert!(format!(" {line}").parse::<SubjectKey>().is_err());
 }
+
+#[test]
+fn every_small_order_encoding_is_a_weak_point_or_none_and_is_refused_as_subject() {
+    for y in SMALL_ORDER {
+        for sign in [0, 0x80] {
+            let mut bytes = y;
+            bytes[31] |= sign;
+            assert!(check_order(&bytes).is_err());
+            // The foreign judge: what decompresses of these is weak.
+            let weak = VerifyingKey::from_bytes(&bytes).map_or(true, |point| point.is_weak());
+            assert!(weak, "{bytes:02x?}");
+        }
+    }
+    for seed in 0..64 {
+        assert!(check_order(software_key(seed).0.verifying_key().as_bytes()).is_ok());
+    }
+}
+
+#[test]
+fn known_keys_are_bounded_and_refuse_what_parsing_refuses() {
+    let mut keys = KnownKeys::default();
+    let key = software_key(1).1;
+    assert_eq!(keys.key(key.blob()).unwrap(), key);
+    assert_eq!(keys.key(key.blob()).unwrap(), key);
+    assert!(keys.key(b"junk").is_err());
+    assert!(keys.key(b"junk").is_err(), "a refusal is not remembered as a key");
+}

@@ -20,10 +20,10 @@ pub use body::{
 };
 
 use crate::digest::{Digest, RootFingerprint, ShortId};
-use crate::key::SignerKey;
+use crate::key::{KnownKeys, SignerKey};
 use crate::names::{ActorId, Principal};
 use crate::root::Root;
-use crate::sshsig::{self, Presence, SignatureError};
+use crate::sshsig::{self, Presence, SignatureError, SignedBy};
 use crate::time::UnixTime;
 
 /// Longest statement in bytes.
@@ -65,13 +65,25 @@ impl Kind {
     }
 
     /// The SSHSIG namespace signatures of this type are made for.
-    pub fn namespace(self) -> String {
-        format!("{}@jit-ssh", self.as_str())
+    pub fn namespace(self) -> &'static str {
+        match self {
+            Kind::Request => "request@jit-ssh",
+            Kind::Decision => "decision@jit-ssh",
+            Kind::End => "end@jit-ssh",
+            Kind::Bundle => "bundle@jit-ssh",
+            Kind::Session => "session@jit-ssh",
+        }
     }
 
     /// How the canonical bytes of this type begin.
-    fn prefix(self) -> String {
-        format!("{{\"v\":1,\"type\":\"{}\",", self.as_str())
+    fn prefix(self) -> &'static str {
+        match self {
+            Kind::Request => "{\"v\":1,\"type\":\"request\",",
+            Kind::Decision => "{\"v\":1,\"type\":\"decision\",",
+            Kind::End => "{\"v\":1,\"type\":\"end\",",
+            Kind::Bundle => "{\"v\":1,\"type\":\"bundle\",",
+            Kind::Session => "{\"v\":1,\"type\":\"session\",",
+        }
     }
 
     /// The type of the statement in `bytes`, judged by how canonical bytes begin.
@@ -213,50 +225,70 @@ pub fn parse<T: Body>(bytes: &[u8]) -> Result<T, StatementError> {
 ///
 /// It proves that the holder of `key` said this to this CA; whose key that is, only the current
 /// bundle can tell.
-#[derive(Debug, Clone)]
-pub struct Verified<T> {
+#[derive(Debug)]
+pub struct Verified<T>(Arc<Parts<T>>);
+
+/// Shared by all clones: chains are copied often, and a request is close to a kilobyte.
+#[derive(Debug)]
+struct Parts<T> {
     body: T,
     digest: Digest,
-    bytes: Arc<[u8]>,
-    signature: Arc<[u8]>,
-    key: SignerKey,
-    presence: Presence,
+    bytes: Box<[u8]>,
+    signature: Box<[u8]>,
+    by: SignedBy,
+}
+
+impl<T> Clone for Verified<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl<T> Verified<T> {
+    fn new(body: T, bytes: &[u8], signature: &[u8], by: SignedBy) -> Verified<T> {
+        let digest = Digest::of(bytes);
+        Verified(Arc::new(Parts {
+            body,
+            digest,
+            bytes: bytes.into(),
+            signature: signature.into(),
+            by,
+        }))
+    }
+
     /// The fields.
     pub fn body(&self) -> &T {
-        &self.body
+        &self.0.body
     }
 
     /// SHA-256 of the exact bytes.
     pub fn digest(&self) -> Digest {
-        self.digest
+        self.0.digest
     }
 
     /// What people see of the digest.
     pub fn id(&self) -> ShortId {
-        self.digest.short_id()
+        self.0.digest.short_id()
     }
 
     /// The exact bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// The signature blob (SSHSIG).
     pub fn signature(&self) -> &[u8] {
-        &self.signature
+        &self.0.signature
     }
 
     /// The key that signed.
     pub fn key(&self) -> &SignerKey {
-        &self.key
+        &self.0.by.key
     }
 
     /// What the signature says of the person's presence.
     pub fn presence(&self) -> Presence {
-        self.presence
+        self.0.by.presence
     }
 }
 
@@ -270,20 +302,26 @@ pub fn open<T: Body>(
     signature: &[u8],
     ca: &RootFingerprint,
 ) -> Result<Verified<T>, StatementError> {
+    open_knowing(bytes, signature, ca, &mut KnownKeys::default())
+}
+
+/// The same as [`open`], for who verifies many: keys met before are not parsed anew.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_knowing<T: Body>(
+    bytes: &[u8],
+    signature: &[u8],
+    ca: &RootFingerprint,
+    keys: &mut KnownKeys,
+) -> Result<Verified<T>, StatementError> {
     let body: T = parse(bytes)?;
     check_ca(&body, ca)?;
     if signature.len() > MAX_SIGNATURE {
         return Err(StatementError::Signatures);
     }
-    let by = sshsig::verify(&T::KIND.namespace(), bytes, signature)?;
-    Ok(Verified {
-        body,
-        digest: Digest::of(bytes),
-        bytes: bytes.into(),
-        signature: signature.into(),
-        key: by.key,
-        presence: by.presence,
-    })
+    let by = sshsig::verify_knowing(T::KIND.namespace(), bytes, signature, keys)?;
+    Ok(Verified::new(body, bytes, signature, by))
 }
 
 /// Parses a statement that a signer's log holds, so its signature was verified when it was recorded:
@@ -298,14 +336,7 @@ pub fn open_recorded<T: Body>(
     signature: &[u8],
 ) -> Result<Verified<T>, StatementError> {
     let by = sshsig::read(signature)?;
-    Ok(Verified {
-        body: parse(bytes)?,
-        digest: Digest::of(bytes),
-        bytes: bytes.into(),
-        signature: signature.into(),
-        key: by.key,
-        presence: by.presence,
-    })
+    Ok(Verified::new(parse(bytes)?, bytes, signature, by))
 }
 
 /// A bundle statement with the admins who verifiably signed it.
@@ -345,7 +376,7 @@ pub fn open_bundle(
     }
     let mut admins: Vec<ActorId> = Vec::new();
     for signature in signatures {
-        let by = sshsig::verify(&Kind::Bundle.namespace(), bytes, signature)?;
+        let by = sshsig::verify(Kind::Bundle.namespace(), bytes, signature)?;
         let admin =
             root.admin_of(&by.key).ok_or_else(|| StatementError::NotAdmin(by.key.fingerprint()))?;
         if admins.contains(&admin.id) {

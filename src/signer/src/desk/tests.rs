@@ -144,7 +144,7 @@ impl Node {
         let proof: Vec<Vec<u8>> = issuance.proof.0.chunks(32).map(<[u8]>::to_vec).collect();
         let receipt = Receipt {
             certificate: &issuance.certificate.0,
-            entry: &issuance.entry.0,
+            entry: issuance.entry.as_bytes(),
             index: issuance.index,
             checkpoint: issuance.checkpoint.as_bytes(),
             proof: &proof,

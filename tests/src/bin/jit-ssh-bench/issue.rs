@@ -47,28 +47,38 @@ pub(crate) fn site() -> (Site, Persona) {
     (site, alice)
 }
 
+/// What is loaded: where it is, and the processes whose processor time counts.
+struct Target {
+    url: String,
+    root: PathBuf,
+    processes: Vec<(&'static str, u32)>,
+}
+
+impl Target {
+    fn chain(site: &Site) -> Target {
+        let front = site.front.as_ref().unwrap().pid();
+        Target {
+            url: site.url.clone(),
+            root: site.state().join("root.json"),
+            processes: vec![("front", front), ("signer", site.signer_pid().unwrap())],
+        }
+    }
+}
+
 /// Runs the benchmark.
 pub(crate) fn bench() -> Value {
     let (site, alice) = site();
     let bench = Bench::new(&site, &alice);
+    let targets = [Target::chain(&site), bench.floor()];
     let (mut chain, mut floor) = (Vec::new(), Vec::new());
     for (in_flight, count) in LEVELS {
         let rounds = if in_flight == 128 { ROUNDS } else { 1 };
         let mut measured: [Vec<Value>; 2] = Default::default();
         for _ in 0..rounds {
             let statements = bench.sign(count);
-            measured[0].push(bench.load(
-                &site.url,
-                &site.state().join("root.json"),
-                &statements,
-                in_flight,
-            ));
-            measured[1].push(bench.load(
-                &bench.echo_url,
-                &bench.dir.join("root.json"),
-                &statements,
-                in_flight,
-            ));
+            for (target, measured) in targets.iter().zip(&mut measured) {
+                measured.push(bench.load(target, &statements, count, in_flight));
+            }
         }
         let [of_chain, of_floor] = measured.map(median);
         chain.push(of_chain);
@@ -90,7 +100,7 @@ pub(crate) fn bench() -> Value {
 pub(crate) fn bench_on(site: &Site, alice: &Persona) -> Value {
     let bench = Bench::new(site, alice);
     let (in_flight, count) = LEVELS[LEVELS.len() - 1];
-    bench.load(&site.url, &site.state().join("root.json"), &bench.sign(count), in_flight)
+    bench.load(&Target::chain(site), &bench.sign(count), count, in_flight)
 }
 
 /// The measurement in the middle.
@@ -182,22 +192,38 @@ impl Bench {
         let bytes = encode(&request).unwrap();
         let namespace = Request::KIND.namespace();
         let hash = ssh_key::HashAlg::Sha512;
-        let signature = self.key.sign(&namespace, hash, &bytes).unwrap().encode_vec().unwrap();
+        let signature = self.key.sign(namespace, hash, &bytes).unwrap().encode_vec().unwrap();
         let statement =
             v1::SignedStatement { statement: bytes.into(), signatures: vec![signature.into()] };
         v1::SubmitRequest { request: Some(statement), certify: true }
     }
 
-    /// Lets the load client send the statements, in a process of its own.
-    fn load(&self, url: &str, root: &Path, statements: &Path, in_flight: usize) -> Value {
+    fn floor(&self) -> Target {
+        Target {
+            url: self.echo_url.clone(),
+            root: self.dir.join("root.json"),
+            processes: vec![("echo", self.echo.as_ref().unwrap().pid())],
+        }
+    }
+
+    /// Lets the load client send the statements, in a process of its own. The processor time per
+    /// call stands beside the rate: it says where the time goes, and is hardly disturbed by others.
+    fn load(&self, target: &Target, statements: &Path, count: usize, in_flight: usize) -> Value {
+        let used = || target.processes.iter().map(|(_, pid)| machine::cpu_micros(*pid));
+        let before: Vec<f64> = used().collect();
         let own = std::env::current_exe().unwrap();
         let said: Said = Program::new(&own.to_string_lossy())
-            .args(["load", url])
-            .args([root, statements])
+            .args(["load", &target.url])
+            .args([&target.root, statements])
             .args([in_flight.to_string()])
             .run()
             .fine();
-        said.json().pop().unwrap()
+        let mut measured = said.json().pop().unwrap();
+        for ((name, _), (after, before)) in target.processes.iter().zip(used().zip(before)) {
+            let per_call = (after - before) / count as f64;
+            measured["cpu_us_per_call"][*name] = json!(per_call.round());
+        }
+        measured
     }
 }
 

@@ -11,7 +11,7 @@ use jit_ssh_core::root::Root;
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::machine::percentile;
+use crate::machine::{cpu_micros, percentile};
 
 /// Most TLS connections; calls are spread over them.
 const CONNECTIONS: usize = 4;
@@ -47,6 +47,9 @@ pub(crate) fn run(url: &str, root: &Path, statements: &Path, in_flight: usize) -
             "per_second": (millis.len() as f64 / seconds).round(),
             "p50_ms": percentile(&millis, 0.5),
             "p99_ms": percentile(&millis, 0.99),
+            "cpu_us_per_call": {
+                "client": (cpu_micros(std::process::id()) / millis.len() as f64).round(),
+            },
         })
     })
 }

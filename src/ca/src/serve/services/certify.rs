@@ -40,7 +40,7 @@ pub(super) fn certificate(issuance: Issuance, signer: u16) -> v1::Certificate {
     let hashes = (0..proof.len()).step_by(32);
     v1::Certificate {
         certificate: issuance.certificate.0.into(),
-        entry: issuance.entry.0.into(),
+        entry: issuance.entry.into(),
         index: issuance.index,
         checkpoint: issuance.checkpoint.into(),
         proof: hashes.map(|at| proof.slice(at..at.saturating_add(32).min(proof.len()))).collect(),
