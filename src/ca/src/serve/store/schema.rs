@@ -27,15 +27,16 @@ CREATE INDEX requests_by_subject ON statements (subject, seq) WHERE kind = 1;
 CREATE INDEX requests_by_other ON statements (by, seq) WHERE kind = 1 AND by <> subject;
 CREATE INDEX requests_by_time ON statements (at) WHERE kind = 1;
 
+-- One tree instead of a table and an index: this is written at every issuance.
 CREATE TABLE certificates (
-    serial       INTEGER PRIMARY KEY, -- the bits of an unsigned number
     id           INTEGER NOT NULL,
+    serial       INTEGER NOT NULL, -- the bits of an unsigned number
     request      BLOB NOT NULL,
     at           INTEGER NOT NULL,
     valid_before INTEGER NOT NULL,
-    access_until INTEGER NOT NULL
-) STRICT;
-CREATE INDEX certificates_by_id ON certificates (id);
+    access_until INTEGER NOT NULL,
+    PRIMARY KEY (id, serial)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE marks (
     signer INTEGER PRIMARY KEY,
