@@ -128,7 +128,8 @@ pub fn evaluate<'b>(chain: &Chain, bundle: &'b Bundle, now: UnixTime) -> Evaluat
     evaluation.decide_by = decide_by;
     evaluation.needed = counted.needed;
     evaluation.given = counted.given;
-    evaluation.use_by = counted.grant.as_ref().map(|g| g.approved_at.plus(rule.use_within));
+    evaluation.use_by =
+        counted.grant.as_ref().map(|g| g.approved_at.plus(rule.use_within).min(g.access_until()));
     evaluation.status = status(chain, rule, bundle, &evaluation, &counted, now);
     evaluation.grant = counted.grant;
     evaluation
@@ -203,11 +204,15 @@ fn status(
     }
     let issued = chain.first_issued().is_some();
     let Some(grant) = &counted.grant else {
-        if issued && chain.last_issued().is_some_and(|last| now >= last.access_until) {
+        if chain.last_issued().is_some_and(|last| now >= last.access_until) {
             return Status::Ended;
         }
         if let Some(refusal) = &counted.refusal {
             return Status::Refused(refusal.clone());
+        }
+        if issued {
+            // Never pending again: denials and cancels that came meanwhile would be lost.
+            return Status::Refused(no_longer_approved(chain));
         }
         return if now > evaluation.decide_by { Status::LapsedUndecided } else { Status::Pending };
     };
@@ -220,6 +225,17 @@ fn status(
         (false, false) if too_late => Status::LapsedUnused,
         (false, false) => Status::Approved,
     }
+}
+
+fn no_longer_approved(chain: &Chain) -> Refusal {
+    Refusal::new(
+        Reason::NotApproved,
+        format!(
+            "the approvals of request {} do not count any more under the bundle in force.",
+            chain.request().id()
+        ),
+    )
+    .hint("ask anew with: jit-ssh login")
 }
 
 /// A cancel signed with another of the requester's present keys.
@@ -443,6 +459,17 @@ pub fn admit_decision(
     if body.verdict == Verdict::Approve && within(body, request).is_none() {
         return Err(not_allowed(format!("this approval is wider than request {id}."))
             .hint("approve the same or less: fewer hosts, fewer logins, a shorter time"));
+    }
+    if body.at > evaluation.decide_by {
+        // It would be recorded and never count.
+        return Err(Refusal::new(
+            Reason::Lapsed,
+            format!(
+                "the decision is dated {} s after request {id} had to be decided.",
+                body.at.since(evaluation.decide_by)
+            ),
+        )
+        .hint("check the clock of the machine that signed it"));
     }
     match (&evaluation.status, body.verdict) {
         (Status::Pending, Verdict::Approve | Verdict::Deny) | (Status::Approved, Verdict::Deny) => {

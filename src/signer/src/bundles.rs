@@ -3,11 +3,15 @@
 //!
 //! Files by their SHA-256, and `current.json`: the bundle statement in force with its admins'
 //! signatures. A file stays as long as the log names it, so that the log can be verified.
+//!
+//! What the front uploads lies in a private folder of its own until a signed bundle names it.
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
 use jit_ssh_core::digest::Digest;
@@ -28,21 +32,32 @@ pub struct InForce {
     pub bundle: Bundle,
 }
 
-/// The folder of bundles.
+/// The folder of bundles, and the one of uploads.
 #[derive(Debug, Clone)]
 pub struct Shelf {
     dir: PathBuf,
+    uploads: PathBuf,
+    /// Uploads so far: each is a file of its own, whatever else is under way.
+    count: Arc<AtomicU64>,
 }
 
+/// Most files that may wait for a bundle: the front can not fill the signer's disk.
+const MAX_UPLOADS: usize = 16;
+
 impl Shelf {
-    /// Opens the folder, creating it where there is none.
+    /// Opens the public folder of bundles and the private one of uploads, which begins empty.
     ///
     /// # Errors
-    /// If it can not be created.
-    pub fn open(dir: &Path) -> io::Result<Shelf> {
+    /// If they can not be made.
+    pub fn open(dir: &Path, uploads: &Path) -> io::Result<Shelf> {
         fs::create_dir_all(dir)?;
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
-        Ok(Shelf { dir: dir.to_path_buf() })
+        if uploads.exists() {
+            fs::remove_dir_all(uploads)?;
+        }
+        fs::DirBuilder::new().mode(0o700).recursive(true).create(uploads)?;
+        let count = Arc::new(AtomicU64::new(0));
+        Ok(Shelf { dir: dir.to_path_buf(), uploads: uploads.to_path_buf(), count })
     }
 
     /// The file with this SHA-256.
@@ -50,13 +65,50 @@ impl Shelf {
         self.dir.join(file.to_string())
     }
 
+    fn uploaded(&self, file: Digest) -> PathBuf {
+        self.uploads.join(file.to_string())
+    }
+
     /// Begins to take up a file; it counts only once it is whole.
     ///
     /// # Errors
     /// If the file can not be made.
     pub fn upload(&self, file: Digest) -> io::Result<Upload> {
-        let path = self.dir.join(format!(".upload-{file}"));
-        Ok(Upload { target: self.path(file), file, out: fs::File::create(&path)?, path, length: 0 })
+        if fs::read_dir(&self.uploads)?.count() >= MAX_UPLOADS {
+            // Whoever hands in bundles uploads four files at a time: the rest is litter.
+            for entry in fs::read_dir(&self.uploads)? {
+                fs::remove_file(entry?.path())?;
+            }
+        }
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let path = self.uploads.join(format!("part-{number}"));
+        let out = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path)?;
+        Ok(Upload { target: self.uploaded(file), file, out, path, length: 0 })
+    }
+
+    /// Puts the files that a bundle names among those that stay.
+    ///
+    /// # Errors
+    /// [`Reason::LogUnavailable`] if they can not be made durable there.
+    pub fn keep(&self, signed: &SignedBundle) -> Result<(), Refusal> {
+        let body = &signed.body;
+        let keep = || {
+            for file in [body.people, body.hosts, body.policy, body.signers] {
+                let uploaded = self.uploaded(file);
+                if uploaded.exists() {
+                    fs::rename(uploaded, self.path(file))?;
+                }
+                // It was read a moment ago; another upload may have swept it away since.
+                fs::metadata(self.path(file))?;
+            }
+            fs::File::open(&self.dir)?.sync_all()
+        };
+        keep().map_err(|e: io::Error| {
+            Refusal::new(
+                Reason::LogUnavailable,
+                format!("the bundle's files can not be kept: {e}."),
+            )
+        })
     }
 
     /// Reads the files a bundle statement names, and what they say together.
@@ -66,7 +118,8 @@ impl Shelf {
     pub fn read(&self, signed: &SignedBundle, root: &Root) -> Result<InForce, Refusal> {
         let refused = |message: String| Refusal::new(Reason::BundleRefused, message);
         let read = |name: &str, digest: Digest| {
-            fs::read(self.path(digest))
+            fs::read(self.uploaded(digest))
+                .or_else(|_| fs::read(self.path(digest)))
                 .map_err(|e| refused(format!("the bundle's {name} ({digest}) is not here: {e}.")))
         };
         let body = &signed.body;
@@ -143,6 +196,36 @@ pub fn verify(statement: &Signed, root: &Root) -> Result<SignedBundle, Refusal> 
         ));
     }
     Ok(signed)
+}
+
+/// Where in the log the newest bundle stands: the signer's own note, so that nothing in the public
+/// folder can set it back, and a long log need not be searched.
+#[derive(Debug, Clone)]
+pub struct Pointer(PathBuf);
+
+impl Pointer {
+    /// The note in this file.
+    pub fn new(path: PathBuf) -> Pointer {
+        Pointer(path)
+    }
+
+    /// The index noted last, if there is one. A note that makes no sense is none: then the log is
+    /// searched.
+    pub fn read(&self) -> Option<u64> {
+        fs::read_to_string(&self.0).ok()?.trim().parse().ok()
+    }
+
+    /// Notes an index.
+    ///
+    /// # Errors
+    /// If it can not be written.
+    pub fn write(&self, index: u64) -> io::Result<()> {
+        let temporary = self.0.with_extension("new");
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(index.to_string().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(temporary, &self.0)
+    }
 }
 
 /// A file on its way in.

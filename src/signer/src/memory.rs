@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use jit_ssh_core::bundle::{Allow, Bundle};
+use jit_ssh_core::bundle::{Allow, Approval, Bundle};
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::{Digest, ShortId};
 use jit_ssh_core::policy;
@@ -28,16 +28,16 @@ pub(crate) struct Memory {
     ends: BTreeSet<(UnixTime, Digest)>,
 }
 
-/// When a request can lead nowhere any more, whatever is said about it: decided as late as it may
-/// be, used as late as it may be, for as long as it asks. Never so early that its replay would be
-/// fresh.
+/// When a request can lead nowhere any more under a rule, whatever is said about it: decided as late
+/// as it may be, used as late as it may be, for as long as it asks. Never so early that its replay
+/// would be fresh. Another bundle may have another rule: then the memory is rebuilt.
 pub(crate) fn over_at(request: &Request, rule: &Allow) -> UnixTime {
-    request
-        .at
-        .plus(rule.decide_within)
-        .plus(rule.use_within)
-        .plus(request.r#for)
-        .plus_secs(2 * MAX_SKEW)
+    let access = match &rule.approval {
+        // Approved when it was made.
+        Approval::Auto => request.at,
+        Approval::Steps(_) => request.at.plus(rule.decide_within).plus(rule.use_within),
+    };
+    access.plus(request.r#for).plus_secs(2 * MAX_SKEW)
 }
 
 /// The same for a request in the log, under the bundle of now. If no rule covers it, a later bundle

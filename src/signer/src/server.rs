@@ -18,7 +18,7 @@ use jit_ssh_core::root::Root;
 use jit_ssh_core::time::UnixTime;
 use rustix::process::{Resource, Rlimit, getuid, setrlimit};
 
-use crate::bundles::Shelf;
+use crate::bundles::{Pointer, Shelf};
 use crate::connection::{Count, serve};
 use crate::desk::{Desk, Identity, Work};
 use crate::log::{LogStore, Opened};
@@ -56,11 +56,12 @@ pub fn run(config: &Path, source: &Source) -> anyhow::Result<()> {
     let state = &deployment.state;
     let private = state.join("signer");
     let keys::Keys { number, ca, ca_key, log, root } = keys::load(&private)?;
-    let shelf = Shelf::open(&state.join("bundles"))?;
+    let shelf = Shelf::open(&state.join("bundles"), &private.join("uploads"))?;
     let (log, opened) = LogStore::open(&state.join("log"), &private.join("journal"), log)?;
     report(&opened);
     let identity = Identity { number, ca_key, root: root.clone() };
-    let desk = Desk::open(identity, log, shelf.clone(), deployment.limits, Box::new(now))?;
+    let pointer = Pointer::new(private.join("newest-bundle"));
+    let desk = Desk::open(identity, log, shelf.clone(), pointer, deployment.limits, Box::new(now))?;
     let (work, works) = sync_channel(QUEUE);
     let (finish, finished) = sync_channel(QUEUE);
     let desk =

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::{KeyId, Serial, Tbs};
 use crate::key::CaKey;
 use crate::names::{Principal, RuleName};
-use crate::statement::{Request, Verified};
+use crate::statement::{MAX_SKEW, Request, Verified};
 use crate::time::UnixTime;
 
 /// Longest validity of one certificate, in seconds: the policy's limit of an hour, and the minute
@@ -110,7 +110,7 @@ pub fn check(bytes: &[u8], context: Context<'_>) -> Result<Facts, LintError> {
     let principals = check_principals(cursor.field()?, request)?;
     let valid_after = UnixTime(cursor.number()?);
     let valid_before = UnixTime(cursor.number()?);
-    check_validity(valid_after, valid_before, key_id.access_until, context.now)?;
+    check_validity(valid_after, valid_before, key_id.access_until, context)?;
     check_critical(cursor.field()?, request)?;
     check_extensions(cursor.field()?, request)?;
     ensure(cursor.field()?.is_empty(), "the reserved field is not empty")?;
@@ -204,12 +204,22 @@ fn check_principals(packed: &[u8], request: &Request) -> Check<Vec<Principal>> {
     Ok(principals)
 }
 
-fn check_validity(after: UnixTime, before: UnixTime, until: UnixTime, now: UnixTime) -> Check {
+fn check_validity(
+    after: UnixTime,
+    before: UnixTime,
+    until: UnixTime,
+    context: Context<'_>,
+) -> Check {
+    let now = context.now;
     ensure(before.0 < 1 << 33 && until.0 < 1 << 33, "a time is not in seconds")?;
     ensure(after < before, "it ends before it begins")?;
     ensure(after <= now && now < before, "it is not valid now")?;
     ensure(before <= until, "it outlives the access")?;
-    ensure(before.0.saturating_sub(after.0) <= MAX_VALIDITY, "it is valid for too long")
+    ensure(before.0.saturating_sub(after.0) <= MAX_VALIDITY, "it is valid for too long")?;
+    // The clock of the approval may be ahead by what statements may be, and no more.
+    let asked = context.request.body().r#for.get();
+    let latest = now.0.saturating_add(u64::from(asked)).saturating_add(u64::from(MAX_SKEW));
+    ensure(until.0 <= latest, "the access is longer than what was asked for")
 }
 
 fn check_critical(packed: &[u8], request: &Request) -> Check {

@@ -347,3 +347,17 @@ fn a_restriction_the_requester_asked_for_must_be_there() {
         assert!(made.check(&bad).is_err());
     }
 }
+
+#[test]
+fn the_access_is_never_longer_than_what_was_asked_for() {
+    let made = make(|_| {});
+    let until = |secs: u64| {
+        with_field(&made.tbs.bytes, |f| {
+            let text = String::from_utf8(f.key_id.clone()).unwrap();
+            f.key_id = text.replace("1790000600", &(START.0 + secs).to_string()).into_bytes();
+        })
+    };
+    // 600 s were asked for, and a clock may be ahead by 120 s.
+    assert!(made.check(&until(720)).is_ok());
+    assert!(made.check(&until(721)).is_err());
+}

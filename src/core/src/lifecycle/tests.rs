@@ -405,6 +405,65 @@ fn a_rule_for_the_clients_address_wants_it_in_the_signed_request() {
     }
 }
 
+#[test]
+fn a_decision_that_would_not_count_is_refused_instead_of_recorded() {
+    let case = Case::new();
+    let chain = case.chain();
+    let carol = &case.world.carol;
+    let decide =
+        |body: Decision| admit_decision(&carol.verified(&body), &chain, &case.bundle, at(3_590));
+    // The approver's clock is ahead of decide_by, the signer's is not.
+    for (secs, fine) in [(3_600, true), (3_601, false)] {
+        let outcomes = [
+            decide(case.world.denial(carol, chain.request(), at(secs))),
+            decide(case.world.approval(carol, chain.request(), at(secs))),
+        ];
+        for outcome in outcomes {
+            match fine {
+                true => outcome.unwrap(),
+                false => assert_eq!(outcome.unwrap_err().reason, Reason::Lapsed),
+            }
+        }
+    }
+}
+
+#[test]
+fn an_access_whose_approver_is_gone_is_refused_and_never_pending_again() {
+    let case = Case::new();
+    let World { alice, carol, .. } = &case.world;
+    let mut chain = case.chain();
+    case.approve(&mut chain, &case.world.bob, 10);
+    case.issue(&mut chain, 20);
+    let mut files = case.world.files(POLICY);
+    let people = String::from_utf8(files.people).unwrap();
+    files.people = people.replacen("\"sre\", \"leads\"", "\"sre\"", 1).into_bytes();
+    let without_bob = Bundle::parse(2, &files, &case.world.root.admin_keys()).unwrap();
+    let status = evaluate(&chain, &without_bob, at(30)).status;
+    assert!(matches!(status, Status::Refused(_)), "{status:?}");
+    // Nothing that would be lost is taken up, and nobody starts a new clock.
+    let deny = carol.verified(&case.world.denial(carol, chain.request(), at(30)));
+    assert!(admit_decision(&deny, &chain, &without_bob, at(30)).is_err());
+    let approve = carol.verified(&case.world.approval(carol, chain.request(), at(30)));
+    assert!(admit_decision(&approve, &chain, &without_bob, at(30)).is_err());
+    let cancel = alice.verified(&case.world.cancel(alice, chain.request(), at(30)));
+    assert!(admit_end(&cancel, &chain, &without_bob, at(30)).is_err());
+    assert_eq!(evaluate(&chain, &without_bob, at(610)).status, Status::Ended);
+    assert_eq!(evaluate(&chain, &case.bundle, at(30)).status, Status::Active);
+}
+
+#[test]
+fn use_by_is_never_after_the_end_of_the_access() {
+    let case = Case::new();
+    let mut chain = case.chain();
+    case.approve(&mut chain, &case.world.bob, 0);
+    // 15 minutes to use it, 10 minutes of access.
+    assert_eq!(evaluate(&chain, &case.bundle, at(1)).use_by, Some(at(600)));
+    let long = case.world.request(&case.world.alice, "prod-host", "deploy", 1_800, START);
+    let mut chain = case.chain_of(&long);
+    case.approve(&mut chain, &case.world.bob, 0);
+    assert_eq!(evaluate(&chain, &case.bundle, at(1)).use_by, Some(at(900)));
+}
+
 /// What can happen to a request, in any order.
 #[derive(Debug, Clone)]
 enum Event {

@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 use jit_ssh_core::certificate::{Linted, Serial};
 use jit_ssh_core::chain::Issued;
 use jit_ssh_core::deployment::Limits;
-use jit_ssh_core::digest::Digest;
+use jit_ssh_core::digest::{Digest, ShortId};
 use jit_ssh_core::key::CaKey;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{Decision, End, Request, SignedBundle, Verified};
 use jit_ssh_core::time::UnixTime;
 
-use crate::bundles::{InForce, Shelf};
+use crate::bundles::{InForce, Pointer, Shelf};
 use crate::connection::Reply;
 use crate::log::{Committed, LogStore};
 use crate::memory::Memory;
@@ -121,6 +121,7 @@ pub(crate) struct Identity {
 pub(crate) struct Desk {
     identity: Identity,
     shelf: Shelf,
+    pointer: Pointer,
     in_force: Option<InForce>,
     memory: Memory,
     quotas: Quotas,
@@ -139,13 +140,16 @@ impl Desk {
         identity: Identity,
         log: LogStore,
         shelf: Shelf,
+        pointer: Pointer,
         limits: Limits,
         clock: Clock,
     ) -> anyhow::Result<Desk> {
         let mut desk = Desk {
-            in_force: shelf.current(&identity.root)?,
+            // `current.json` spares reading the bundle twice; the log decides.
+            in_force: shelf.current(&identity.root).ok().flatten(),
             identity,
             shelf,
+            pointer,
             memory: Memory::default(),
             quotas: Quotas::new(limits),
             log,
@@ -269,13 +273,22 @@ impl Desk {
                     chain.add_issued(issued);
                 }
             }
-            Effect::PutInForce(in_force) => {
-                if let Err(error) = self.shelf.put_current() {
-                    // It is logged, so it is in force; the next start finds it in the log.
-                    eprintln!("jit-ssh-signer: current.json could not be put in place: {error}");
-                }
-                self.in_force = Some(*in_force);
-            }
+            Effect::PutInForce(in_force) => self.put_in_force(*in_force),
+        }
+    }
+
+    /// Puts a logged bundle in force. It changes what every request may still lead to, also those
+    /// that were over under the old one: so the memory is rebuilt from the log, denials and all.
+    fn put_in_force(&mut self, in_force: InForce) {
+        let index = self.log.size().saturating_sub(1);
+        self.in_force = Some(in_force);
+        let done = self.shelf.put_current().map_err(anyhow::Error::from);
+        let done = done.and_then(|()| Ok(self.pointer.write(index)?)).and_then(|()| self.replay());
+        if let Err(error) = done {
+            // The bundle is logged, so it is in force; but a memory with gaps could forget a
+            // denial, and a bundle that is not noted is looked for only at the log's end.
+            eprintln!("jit-ssh-signer: stopping, since a bundle can not be taken up: {error:#}");
+            std::process::abort();
         }
     }
 
@@ -305,9 +318,9 @@ struct Batch {
     bytes: usize,
     effects: Vec<Effect>,
     drafts: Vec<(Reply, Draft)>,
-    /// Requests that the batch already says something of: a further call about one of them waits
-    /// for the next batch, so that it sees what this one did.
-    touched: HashSet<Digest>,
+    /// Ids of the requests that the batch already says something of: a further call about one of
+    /// them, or about another with its id, waits for the next batch and sees what this one did.
+    touched: HashSet<ShortId>,
     closed: bool,
 }
 
@@ -329,9 +342,11 @@ impl Batch {
             // A bundle changes what everything else means, so it is a batch of its own.
             Task::Bundle { .. } => self.drafts.is_empty(),
             Task::Submit { statement, .. } | Task::Relay { statement } => {
-                !self.closed && !self.touched.contains(&statement.about())
+                !self.closed && !self.touched.contains(&statement.about().short_id())
             }
-            Task::Certify { request } => !self.closed && !self.touched.contains(request),
+            Task::Certify { request } => {
+                !self.closed && !self.touched.contains(&request.short_id())
+            }
             Task::State | Task::Settled(_) => true,
         }
     }

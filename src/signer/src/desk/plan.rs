@@ -47,15 +47,15 @@ impl Desk {
     pub(super) fn plan(&mut self, task: Task, batch: &mut Batch) -> Result<Plan, Refusal> {
         match task {
             Task::Submit { statement, certify } => {
-                batch.touched.insert(statement.about());
+                batch.touched.insert(statement.about().short_id());
                 self.plan_statement(statement, certify, Arrival::Submitted, batch)
             }
             Task::Relay { statement } => {
-                batch.touched.insert(statement.about());
+                batch.touched.insert(statement.about().short_id());
                 self.plan_statement(statement, false, Arrival::Relayed, batch)
             }
             Task::Certify { request } => {
-                batch.touched.insert(request);
+                batch.touched.insert(request.short_id());
                 self.plan_certify(request, batch)
             }
             Task::Bundle { signed, statement } => self.plan_bundle(signed, &statement, batch),
@@ -87,6 +87,7 @@ impl Desk {
     ) -> Result<Plan, Refusal> {
         let digest = request.digest();
         if let Some(known) = self.memory.get(&digest) {
+            same_key(known.chain.request(), &request)?;
             let recorded_at = known.recorded_at;
             let mut plan = recorded(digest, recorded_at);
             if certify {
@@ -165,7 +166,8 @@ impl Desk {
         batch: &Batch,
     ) -> Result<Plan, Refusal> {
         let chain = self.chain(decision.body().request)?;
-        if chain.decisions().iter().any(|known| known.digest() == decision.digest()) {
+        if let Some(known) = chain.decisions().iter().find(|d| d.digest() == decision.digest()) {
+            same_key(known, &decision)?;
             return Ok(recorded(decision.digest(), batch.now));
         }
         check_date(decision.body().at, batch.now, arrival)?;
@@ -188,7 +190,8 @@ impl Desk {
         batch: &Batch,
     ) -> Result<Plan, Refusal> {
         let chain = self.chain(end.body().request)?;
-        if chain.ends().iter().any(|known| known.digest() == end.digest()) {
+        if let Some(known) = chain.ends().iter().find(|e| e.digest() == end.digest()) {
+            same_key(known, &end)?;
             return Ok(recorded(end.digest(), batch.now));
         }
         check_date(end.body().at, batch.now, arrival)?;
@@ -265,6 +268,7 @@ impl Desk {
         check_date(signed.body.at, batch.now, Arrival::Relayed)?;
         let in_force = self.shelf.read(&signed, &self.identity.root)?;
         self.check_named(&in_force)?;
+        self.shelf.keep(&signed)?;
         self.shelf.prepare_current(statement).map_err(|e| {
             Refusal::new(Reason::LogUnavailable, format!("the bundle can not be kept: {e}."))
         })?;
@@ -312,6 +316,17 @@ impl Batch {
         let planned = u64::try_from(self.entries.len()).map_err(|_| log_full())?;
         desk.log.size().checked_add(planned).ok_or_else(log_full)
     }
+}
+
+/// A statement is its bytes and who signed them: the same bytes under another key are no retry.
+fn same_key<T>(known: &Verified<T>, again: &Verified<T>) -> Result<(), Refusal> {
+    if known.key() == again.key() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::UnknownSigner,
+        "this statement stands already, signed with another key.",
+    ))
 }
 
 fn recorded(digest: Digest, at: UnixTime) -> Plan {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use anyhow::Context as _;
+use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::certificate::lint;
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
@@ -14,7 +15,7 @@ use jit_ssh_core::time::UnixTime;
 
 use super::Desk;
 use crate::bundles;
-use crate::memory::{LONGEST_LIFE, over_at_under};
+use crate::memory::{LONGEST_LIFE, Memory, over_at_under};
 use crate::protocol::Signed;
 
 /// What stands in the log about one request, before the request itself is reached.
@@ -25,20 +26,33 @@ struct Later {
     issued: Vec<Issued>,
 }
 
-#[derive(Default)]
-struct Replay {
-    /// The signer's clock at start, in Unix seconds.
+struct Replay<'a> {
+    /// The signer's clock, in Unix seconds.
     now: u64,
-    newest: Option<UnixTime>,
+    bundle: &'a Bundle,
+    newest: UnixTime,
     later: HashMap<Digest, Later>,
-    requests: Vec<(Verified<Request>, UnixTime)>,
-    newest_bundle: Option<StatementEntry>,
+    memory: Memory,
 }
 
 impl Desk {
-    /// Reads the log backwards and remembers every request that can still lead somewhere.
+    /// Puts the log's newest bundle in force, then reads the log backwards and remembers every
+    /// request that can still lead somewhere under it.
     pub(super) fn replay(&mut self) -> anyhow::Result<()> {
-        let mut replay = Replay { now: (self.clock)().0, ..Replay::default() };
+        let Some(last) = self.log.size().checked_sub(1) else {
+            self.in_force = None;
+            return Ok(());
+        };
+        self.newest_entry = self.entry(last)?.at();
+        self.adopt_bundle(last)?;
+        let Some(in_force) = &self.in_force else { return Ok(()) };
+        let mut replay = Replay {
+            now: (self.clock)().0,
+            bundle: &in_force.bundle,
+            newest: self.newest_entry,
+            later: HashMap::new(),
+            memory: Memory::default(),
+        };
         let mut failed = None;
         self.log.scan_back(|index, bytes| match replay.entry(bytes) {
             Ok(flow) => flow,
@@ -50,66 +64,97 @@ impl Desk {
         if let Some(error) = failed {
             return Err(error);
         }
-        self.newest_entry = replay.newest.unwrap_or(UnixTime(0));
-        self.adopt_bundle(replay.newest_bundle.take())?;
-        let Some(in_force) = &self.in_force else {
-            return Ok(());
-        };
-        for (request, recorded_at) in replay.requests {
-            let over_at = over_at_under(request.body(), &in_force.bundle);
-            if over_at.0 < replay.now {
-                continue;
-            }
-            let later = replay.later.remove(&request.digest()).unwrap_or_default();
-            let mut chain = Chain::new(request);
-            for decision in later.decisions {
-                chain.add_decision(decision)?;
-            }
-            for end in later.ends {
-                chain.add_end(end)?;
-            }
-            for issued in later.issued {
-                chain.add_issued(issued);
-            }
-            self.memory.insert(chain, recorded_at, over_at);
-        }
+        self.memory = replay.memory;
         Ok(())
     }
 
-    /// Puts in force what the log names, if a crash came between the log and `current.json`.
-    fn adopt_bundle(&mut self, newest: Option<StatementEntry>) -> anyhow::Result<()> {
-        let Some(entry) = newest else { return Ok(()) };
-        let statement = Signed { statement: entry.statement, signatures: entry.signatures };
+    fn entry(&self, index: u64) -> anyhow::Result<Entry> {
+        let found = self.log.entries(index..index.saturating_add(1)).next();
+        let (_, bytes) = found.with_context(|| format!("log entry {index} is not there"))??;
+        Ok(Entry::parse(&bytes)?)
+    }
+
+    /// Puts in force the newest bundle of the log, whatever `current.json` says: the log alone
+    /// knows which versions there were. It is the log's last entry, where a crash came before it
+    /// was noted; or the one noted; or the first to be found backwards.
+    fn adopt_bundle(&mut self, last: u64) -> anyhow::Result<()> {
+        let noted = self.pointer.read();
+        let mut found = None;
+        for index in [Some(last), noted].into_iter().flatten().filter(|index| *index <= last) {
+            if let Some(statement) = bundle_of(self.entry(index)?) {
+                found = Some((index, statement));
+                break;
+            }
+        }
+        if found.is_none() {
+            self.log.scan_back(|index, bytes| {
+                found = Entry::parse(bytes).ok().and_then(bundle_of).map(|bundle| (index, bundle));
+                if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+        }
+        let Some((index, statement)) = found else {
+            self.in_force = None;
+            return Ok(());
+        };
         let signed = bundles::verify(&statement, &self.identity.root)?;
-        let version = self.in_force.as_ref().map_or(0, |known| known.bundle.version);
-        if signed.body.version > version {
+        if self.in_force.as_ref().is_none_or(|known| known.digest != signed.digest) {
             self.in_force = Some(self.shelf.read(&signed, &self.identity.root)?);
             self.shelf.prepare_current(&statement)?;
             self.shelf.put_current()?;
+        }
+        if noted != Some(index) {
+            self.pointer.write(index)?;
         }
         Ok(())
     }
 }
 
-impl Replay {
+/// The bundle statement in an entry, if it is one.
+fn bundle_of(entry: Entry) -> Option<Signed> {
+    match entry {
+        Entry::Statement(entry) if Kind::of(entry.statement.as_bytes()) == Some(Kind::Bundle) => {
+            Some(Signed { statement: entry.statement, signatures: entry.signatures })
+        }
+        Entry::Statement(_) | Entry::Certificate(_) => None,
+    }
+}
+
+impl Replay<'_> {
     fn entry(&mut self, bytes: &[u8]) -> anyhow::Result<ControlFlow<()>> {
         let entry = Entry::parse(bytes)?;
-        let newest = *self.newest.get_or_insert(entry.at());
-        if entry.at().plus_secs(LONGEST_LIFE) < newest.min(UnixTime(self.now)) {
+        if entry.at().plus_secs(LONGEST_LIFE) < self.newest.min(UnixTime(self.now)) {
             return Ok(ControlFlow::Break(()));
         }
         match entry {
             Entry::Certificate(certificate) => self.certificate(&certificate)?,
-            Entry::Statement(statement) => self.statement(statement)?,
+            Entry::Statement(statement) => self.statement(&statement)?,
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn certificate(&mut self, entry: &CertificateEntry) -> anyhow::Result<()> {
-        let facts = lint::read(&entry.tbs.0).context("its certificate is malformed")?;
-        if facts.key_id.access_until.0 < self.now {
+    /// A request: everything said of it later is known by now.
+    fn request(&mut self, request: Verified<Request>, recorded_at: UnixTime) -> anyhow::Result<()> {
+        let later = self.later.remove(&request.digest()).unwrap_or_default();
+        let over_at = over_at_under(request.body(), self.bundle);
+        if over_at.0 < self.now {
             return Ok(());
         }
+        let mut chain = Chain::new(request);
+        for decision in later.decisions {
+            chain.add_decision(decision)?;
+        }
+        for end in later.ends {
+            chain.add_end(end)?;
+        }
+        for issued in later.issued {
+            chain.add_issued(issued);
+        }
+        self.memory.insert(chain, recorded_at, over_at);
+        Ok(())
+    }
+
+    fn certificate(&mut self, entry: &CertificateEntry) -> anyhow::Result<()> {
+        let facts = lint::read(&entry.tbs.0).context("its certificate is malformed")?;
         self.later.entry(entry.request).or_default().issued.push(Issued {
             serial: entry.serial,
             at: entry.at,
@@ -119,13 +164,12 @@ impl Replay {
         Ok(())
     }
 
-    fn statement(&mut self, entry: StatementEntry) -> anyhow::Result<()> {
+    fn statement(&mut self, entry: &StatementEntry) -> anyhow::Result<()> {
         let bytes = entry.statement.as_bytes();
         let signature = entry.signatures.first().map_or(&[][..], |s| &s.0);
         match Kind::of(bytes).context("it is of no known type")? {
             Kind::Request => {
-                let request: Verified<Request> = statement::open_recorded(bytes, signature)?;
-                self.requests.push((request, entry.at));
+                self.request(statement::open_recorded(bytes, signature)?, entry.at)?;
             }
             Kind::Decision => {
                 let decision: Verified<Decision> = statement::open_recorded(bytes, signature)?;
@@ -135,10 +179,7 @@ impl Replay {
                 let end: Verified<End> = statement::open_recorded(bytes, signature)?;
                 self.later.entry(end.body().request).or_default().ends.push(end);
             }
-            Kind::Bundle => {
-                self.newest_bundle.get_or_insert(entry);
-            }
-            Kind::Session => {}
+            Kind::Bundle | Kind::Session => {}
         }
         Ok(())
     }

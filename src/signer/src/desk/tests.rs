@@ -71,10 +71,13 @@ impl Node {
             ca_key: self.world.ca_key(),
             root: self.world.root.clone(),
         };
-        let shelf = Shelf::open(&self.dir.path().join("bundles")).unwrap();
+        let uploads = self.dir.path().join("uploads");
+        let shelf = Shelf::open(&self.dir.path().join("bundles"), &uploads).unwrap();
+        let pointer = Pointer::new(self.dir.path().join("newest-bundle"));
         let clock = self.clock.clone();
         let clock: Clock = Box::new(move || UnixTime(clock.load(Ordering::SeqCst)));
-        let desk = Desk::open(identity, log, shelf.clone(), self.limits.clone(), clock).unwrap();
+        let desk =
+            Desk::open(identity, log, shelf.clone(), pointer, self.limits.clone(), clock).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (work, works) = sync_channel(64);
         let (finish, finished) = sync_channel(64);
@@ -548,4 +551,120 @@ fn a_broken_frame_ends_the_connection_and_nothing_else() {
         signer = node.start();
         assert!(matches!(signer.call(Op::State), Outcome::State(_)));
     }
+}
+
+#[test]
+fn an_older_bundle_never_comes_back_however_old_the_newer_one_is() {
+    let (node, mut signer) = Node::with_bundle();
+    let current = node.dir.path().join("bundles/current.json");
+    let old = std::fs::read(&current).unwrap();
+    let narrower = POLICY.replace("machine:bot", "person:carol");
+    node.apply(&mut signer, 2, &narrower);
+    node.set_clock(10 * 86_400);
+    let other = node.world.request(&node.world.alice, "test-host", "deploy", 60, node.now());
+    recorded(signer.submit(&node.world.alice, &other, true)).unwrap();
+    node.stop(signer);
+    let pointer = node.dir.path().join("newest-bundle");
+    // The public folder set back; then emptied of current.json; then the signer's own note gone,
+    // or pointing at the older bundle's entry: the log decides.
+    let spoil: [&dyn Fn(); 4] = [
+        &|| std::fs::write(&current, &old).unwrap(),
+        &|| std::fs::remove_file(&current).unwrap(),
+        &|| std::fs::remove_file(&pointer).unwrap(),
+        &|| std::fs::write(&pointer, "no number").unwrap(),
+    ];
+    for (nonce, spoil) in (1u8..).zip(spoil) {
+        spoil();
+        let mut signer = node.start();
+        let Outcome::State(state) = signer.call(Op::State) else { panic!("no state") };
+        assert_eq!(state.bundle_version, 2);
+        let outcome = signer.submit(&node.world.bot, &node.auto(nonce), true);
+        assert_eq!(refused(outcome), Reason::PolicyRefused);
+        assert_eq!(refused(node.apply(&mut signer, 1, POLICY)), Reason::StaleBundle);
+        node.stop(signer);
+    }
+}
+
+#[test]
+fn a_bundle_with_longer_limits_brings_no_denied_request_back() {
+    let (node, mut signer) = Node::with_bundle();
+    let World { alice, bob, carol, .. } = &node.world;
+    let denied = alice.verified(&node.request());
+    recorded(signer.submit(alice, denied.body(), false));
+    recorded(signer.submit(bob, &node.world.denial(bob, &denied, START), false));
+    let mut body = node.request();
+    body.nonce = jit_ssh_core::statement::Nonce([9; 16]);
+    let open = alice.verified(&body);
+    recorded(signer.submit(alice, open.body(), false));
+    // Three hours later both are forgotten; then an hour to decide becomes a day.
+    node.set_clock(3 * 3_600);
+    assert_eq!(refused(signer.certify(denied.digest())), Reason::UnknownRequest);
+    let longer = POLICY.replace("decide_within = \"1h\"", "decide_within = \"1d\"");
+    node.apply(&mut signer, 2, &longer);
+    for restart in [false, true] {
+        if restart {
+            node.stop(signer);
+            signer = node.start();
+        }
+        assert_eq!(refused(signer.certify(denied.digest())), Reason::Denied);
+        let statement = signed(alice, denied.body());
+        recorded(signer.call(Op::Relay { statement }));
+        let late = node.world.approval(carol, &denied, node.now());
+        assert_eq!(refused(signer.submit(carol, &late, false)), Reason::Denied);
+    }
+    // Its undenied neighbour is alive again, as the new rule says.
+    recorded(signer.submit(carol, &node.world.approval(carol, &open, node.now()), false));
+    certified(signer.certify(open.digest()));
+}
+
+#[test]
+fn uploads_that_cross_each_other_harm_neither_the_bundle_in_force_nor_each_other() {
+    let (node, mut signer) = Node::with_bundle();
+    let files = node.world.files(POLICY);
+    let file = Digest::of(&files.policy);
+    let part = |offset: u64, content: &[u8], last: bool| Op::PutFile {
+        file,
+        offset,
+        content: Base64Bytes(content.to_vec()),
+        last,
+    };
+    // Broken off midway, and begun anew: the second is whole.
+    signer.call(part(0, &files.policy[..4], false));
+    assert!(matches!(signer.call(part(0, &files.policy, true)), Outcome::Stored));
+    // Parts that follow a finished file, or skip, are refused.
+    assert_eq!(refused(signer.call(part(4, b"EVIL", false))), Reason::Malformed);
+    signer.call(part(0, b"XXXX", false));
+    assert_eq!(refused(signer.call(part(8, b"EVIL", true))), Reason::Malformed);
+    assert_eq!(refused(signer.call(part(4, b"EVIL", true))), Reason::BundleRefused);
+    assert_eq!(
+        std::fs::read(node.dir.path().join("bundles").join(file.to_string())).unwrap(),
+        files.policy
+    );
+    // Litter is bounded, and is nowhere near the public folder.
+    let public = || std::fs::read_dir(node.dir.path().join("bundles")).unwrap().count();
+    let before = public();
+    for number in 0..100u32 {
+        let content = number.to_be_bytes().to_vec();
+        let file = Digest::of(&content);
+        let content = Base64Bytes(content);
+        signer.call(Op::PutFile { file, offset: 0, content, last: true });
+    }
+    assert_eq!(public(), before);
+    assert!(std::fs::read_dir(node.dir.path().join("uploads")).unwrap().count() <= 16);
+    assert!(matches!(
+        node.apply(&mut signer, 2, &format!("{POLICY}\n# x")),
+        Outcome::InForce { .. }
+    ));
+    node.stop(signer);
+    node.start();
+}
+
+#[test]
+fn the_same_bytes_under_another_key_are_no_retry() {
+    let (node, mut signer) = Node::with_bundle();
+    let World { bot, carol, .. } = &node.world;
+    let request = node.auto(1);
+    recorded(signer.submit(bot, &request, true)).unwrap();
+    assert_eq!(refused(signer.submit(carol, &request, true)), Reason::UnknownSigner);
+    recorded(signer.submit(bot, &request, true)).unwrap();
 }
