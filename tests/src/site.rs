@@ -59,6 +59,11 @@ pub struct Site {
 impl Site {
     /// A CA after `init`, with nothing running.
     pub fn initialised() -> Site {
+        Site::initialised_with(|_| Vec::new())
+    }
+
+    /// The same with more arguments for `init`, made in the site's folder.
+    pub fn initialised_with(more: impl FnOnce(&Path) -> Vec<String>) -> Site {
         // A short path: the sockets of ssh-agent may have at most 107 characters.
         let dir = tempfile::Builder::new().prefix("jit").tempdir().unwrap();
         let key = dir.path().join("admin");
@@ -71,6 +76,7 @@ impl Site {
             .dir(dir.path())
             .args(init)
             .args(["--admin", "admin.pub"])
+            .args(more(dir.path()))
             .run()
             .fine();
         let url = said.out.lines().last().unwrap().to_owned();
@@ -87,16 +93,28 @@ impl Site {
     pub fn running_with(policy: &str, configure: impl FnOnce(&Site)) -> (Site, Persona, Persona) {
         let mut site = Site::initialised();
         configure(&site);
-        let (alice, bob) = (Persona::new(site.path(), "alice"), Persona::new(site.path(), "bob"));
-        site.write_people(&[(&alice, &["sre"]), (&bob, &["sre", "leads"])]);
-        site.write_hosts();
-        site.write_policy(policy);
-        site.serve();
-        site.apply();
-        for persona in [&alice, &bob] {
-            persona.enroll(&site.url);
-        }
+        let (alice, bob) = site.start(policy);
         (site, alice, bob)
+    }
+
+    /// Brings up a CA after `init`: alice (sre) and bob (sre, leads) enrol.
+    pub fn start(&mut self, policy: &str) -> (Persona, Persona) {
+        let (alice, bob) = self.populate(policy);
+        self.serve();
+        self.apply();
+        for persona in [&alice, &bob] {
+            persona.enroll(&self.url);
+        }
+        (alice, bob)
+    }
+
+    /// Writes people, hosts and policy.
+    pub fn populate(&self, policy: &str) -> (Persona, Persona) {
+        let (alice, bob) = (Persona::new(self.path(), "alice"), Persona::new(self.path(), "bob"));
+        self.write_people(&[(&alice, &["sre"]), (&bob, &["sre", "leads"])]);
+        self.write_hosts();
+        self.write_policy(policy);
+        (alice, bob)
     }
 
     /// The folder.

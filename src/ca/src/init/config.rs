@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
-use jit_ssh_core::deployment::Deployment;
+use jit_ssh_core::deployment::{Deployment, Tls};
 use jit_ssh_core::root::Root;
 use jit_ssh_signer::keys::PublicKeys;
 
@@ -30,6 +30,8 @@ pub(super) struct Config {
     pub(super) written: Vec<PathBuf>,
     pub(super) kept: Vec<PathBuf>,
     pub(super) signers: Signers,
+    /// What ca.toml says.
+    pub(super) deployment: Deployment,
 }
 
 /// Whether signers.toml names the signer that was made.
@@ -50,6 +52,7 @@ pub(super) enum Signers {
 #[derive(Debug)]
 pub(super) struct Plan {
     dir: PathBuf,
+    deployment: Deployment,
     files: Vec<File>,
 }
 
@@ -112,10 +115,27 @@ pub(super) fn plan(dir: &Path, listen: SocketAddr, state: &Path) -> anyhow::Resu
     ] {
         files.push(File::read(dir, name, sample)?);
     }
-    Ok(Plan { dir: dir.to_path_buf(), files })
+    Ok(Plan { dir: dir.to_path_buf(), deployment, files })
 }
 
 impl Plan {
+    /// Checks that ca.toml names no certificate of the operator's, which would need their anchor.
+    ///
+    /// # Errors
+    /// If it does.
+    pub(super) fn check_tls_is_ours(&self) -> anyhow::Result<()> {
+        match self.deployment.tls {
+            Tls::SelfMade => Ok(()),
+            Tls::Own { .. } => Err(Failure::error(format!(
+                "{} names a TLS certificate of your own, and clients would not accept it without \
+                 its CA's certificate in root.json; nothing was changed.",
+                self.dir.join("ca.toml").display()
+            ))
+            .hint("name the CA's certificate with --tls-anchor, or leave [tls] out")
+            .into()),
+        }
+    }
+
     /// Writes the files that are missing or have an open marker.
     ///
     /// # Errors
@@ -130,7 +150,12 @@ impl Plan {
             "[[signer]]\nnumber = 1\nca_key = \"{}\"\nlog_key = \"{}\"\n",
             keys.ca_key, keys.log_key
         );
-        let mut config = Config { written: vec![], kept: vec![], signers: Signers::Named };
+        let mut config = Config {
+            written: vec![],
+            kept: vec![],
+            signers: Signers::Named,
+            deployment: self.deployment,
+        };
         undo.make_folders(&self.dir)
             .with_context(|| format!("cannot make {}", self.dir.display()))?;
         for file in &mut self.files {

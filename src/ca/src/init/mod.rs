@@ -16,12 +16,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use jit_ssh_api::CaUrl;
+use jit_ssh_core::deployment::Tls;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::root::{Admin, Root};
 use jit_ssh_core::time::UnixTime;
 use jit_ssh_signer::keys::PublicKeys;
 use serde::Serialize;
 
+use crate::anchor;
 use crate::clock;
 use crate::failure::Failure;
 use crate::terminal;
@@ -43,6 +45,10 @@ pub(crate) struct InitArgs {
     /// Name or address by which others reach this CA; the listen address if absent
     #[arg(long, value_name = "NAME")]
     url_host: Option<String>,
+    /// CA certificate of your own TLS certificate's chain, in PEM, for clients to trust; one is
+    /// made if absent
+    #[arg(long, value_name = "FILE")]
+    tls_anchor: Option<PathBuf>,
     /// Public key of an admin, whose id is the file's name without .pub; may be repeated
     #[arg(long, value_name = "FILE.pub", required = true)]
     admin: Vec<PathBuf>,
@@ -104,6 +110,12 @@ pub(crate) fn cmd_init(args: &InitArgs) -> anyhow::Result<ExitCode> {
     }
     match made.config.signers {
         Signers::Named => {
+            if args.tls_anchor.is_some() && made.config.deployment.tls == Tls::SelfMade {
+                terminal::say(&format!(
+                    "first: name your server's certificate and key in {}, under [tls]",
+                    config.join("ca.toml").display()
+                ));
+            }
             let config = config.display();
             terminal::say(&format!("next: jit-ssh-ca serve --config {config}"));
             terminal::say(&format!("then: jit-ssh-ca apply --config {config}"));
@@ -127,11 +139,20 @@ fn make(args: &InitArgs, config: &Path, state: &Path, now: UnixTime) -> anyhow::
     let admins = admins::read(&args.admin)?;
     check_threshold(args.threshold, &admins)?;
     state::check_free(state)?;
+    let tls_anchor = args.tls_anchor.as_deref().map(|file| anchor::read(file, now)).transpose()?;
     let planned = config::plan(config, args.listen, state)?;
+    if tls_anchor.is_none() {
+        planned.check_tls_is_ours()?;
+    }
+    let mut names = names(&host, args.listen);
+    if tls_anchor.is_some() {
+        // The operator's certificate must be for what people know the CA by, and need not for more.
+        names.truncate(1);
+    }
+    let wanted = state::Wanted { admins, threshold: args.threshold, names, tls_anchor };
 
     let mut undo = Undo::default();
-    let new =
-        state::make(state, admins, args.threshold, &names(&host, args.listen), now, &mut undo)?;
+    let new = state::make(state, wanted, now, &mut undo)?;
     let url = url(&host, args.listen.port(), new.root.fingerprint())?;
     let config = planned.write(&new.root, &new.keys, &mut undo)?;
     new.put_in_place(state, &mut undo)?;
@@ -208,6 +229,7 @@ pub(crate) fn make_for_tests(config: &Path, state: &Path, admin: &Path) {
         state: state.to_path_buf(),
         listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
         url_host: None,
+        tls_anchor: None,
         admin: vec![admin.to_path_buf()],
         threshold: 1,
         json: false,

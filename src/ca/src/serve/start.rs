@@ -72,7 +72,7 @@ async fn serve(config: &Path) -> anyhow::Result<ExitCode> {
     let root_bytes =
         fs::read(&root_path).with_context(|| format!("cannot read {}", root_path.display()))?;
     let root = Root::parse(&root_bytes)?;
-    let shown = tls::Shown::new(&deployment.tls, &deployment.state, deployment.listen)?;
+    let shown = tls::Shown::new(&deployment.tls, &deployment.state, deployment.listen, &root)?;
     let acceptor = TlsAcceptor::from(tls::server(shown.clone())?);
     let store = Arc::new(SqliteStore::open(&folder.join("jit-ssh.db"))?);
     let place = match &deployment.signer {
