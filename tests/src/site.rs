@@ -51,6 +51,8 @@ pub struct Site {
     dir: TempDir,
     /// The enroll URL.
     pub url: String,
+    /// What `init` said.
+    pub init: Said,
     /// The front, while it runs.
     pub front: Option<Running>,
     port: u16,
@@ -80,7 +82,7 @@ impl Site {
             .run()
             .fine();
         let url = said.out.lines().last().unwrap().to_owned();
-        Site { dir, url, front: None, port }
+        Site { dir, url, init: said, front: None, port }
     }
 
     /// A running CA with alice (sre), bob (sre, leads), the hosts prod-host, other-host and
@@ -189,12 +191,16 @@ impl Site {
 
     /// Starts the front and waits until it serves.
     pub fn serve(&mut self) {
+        let binary = crate::program::binaries().join("jit-ssh-ca");
+        self.serve_by(&format!("'{}' serve --config ca-config", binary.display()));
+    }
+
+    /// The same by another command, as a shell reads it.
+    pub fn serve_by(&mut self, command: &str) {
         let out = self.path().join("serve.out");
         let _ = fs::remove_file(&out);
-        let script = "exec \"$0\" serve --config ca-config >serve.out 2>>serve.log";
-        let binary = crate::program::binaries().join("jit-ssh-ca");
-        let program = Program::new("sh").dir(self.path()).args(["-c", script]).args([&binary]);
-        let mut front = program.start();
+        let script = format!("exec {command} >serve.out 2>>serve.log");
+        let mut front = Program::new("sh").dir(self.path()).args(["-c", &script]).start();
         wait_until("the front", || {
             assert!(front.is_running(), "the front ended: {}", self.serve_log());
             fs::read_to_string(&out).unwrap_or_default().contains("serving on")

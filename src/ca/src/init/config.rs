@@ -1,7 +1,8 @@
 //! The configuration files: what is missing is written from the sample, what is there is kept.
 //!
 //! A file that is there with an open marker (`{{listen}}`, `{{state}}`, `{{signers}}`) is the
-//! sample, perhaps edited: its markers are filled in, and the rest is kept.
+//! sample, perhaps edited: its markers are filled in, and the rest is kept. Of such a ca.toml the
+//! example of `signer` is filled in too, where the signer gets a socket.
 
 use std::fs;
 use std::io;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
-use jit_ssh_core::deployment::{Deployment, Tls};
+use jit_ssh_core::deployment::{Deployment, SignerPlace, Tls};
 use jit_ssh_core::root::Root;
 use jit_ssh_signer::keys::PublicKeys;
 
@@ -23,6 +24,9 @@ const PEOPLE: &str = include_str!("../../../../ca-config/people.toml");
 const HOSTS: &str = include_str!("../../../../ca-config/hosts.toml");
 const POLICY: &str = include_str!("../../../../ca-config/policy.toml");
 const SIGNERS: &str = include_str!("../../../../ca-config/signers.toml");
+
+/// The line of the sample that shows how to name a signer's socket.
+const SIGNER_EXAMPLE: &str = "# signer = \"/run/jit-ssh/signer.sock\"";
 
 /// What became of the configuration.
 #[derive(Debug)]
@@ -83,9 +87,20 @@ impl File {
 /// Reads what is in the configuration folder, and checks that its ca.toml is of this CA.
 ///
 /// # Errors
-/// If a file can not be read, or ca.toml is malformed or speaks of another address or state.
-pub(super) fn plan(dir: &Path, listen: SocketAddr, state: &Path) -> anyhow::Result<Plan> {
+/// If a file can not be read, or ca.toml is malformed or speaks of another address or state, or of
+/// another place of the signer than `socket`, if there is one.
+pub(super) fn plan(
+    dir: &Path,
+    listen: SocketAddr,
+    state: &Path,
+    socket: Option<&Path>,
+) -> anyhow::Result<Plan> {
     let mut ca = File::read(dir, "ca.toml", CA)?;
+    let signer = socket.map(|socket| quoted(socket).map(|text| format!("signer = \"{text}\"")));
+    let signer = signer.transpose()?;
+    if let Some(line) = signer.as_deref().filter(|_| ca.after.contains("{{state}}")) {
+        ca.fill(SIGNER_EXAMPLE, line);
+    }
     ca.fill("{{listen}}", &listen.to_string());
     ca.fill("{{state}}", &quoted(state)?);
     let path = dir.join("ca.toml");
@@ -104,6 +119,16 @@ pub(super) fn plan(dir: &Path, listen: SocketAddr, state: &Path) -> anyhow::Resu
             state.display()
         ))
         .hint("mend these two lines, or move the file away, or name another folder with --config")
+        .into());
+    }
+    if let (Some(socket), Some(line)) = (socket, signer)
+        && deployment.signer != SignerPlace::Socket(socket.to_path_buf())
+    {
+        return Err(Failure::error(format!(
+            "{shown} is there already and does not say where the signer listens; nothing was \
+             changed."
+        ))
+        .hint(format!("add this line above all tables: {line}"))
         .into());
     }
     let mut files = vec![ca];

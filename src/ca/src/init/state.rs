@@ -12,6 +12,7 @@ use jit_ssh_core::time::UnixTime;
 use jit_ssh_signer::keys::{self, PublicKeys};
 
 use super::undo::Undo;
+use super::users::Users;
 use crate::anchor;
 use crate::failure::Failure;
 
@@ -27,6 +28,8 @@ pub(super) struct Wanted {
     pub(super) names: Vec<String>,
     /// The operator's TLS anchor in PEM; one is made if absent.
     pub(super) tls_anchor: Option<String>,
+    /// Who is to own it; whoever makes it if absent.
+    pub(super) users: Option<Users>,
 }
 
 /// A state folder that is not yet in its place.
@@ -34,6 +37,7 @@ pub(super) struct Wanted {
 pub(super) struct NewState {
     pub(super) root: Root,
     pub(super) keys: PublicKeys,
+    pub(super) users: Option<Users>,
     built: PathBuf,
 }
 
@@ -80,7 +84,7 @@ pub(super) fn make(
     private_folder(&built)?;
     undo.tree(&built);
 
-    let Wanted { admins, threshold, names, tls_anchor } = wanted;
+    let Wanted { admins, threshold, names, tls_anchor, users } = wanted;
     let (certificate, key) = match tls_anchor {
         Some(operators) => (operators, None),
         None => anchor::make(now).map(|(certificate, key)| (certificate, Some(key)))?,
@@ -98,7 +102,10 @@ pub(super) fn make(
     let log = format!("jit-ssh/{}/{FIRST}", digest.get(..16).unwrap_or(&digest));
     let keys = keys::create(&built.join("signer"), FIRST, &log, &root)?;
     write(&built.join("root.json"), &root.to_bytes(), 0o644)?;
-    Ok(NewState { root, keys, built })
+    if let Some(users) = &users {
+        users.own(&built).context("cannot give the state to the users of signer and front")?;
+    }
+    Ok(NewState { root, keys, users, built })
 }
 
 impl NewState {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use jit_ssh_core::deployment::Deployment;
+use jit_ssh_core::deployment::{Deployment, SignerPlace};
 use jit_ssh_signer::keys;
 use tempfile::TempDir;
 
@@ -27,6 +27,8 @@ impl Scene {
             listen: "127.0.0.1:7443".parse().unwrap(),
             url_host: None,
             tls_anchor: None,
+            signer_user: None,
+            front_user: None,
             admin: vec![at("ann.pub"), at("ben.pub")],
             threshold: 2,
             json: false,
@@ -294,7 +296,8 @@ fn what_fails_midway_leaves_nothing() {
     // Something comes where the state goes after it was found to be free.
     let mut undo = Undo::default();
     let admins = admins::read(&scene.args.admin).unwrap();
-    let wanted = state::Wanted { admins, threshold: 1, names: vec![], tls_anchor: None };
+    let wanted =
+        state::Wanted { admins, threshold: 1, names: vec![], tls_anchor: None, users: None };
     let new = state::make(&scene.args.state, wanted, NOW, &mut undo).unwrap();
     fs::create_dir_all(scene.args.state.join("x")).unwrap();
     assert!(new.put_in_place(&scene.args.state, &mut undo).is_err());
@@ -305,6 +308,55 @@ fn what_fails_midway_leaves_nothing() {
     fs::write(scene.dir.path().join("file"), "").unwrap();
     scene.args.state = scene.dir.path().join("file/state");
     scene.refused("file");
+}
+
+#[test]
+fn signer_and_front_are_two_users_whom_the_system_knows_and_neither_is_root() {
+    let mut scene = Scene::new();
+    // Users of Debian's base system; the first is nobody's own.
+    let (one, other) = ("nobody", "daemon");
+    for (signer, front, words) in [
+        (Some(one), None, "go together"),
+        (None, Some(other), "go together"),
+        (Some(one), Some("no-such-user"), "no user no-such-user"),
+        (Some("--help"), Some(other), "no user --help"),
+        (Some("root"), Some(other), "root is root"),
+        (Some(one), Some(one), "one user"),
+    ] {
+        scene.args.signer_user = signer.map(str::to_owned);
+        scene.args.front_user = front.map(str::to_owned);
+        scene.refused(words);
+    }
+    scene.args.signer_user = Some(one.to_owned());
+    scene.args.front_user = Some(other.to_owned());
+    if !rustix::process::geteuid().is_root() {
+        scene.refused("only root");
+        return;
+    }
+    let made = scene.make().unwrap();
+    let socket = scene.args.state.join("run/signer.sock");
+    let deployment = Deployment::parse(&fs::read(scene.config("ca.toml")).unwrap()).unwrap();
+    assert_eq!(deployment.signer, SignerPlace::Socket(socket.clone()));
+    let [signer, front] = made.users.unwrap().commands(&scene.args.config, &scene.args.state);
+    assert!(signer.contains(&format!("--socket {} --peer-uid 1", socket.display())), "{signer}");
+    assert!(front.starts_with("setpriv --reuid=daemon ") && front.contains("ca serve"), "{front}");
+}
+
+#[test]
+fn an_existing_ca_toml_must_name_the_signers_socket_where_it_is_to_have_one() {
+    let scene = Scene::new();
+    let state = &scene.args.state;
+    let socket = Users::socket(state);
+    let plan = || config::plan(&scene.args.config, scene.args.listen, state, Some(&socket));
+    let shown = state.display();
+    let text = format!("listen = \"127.0.0.1:7443\"\nstate = \"{shown}\"\n");
+    assert!(plan().is_ok(), "a new file names it");
+    scene.place("ca.toml", &text);
+    assert!(plan().unwrap_err().to_string().contains("where the signer listens"));
+    scene.place("ca.toml", &format!("signer = \"/run/other.sock\"\n{text}"));
+    assert!(plan().unwrap_err().to_string().contains("where the signer listens"));
+    scene.place("ca.toml", &format!("signer = \"{}\"\n{text}", socket.display()));
+    assert!(plan().is_ok());
 }
 
 #[test]
