@@ -51,6 +51,8 @@ pub struct Site {
     dir: TempDir,
     /// The enroll URL.
     pub url: String,
+    /// What `init` said.
+    pub init: Said,
     /// The front, while it runs.
     pub front: Option<Running>,
     port: u16,
@@ -59,6 +61,11 @@ pub struct Site {
 impl Site {
     /// A CA after `init`, with nothing running.
     pub fn initialised() -> Site {
+        Site::initialised_with(|_| Vec::new())
+    }
+
+    /// The same with more arguments for `init`, made in the site's folder.
+    pub fn initialised_with(more: impl FnOnce(&Path) -> Vec<String>) -> Site {
         // A short path: the sockets of ssh-agent may have at most 107 characters.
         let dir = tempfile::Builder::new().prefix("jit").tempdir().unwrap();
         let key = dir.path().join("admin");
@@ -71,10 +78,11 @@ impl Site {
             .dir(dir.path())
             .args(init)
             .args(["--admin", "admin.pub"])
+            .args(more(dir.path()))
             .run()
             .fine();
         let url = said.out.lines().last().unwrap().to_owned();
-        Site { dir, url, front: None, port }
+        Site { dir, url, init: said, front: None, port }
     }
 
     /// A running CA with alice (sre), bob (sre, leads), the hosts prod-host, other-host and
@@ -87,16 +95,28 @@ impl Site {
     pub fn running_with(policy: &str, configure: impl FnOnce(&Site)) -> (Site, Persona, Persona) {
         let mut site = Site::initialised();
         configure(&site);
-        let (alice, bob) = (Persona::new(site.path(), "alice"), Persona::new(site.path(), "bob"));
-        site.write_people(&[(&alice, &["sre"]), (&bob, &["sre", "leads"])]);
-        site.write_hosts();
-        site.write_policy(policy);
-        site.serve();
-        site.apply();
-        for persona in [&alice, &bob] {
-            persona.enroll(&site.url);
-        }
+        let (alice, bob) = site.start(policy);
         (site, alice, bob)
+    }
+
+    /// Brings up a CA after `init`: alice (sre) and bob (sre, leads) enrol.
+    pub fn start(&mut self, policy: &str) -> (Persona, Persona) {
+        let (alice, bob) = self.populate(policy);
+        self.serve();
+        self.apply();
+        for persona in [&alice, &bob] {
+            persona.enroll(&self.url);
+        }
+        (alice, bob)
+    }
+
+    /// Writes people, hosts and policy.
+    pub fn populate(&self, policy: &str) -> (Persona, Persona) {
+        let (alice, bob) = (Persona::new(self.path(), "alice"), Persona::new(self.path(), "bob"));
+        self.write_people(&[(&alice, &["sre"]), (&bob, &["sre", "leads"])]);
+        self.write_hosts();
+        self.write_policy(policy);
+        (alice, bob)
     }
 
     /// The folder.
@@ -171,12 +191,16 @@ impl Site {
 
     /// Starts the front and waits until it serves.
     pub fn serve(&mut self) {
+        let binary = crate::program::binaries().join("jit-ssh-ca");
+        self.serve_by(&format!("'{}' serve --config ca-config", binary.display()));
+    }
+
+    /// The same by another command, as a shell reads it.
+    pub fn serve_by(&mut self, command: &str) {
         let out = self.path().join("serve.out");
         let _ = fs::remove_file(&out);
-        let script = "exec \"$0\" serve --config ca-config >serve.out 2>>serve.log";
-        let binary = crate::program::binaries().join("jit-ssh-ca");
-        let program = Program::new("sh").dir(self.path()).args(["-c", script]).args([&binary]);
-        let mut front = program.start();
+        let script = format!("exec {command} >serve.out 2>>serve.log");
+        let mut front = Program::new("sh").dir(self.path()).args(["-c", &script]).start();
         wait_until("the front", || {
             assert!(front.is_running(), "the front ended: {}", self.serve_log());
             fs::read_to_string(&out).unwrap_or_default().contains("serving on")

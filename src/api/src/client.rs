@@ -1,5 +1,6 @@
 //! The client: one connection to one CA, every call with a deadline and a limit on what it takes in.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use jit_ssh_core::bundle::BundleFiles;
@@ -99,11 +100,19 @@ impl Client {
     /// [`ClientError::Pin`] if `root` is not the one the URL pins; [`ClientError::Unreachable`] if
     /// nobody answers, [`ClientError::Untrusted`] if somebody else does.
     pub async fn connect(url: &CaUrl, root: &Root) -> Result<Client, ClientError> {
-        let found = root.fingerprint();
-        if found != url.pin() {
-            return Err(ClientError::Pin { pinned: url.pin(), found });
-        }
-        Client::over(url, Dialer::trusting(url, root)?).await
+        Client::over(url, pinned(url, root)?).await
+    }
+
+    /// The same by way of `address`, whatever the URL's host resolves to: on the CA's own machine.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_at(
+        address: SocketAddr,
+        url: &CaUrl,
+        root: &Root,
+    ) -> Result<Client, ClientError> {
+        Client::over(url, pinned(url, root)?.at(address)).await
     }
 
     async fn over(url: &CaUrl, dialer: Dialer) -> Result<Client, ClientError> {
@@ -159,6 +168,15 @@ impl Client {
             Err(_) => Err(too_late()),
         }
     }
+}
+
+/// A dialer that trusts `root`, if it is the one the URL pins.
+fn pinned(url: &CaUrl, root: &Root) -> Result<Dialer, ClientError> {
+    let found = root.fingerprint();
+    if found != url.pin() {
+        return Err(ClientError::Pin { pinned: url.pin(), found });
+    }
+    Dialer::trusting(url, root)
 }
 
 /// The error our own dialer gave, dug out of tonic's.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,6 +29,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Dialer {
     url: CaUrl,
+    /// What to look up and connect to; the URL's host and port unless told otherwise.
+    address: (String, u16),
     tls: TlsConnector,
 }
 
@@ -59,7 +62,14 @@ impl Dialer {
 
     fn new(url: &CaUrl, mut config: ClientConfig) -> Dialer {
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Dialer { url: url.clone(), tls: TlsConnector::from(Arc::new(config)) }
+        let tls = TlsConnector::from(Arc::new(config));
+        Dialer { url: url.clone(), address: url.address(), tls }
+    }
+
+    /// Connects there instead, still to a server that proves to be the URL's.
+    pub(crate) fn at(mut self, address: SocketAddr) -> Dialer {
+        self.address = (address.ip().to_string(), address.port());
+        self
     }
 
     /// Connects within [`CONNECT`].
@@ -70,7 +80,7 @@ impl Dialer {
             problem: error.to_string(),
         };
         let connecting = async {
-            let tcp = TcpStream::connect(self.url.address()).await.map_err(unreachable)?;
+            let tcp = TcpStream::connect(self.address).await.map_err(unreachable)?;
             tcp.set_nodelay(true).map_err(unreachable)?;
             let connected = self.tls.connect(self.url.server_name(), tcp).await;
             connected.map_err(|error| match tls_fault(&error) {

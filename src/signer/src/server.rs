@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use jit_ssh_core::deployment::Deployment;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::time::UnixTime;
-use rustix::process::{Resource, Rlimit, getuid, setrlimit};
+use rustix::process::{Resource, Rlimit, geteuid, getuid, setrlimit};
 
 use crate::bundles::{Pointer, Shelf};
 use crate::connection::{Count, serve};
@@ -55,6 +55,14 @@ pub fn run(config: &Path, source: &Source) -> anyhow::Result<()> {
     let deployment = Deployment::parse(&text).map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let state = &deployment.state;
     let private = state.join("signer");
+    let owner = fs::metadata(&private).map(|data| data.uid());
+    let owner = owner.with_context(|| format!("cannot use {}", private.display()))?;
+    // The files that root would leave there are closed to the signer's own user.
+    anyhow::ensure!(
+        owner == 0 || !geteuid().is_root(),
+        "{} belongs to the user with uid {owner}, and this is root: start the signer as that user",
+        private.display()
+    );
     let keys::Keys { number, ca, ca_key, log, root } = keys::load(&private)?;
     let shelf = Shelf::open(&state.join("bundles"), &private.join("uploads"))?;
     let (log, opened) = LogStore::open(&state.join("log"), &private.join("journal"), log)?;

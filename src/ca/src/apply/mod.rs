@@ -8,18 +8,21 @@ mod remote;
 
 use std::fs;
 use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use jit_ssh_api::{CaUrl, Client};
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
+use jit_ssh_core::deployment::{Deployment, Tls};
 use jit_ssh_core::names::ActorId;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, Kind};
 use serde::Serialize;
 
+use crate::anchor;
 use crate::audit::folder::{Folder, deployment};
 use crate::clock;
 use crate::failure::{Failure, Outcome};
@@ -70,11 +73,14 @@ pub(crate) fn cmd_apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
-    let (url, root) = find_ca(args).await?;
+    let Ca { url, root, here } = find_ca(args).await?;
     let files = read_files(&args.config)?;
     let new = parse(&files, &root, &args.config)?;
     let mut identity = Identity::find(args.identity.as_deref(), &root)?;
-    let client = Client::connect(&url, &root).await?;
+    let client = match here {
+        Some(address) => Client::connect_at(address, &url, &root).await?,
+        None => Client::connect(&url, &root).await?,
+    };
     let remote = Remote::open(client, &root, &mut identity, clock::now()).await?;
 
     let current = remote.in_force().await?;
@@ -132,11 +138,18 @@ async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     finish(args.json, version, handed, &changes, &root)
 }
 
-/// Where the CA is, and its root.
-async fn find_ca(args: &ApplyArgs) -> anyhow::Result<(CaUrl, Root)> {
+/// A CA that was found.
+struct Ca {
+    url: CaUrl,
+    root: Root,
+    /// Where it listens, if on this machine: the URL's host may lead elsewhere.
+    here: Option<SocketAddr>,
+}
+
+async fn find_ca(args: &ApplyArgs) -> anyhow::Result<Ca> {
     if let Some(url) = &args.url {
         let root = Client::fetch_root(url).await?;
-        return Ok((url.clone(), root));
+        return Ok(Ca { url: url.clone(), root, here: None });
     }
     let deployment = deployment(&args.config)?;
     let (root, _) = Folder::at(&deployment.state).root().map_err(|error| {
@@ -144,12 +157,32 @@ async fn find_ca(args: &ApplyArgs) -> anyhow::Result<(CaUrl, Root)> {
             .hint("on another machine than the CA's, name the CA with --url")
             .hint("to make a CA: jit-ssh-ca init")
     })?;
-    let place = reachable(deployment.listen);
+    let here = reachable(deployment.listen);
+    let place = name_here(&deployment, here)?;
     let url = format!("https://{place}#{}", root.fingerprint()).parse().map_err(|error| {
         Failure::error(format!("the CA can not be reached at {place}: {error}"))
             .hint("name it with --url")
     })?;
-    Ok((url, root))
+    Ok(Ca { url, root, here: Some(here) })
+}
+
+/// Host and port that the certificate of the CA on this machine is for: a certificate of our own is
+/// for the address, an operator's for the host in the enroll URL.
+fn name_here(deployment: &Deployment, here: SocketAddr) -> anyhow::Result<String> {
+    if deployment.tls == Tls::SelfMade {
+        return Ok(here.to_string());
+    }
+    let unnamed = |problem: String| Failure::error(problem).hint("name the CA with --url");
+    let names = anchor::names(&anchor::folder(&deployment.state))
+        .map_err(|error| unnamed(format!("{error:#}.")))?;
+    let name = names.first().ok_or_else(|| {
+        unnamed("the CA's state says no name that its certificate is for.".into())
+    })?;
+    let port = here.port();
+    match name.parse::<Ipv6Addr>() {
+        Ok(ip) => Ok(format!("[{ip}]:{port}")),
+        Err(_) => Ok(format!("{name}:{port}")),
+    }
 }
 
 fn read_files(config: &Path) -> anyhow::Result<BundleFiles> {

@@ -1,7 +1,8 @@
 //! The configuration files: what is missing is written from the sample, what is there is kept.
 //!
 //! A file that is there with an open marker (`{{listen}}`, `{{state}}`, `{{signers}}`) is the
-//! sample, perhaps edited: its markers are filled in, and the rest is kept.
+//! sample, perhaps edited: its markers are filled in, and the rest is kept. Of such a ca.toml the
+//! example of `signer` is filled in too, where the signer gets a socket.
 
 use std::fs;
 use std::io;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
-use jit_ssh_core::deployment::Deployment;
+use jit_ssh_core::deployment::{Deployment, SignerPlace, Tls};
 use jit_ssh_core::root::Root;
 use jit_ssh_signer::keys::PublicKeys;
 
@@ -24,12 +25,17 @@ const HOSTS: &str = include_str!("../../../../ca-config/hosts.toml");
 const POLICY: &str = include_str!("../../../../ca-config/policy.toml");
 const SIGNERS: &str = include_str!("../../../../ca-config/signers.toml");
 
+/// The line of the sample that shows how to name a signer's socket.
+const SIGNER_EXAMPLE: &str = "# signer = \"/run/jit-ssh/signer.sock\"";
+
 /// What became of the configuration.
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) written: Vec<PathBuf>,
     pub(super) kept: Vec<PathBuf>,
     pub(super) signers: Signers,
+    /// What ca.toml says.
+    pub(super) deployment: Deployment,
 }
 
 /// Whether signers.toml names the signer that was made.
@@ -50,6 +56,7 @@ pub(super) enum Signers {
 #[derive(Debug)]
 pub(super) struct Plan {
     dir: PathBuf,
+    deployment: Deployment,
     files: Vec<File>,
 }
 
@@ -80,9 +87,20 @@ impl File {
 /// Reads what is in the configuration folder, and checks that its ca.toml is of this CA.
 ///
 /// # Errors
-/// If a file can not be read, or ca.toml is malformed or speaks of another address or state.
-pub(super) fn plan(dir: &Path, listen: SocketAddr, state: &Path) -> anyhow::Result<Plan> {
+/// If a file can not be read, or ca.toml is malformed or speaks of another address or state, or of
+/// another place of the signer than `socket`, if there is one.
+pub(super) fn plan(
+    dir: &Path,
+    listen: SocketAddr,
+    state: &Path,
+    socket: Option<&Path>,
+) -> anyhow::Result<Plan> {
     let mut ca = File::read(dir, "ca.toml", CA)?;
+    let signer = socket.map(|socket| quoted(socket).map(|text| format!("signer = \"{text}\"")));
+    let signer = signer.transpose()?;
+    if let Some(line) = signer.as_deref().filter(|_| ca.after.contains("{{state}}")) {
+        ca.fill(SIGNER_EXAMPLE, line);
+    }
     ca.fill("{{listen}}", &listen.to_string());
     ca.fill("{{state}}", &quoted(state)?);
     let path = dir.join("ca.toml");
@@ -103,6 +121,16 @@ pub(super) fn plan(dir: &Path, listen: SocketAddr, state: &Path) -> anyhow::Resu
         .hint("mend these two lines, or move the file away, or name another folder with --config")
         .into());
     }
+    if let (Some(socket), Some(line)) = (socket, signer)
+        && deployment.signer != SignerPlace::Socket(socket.to_path_buf())
+    {
+        return Err(Failure::error(format!(
+            "{shown} is there already and does not say where the signer listens; nothing was \
+             changed."
+        ))
+        .hint(format!("add this line above all tables: {line}"))
+        .into());
+    }
     let mut files = vec![ca];
     for (name, sample) in [
         ("people.toml", PEOPLE),
@@ -112,10 +140,27 @@ pub(super) fn plan(dir: &Path, listen: SocketAddr, state: &Path) -> anyhow::Resu
     ] {
         files.push(File::read(dir, name, sample)?);
     }
-    Ok(Plan { dir: dir.to_path_buf(), files })
+    Ok(Plan { dir: dir.to_path_buf(), deployment, files })
 }
 
 impl Plan {
+    /// Checks that ca.toml names no certificate of the operator's, which would need their anchor.
+    ///
+    /// # Errors
+    /// If it does.
+    pub(super) fn check_tls_is_ours(&self) -> anyhow::Result<()> {
+        match self.deployment.tls {
+            Tls::SelfMade => Ok(()),
+            Tls::Own { .. } => Err(Failure::error(format!(
+                "{} names a TLS certificate of your own, and clients would not accept it without \
+                 its CA's certificate in root.json; nothing was changed.",
+                self.dir.join("ca.toml").display()
+            ))
+            .hint("name the CA's certificate with --tls-anchor, or leave [tls] out")
+            .into()),
+        }
+    }
+
     /// Writes the files that are missing or have an open marker.
     ///
     /// # Errors
@@ -130,7 +175,12 @@ impl Plan {
             "[[signer]]\nnumber = 1\nca_key = \"{}\"\nlog_key = \"{}\"\n",
             keys.ca_key, keys.log_key
         );
-        let mut config = Config { written: vec![], kept: vec![], signers: Signers::Named };
+        let mut config = Config {
+            written: vec![],
+            kept: vec![],
+            signers: Signers::Named,
+            deployment: self.deployment,
+        };
         undo.make_folders(&self.dir)
             .with_context(|| format!("cannot make {}", self.dir.display()))?;
         for file in &mut self.files {

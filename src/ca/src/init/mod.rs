@@ -3,12 +3,14 @@
 //! - [`admins`]: the admins' key files;
 //! - [`state`]: the state folder: root, TLS anchor, signer keys;
 //! - [`config`]: the configuration files that are missing;
+//! - [`users`]: who owns which part of it, where signer and front are two users;
 //! - [`undo`]: what takes back the half that was done.
 
 mod admins;
 mod config;
 mod state;
 mod undo;
+mod users;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,17 +18,20 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use jit_ssh_api::CaUrl;
+use jit_ssh_core::deployment::Tls;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::root::{Admin, Root};
 use jit_ssh_core::time::UnixTime;
 use jit_ssh_signer::keys::PublicKeys;
 use serde::Serialize;
 
+use crate::anchor;
 use crate::clock;
 use crate::failure::Failure;
 use crate::terminal;
 use config::{Config, Signers};
 use undo::Undo;
+use users::Users;
 
 /// Makes a CA.
 #[derive(Debug, clap::Args)]
@@ -43,6 +48,16 @@ pub(crate) struct InitArgs {
     /// Name or address by which others reach this CA; the listen address if absent
     #[arg(long, value_name = "NAME")]
     url_host: Option<String>,
+    /// CA certificate of your own TLS certificate's chain, in PEM, for clients to trust; one is
+    /// made if absent
+    #[arg(long, value_name = "FILE")]
+    tls_anchor: Option<PathBuf>,
+    /// User the signer will run as, with --front-user; root alone can set that up
+    #[arg(long, value_name = "NAME")]
+    signer_user: Option<String>,
+    /// User the front will run as, with --signer-user
+    #[arg(long, value_name = "NAME")]
+    front_user: Option<String>,
     /// Public key of an admin, whose id is the file's name without .pub; may be repeated
     #[arg(long, value_name = "FILE.pub", required = true)]
     admin: Vec<PathBuf>,
@@ -72,6 +87,7 @@ struct Made {
     keys: PublicKeys,
     url: CaUrl,
     config: Config,
+    users: Option<Users>,
 }
 
 /// Makes a CA; the last line printed is the enroll URL.
@@ -97,16 +113,24 @@ pub(crate) fn cmd_init(args: &InitArgs) -> anyhow::Result<ExitCode> {
             ca_key: made.keys.ca_key.to_string(),
             log_key: made.keys.log_key.to_string(),
             config: config.clone(),
-            state,
+            state: state.clone(),
         })?;
     } else {
         terminal::data(&url)?;
     }
+    if args.tls_anchor.is_some() && made.config.deployment.tls == Tls::SelfMade {
+        terminal::say(&format!(
+            "first: name your server's certificate and key in {}, under [tls]",
+            config.join("ca.toml").display()
+        ));
+    }
+    match &made.users {
+        Some(users) => tell_start(users, &config, &state),
+        None => terminal::say(&format!("next: jit-ssh-ca serve --config {}", config.display())),
+    }
     match made.config.signers {
         Signers::Named => {
-            let config = config.display();
-            terminal::say(&format!("next: jit-ssh-ca serve --config {config}"));
-            terminal::say(&format!("then: jit-ssh-ca apply --config {config}"));
+            terminal::say(&format!("then: jit-ssh-ca apply --config {}", config.display()));
             Ok(ExitCode::SUCCESS)
         }
         Signers::Missing { block, problem } => Err(Failure::error(format!(
@@ -114,8 +138,19 @@ pub(crate) fn cmd_init(args: &InitArgs) -> anyhow::Result<ExitCode> {
              trust its certificates. Add this block to the file:\n\n{block}",
             config.join("signers.toml").display()
         ))
-        .hint("take out the signers of other CAs; then: jit-ssh-ca serve, and: jit-ssh-ca apply")
+        .hint("take out the signers of other CAs; then: jit-ssh-ca apply")
         .into()),
+    }
+}
+
+/// Says how to start signer and front as users of their own, and what would keep them from it.
+fn tell_start(users: &Users, config: &Path, state: &Path) {
+    for obstacle in users.obstacles(config, state) {
+        terminal::say(&format!("warning: {obstacle}"));
+    }
+    terminal::say("next: start both, as root or by a service manager that does the same:");
+    for command in users.commands(config, state) {
+        terminal::say(&format!("  {command}"));
     }
 }
 
@@ -127,16 +162,41 @@ fn make(args: &InitArgs, config: &Path, state: &Path, now: UnixTime) -> anyhow::
     let admins = admins::read(&args.admin)?;
     check_threshold(args.threshold, &admins)?;
     state::check_free(state)?;
-    let planned = config::plan(config, args.listen, state)?;
+    let tls_anchor = args.tls_anchor.as_deref().map(|file| anchor::read(file, now)).transpose()?;
+    let users = users(args)?;
+    let socket = users.is_some().then(|| Users::socket(state));
+    let planned = config::plan(config, args.listen, state, socket.as_deref())?;
+    if tls_anchor.is_none() {
+        planned.check_tls_is_ours()?;
+    }
+    let mut names = names(&host, args.listen);
+    if tls_anchor.is_some() {
+        // The operator's certificate must be for what people know the CA by, and need not for more.
+        names.truncate(1);
+    }
+    let wanted = state::Wanted { admins, threshold: args.threshold, names, tls_anchor, users };
 
     let mut undo = Undo::default();
-    let new =
-        state::make(state, admins, args.threshold, &names(&host, args.listen), now, &mut undo)?;
+    let new = state::make(state, wanted, now, &mut undo)?;
     let url = url(&host, args.listen.port(), new.root.fingerprint())?;
     let config = planned.write(&new.root, &new.keys, &mut undo)?;
     new.put_in_place(state, &mut undo)?;
     undo.keep();
-    Ok(Made { root: new.root, keys: new.keys, url, config })
+    Ok(Made { root: new.root, keys: new.keys, url, config, users: new.users })
+}
+
+/// The users of signer and front, where they are not to be the one who runs this.
+fn users(args: &InitArgs) -> anyhow::Result<Option<Users>> {
+    match (&args.signer_user, &args.front_user) {
+        (None, None) => Ok(None),
+        (Some(signer), Some(front)) => {
+            let users = Users::find(signer, front)?;
+            // They read the configuration, whatever root's own umask is. What is secret has a mode.
+            rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+            Ok(Some(users))
+        }
+        _ => Err(Failure::usage("--signer-user and --front-user go together.").into()),
+    }
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
@@ -208,6 +268,9 @@ pub(crate) fn make_for_tests(config: &Path, state: &Path, admin: &Path) {
         state: state.to_path_buf(),
         listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
         url_host: None,
+        tls_anchor: None,
+        signer_user: None,
+        front_user: None,
         admin: vec![admin.to_path_buf()],
         threshold: 1,
         json: false,

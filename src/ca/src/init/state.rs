@@ -12,17 +12,32 @@ use jit_ssh_core::time::UnixTime;
 use jit_ssh_signer::keys::{self, PublicKeys};
 
 use super::undo::Undo;
+use super::users::Users;
 use crate::anchor;
 use crate::failure::Failure;
 
 /// The number of the first signer.
 const FIRST: NonZeroU16 = NonZeroU16::MIN;
 
+/// What a state folder is made of, apart from keys of its own.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) admins: Vec<Admin>,
+    pub(super) threshold: u8,
+    /// What the front's certificate must be for.
+    pub(super) names: Vec<String>,
+    /// The operator's TLS anchor in PEM; one is made if absent.
+    pub(super) tls_anchor: Option<String>,
+    /// Who is to own it; whoever makes it if absent.
+    pub(super) users: Option<Users>,
+}
+
 /// A state folder that is not yet in its place.
 #[derive(Debug)]
 pub(super) struct NewState {
     pub(super) root: Root,
     pub(super) keys: PublicKeys,
+    pub(super) users: Option<Users>,
     built: PathBuf,
 }
 
@@ -55,9 +70,7 @@ pub(super) fn check_free(state: &Path) -> anyhow::Result<()> {
 /// If a key can not be made or a file not be written.
 pub(super) fn make(
     state: &Path,
-    admins: Vec<Admin>,
-    threshold: u8,
-    names: &[String],
+    wanted: Wanted,
     now: UnixTime,
     undo: &mut Undo,
 ) -> anyhow::Result<NewState> {
@@ -71,19 +84,28 @@ pub(super) fn make(
     private_folder(&built)?;
     undo.tree(&built);
 
-    let (certificate, key) = anchor::make(now)?;
+    let Wanted { admins, threshold, names, tls_anchor, users } = wanted;
+    let (certificate, key) = match tls_anchor {
+        Some(operators) => (operators, None),
+        None => anchor::make(now).map(|(certificate, key)| (certificate, Some(key)))?,
+    };
     let root = Root::new(admins, threshold, certificate.clone())?;
     let tls = anchor::folder(&built);
     private_folder(&built.join("front"))?;
     private_folder(&tls)?;
     write(&tls.join(anchor::CERTIFICATE), certificate.as_bytes(), 0o644)?;
-    write(&tls.join(anchor::KEY), key.as_bytes(), 0o600)?;
+    if let Some(key) = key {
+        write(&tls.join(anchor::KEY), key.as_bytes(), 0o600)?;
+    }
     write(&tls.join(anchor::NAMES), format!("{}\n", names.join("\n")).as_bytes(), 0o644)?;
     let digest = root.fingerprint().0.to_string();
     let log = format!("jit-ssh/{}/{FIRST}", digest.get(..16).unwrap_or(&digest));
     let keys = keys::create(&built.join("signer"), FIRST, &log, &root)?;
     write(&built.join("root.json"), &root.to_bytes(), 0o644)?;
-    Ok(NewState { root, keys, built })
+    if let Some(users) = &users {
+        users.own(&built).context("cannot give the state to the users of signer and front")?;
+    }
+    Ok(NewState { root, keys, users, built })
 }
 
 impl NewState {

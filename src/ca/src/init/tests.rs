@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use jit_ssh_core::deployment::Deployment;
+use jit_ssh_core::deployment::{Deployment, SignerPlace};
 use jit_ssh_signer::keys;
 use tempfile::TempDir;
 
@@ -26,6 +26,9 @@ impl Scene {
             state: at("var/state"),
             listen: "127.0.0.1:7443".parse().unwrap(),
             url_host: None,
+            tls_anchor: None,
+            signer_user: None,
+            front_user: None,
             admin: vec![at("ann.pub"), at("ben.pub")],
             threshold: 2,
             json: false,
@@ -162,6 +165,67 @@ fn the_anchor_certifies_a_front_and_rustls_accepts_it() {
     assert!(judge("127.0.0.2").is_err());
 }
 
+/// A certificate as an operator has it, in PEM, after `change`, and its private key.
+fn operators(change: impl FnOnce(&mut rcgen::CertificateParams)) -> (String, String) {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Example Root");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    change(&mut params);
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[test]
+fn an_operators_anchor_goes_into_the_root_and_its_key_stays_away() {
+    let mut scene = Scene::new();
+    let file = scene.dir.path().join("root-ca.pem");
+    let (pem, key) = operators(|_| ());
+    scene.args.tls_anchor = Some(file.clone());
+    scene.args.url_host = Some("ca.example".to_owned());
+
+    let lapsed = operators(|params| params.not_after = rcgen::date_time_ymd(2026, 1, 1)).0;
+    let early = operators(|params| params.not_before = rcgen::date_time_ymd(2030, 1, 1)).0;
+    let servers = operators(|params| params.is_ca = rcgen::IsCa::ExplicitNoCa).0;
+    let silent = operators(|params| params.is_ca = rcgen::IsCa::NoCa).0;
+    let junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (text, words) in [
+        ("", "0 certificates"),
+        ("hello\n", "0 certificates"),
+        (junk, "can not be the TLS anchor"),
+        (&format!("{pem}{pem}"), "2 certificates"),
+        (&format!("{pem}{key}"), "private key"),
+        (&lapsed, "lapsed"),
+        (&early, "not valid yet"),
+        (&servers, "not the certificate of a CA"),
+        (&silent, "not the certificate of a CA"),
+        (&"x".repeat(100_000), "too long"),
+    ] {
+        fs::write(&file, text).unwrap();
+        scene.refused(words);
+    }
+    fs::write(&file, format!("# Example Root\r\n{}", pem.replace('\n', "\r\n"))).unwrap();
+    let made = scene.make().unwrap();
+    assert_eq!(made.root.tls_anchor(), pem, "the certificate, and nothing around it");
+    let tls = scene.args.state.join("front/tls");
+    assert_eq!(fs::read_to_string(tls.join("anchor.pem")).unwrap(), pem);
+    assert_eq!(fs::read_to_string(tls.join("names")).unwrap(), "ca.example\n");
+    assert!(!tls.join("anchor.key").exists());
+}
+
+#[test]
+fn a_tls_certificate_of_the_operators_needs_their_anchor() {
+    let mut scene = Scene::new();
+    let state = scene.args.state.display();
+    let text = format!("listen = \"127.0.0.1:7443\"\nstate = \"{state}\"\n");
+    let own = format!("{text}[tls]\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"\n");
+    scene.place("ca.toml", &own);
+    scene.refused("a TLS certificate of your own");
+    let file = scene.dir.path().join("root-ca.pem");
+    fs::write(&file, operators(|_| ()).0).unwrap();
+    scene.args.tls_anchor = Some(file);
+    assert!(scene.make().is_ok());
+}
+
 #[test]
 fn existing_files_are_kept_and_open_markers_filled() {
     let scene = Scene::new();
@@ -232,7 +296,9 @@ fn what_fails_midway_leaves_nothing() {
     // Something comes where the state goes after it was found to be free.
     let mut undo = Undo::default();
     let admins = admins::read(&scene.args.admin).unwrap();
-    let new = state::make(&scene.args.state, admins, 1, &[], NOW, &mut undo).unwrap();
+    let wanted =
+        state::Wanted { admins, threshold: 1, names: vec![], tls_anchor: None, users: None };
+    let new = state::make(&scene.args.state, wanted, NOW, &mut undo).unwrap();
     fs::create_dir_all(scene.args.state.join("x")).unwrap();
     assert!(new.put_in_place(&scene.args.state, &mut undo).is_err());
     drop(undo);
@@ -242,6 +308,55 @@ fn what_fails_midway_leaves_nothing() {
     fs::write(scene.dir.path().join("file"), "").unwrap();
     scene.args.state = scene.dir.path().join("file/state");
     scene.refused("file");
+}
+
+#[test]
+fn signer_and_front_are_two_users_whom_the_system_knows_and_neither_is_root() {
+    let mut scene = Scene::new();
+    // Users of Debian's base system; the first is nobody's own.
+    let (one, other) = ("nobody", "daemon");
+    for (signer, front, words) in [
+        (Some(one), None, "go together"),
+        (None, Some(other), "go together"),
+        (Some(one), Some("no-such-user"), "no user no-such-user"),
+        (Some("--help"), Some(other), "no user --help"),
+        (Some("root"), Some(other), "root is root"),
+        (Some(one), Some(one), "one user"),
+    ] {
+        scene.args.signer_user = signer.map(str::to_owned);
+        scene.args.front_user = front.map(str::to_owned);
+        scene.refused(words);
+    }
+    scene.args.signer_user = Some(one.to_owned());
+    scene.args.front_user = Some(other.to_owned());
+    if !rustix::process::geteuid().is_root() {
+        scene.refused("only root");
+        return;
+    }
+    let made = scene.make().unwrap();
+    let socket = scene.args.state.join("run/signer.sock");
+    let deployment = Deployment::parse(&fs::read(scene.config("ca.toml")).unwrap()).unwrap();
+    assert_eq!(deployment.signer, SignerPlace::Socket(socket.clone()));
+    let [signer, front] = made.users.unwrap().commands(&scene.args.config, &scene.args.state);
+    assert!(signer.contains(&format!("--socket {} --peer-uid 1", socket.display())), "{signer}");
+    assert!(front.starts_with("setpriv --reuid=daemon ") && front.contains("ca serve"), "{front}");
+}
+
+#[test]
+fn an_existing_ca_toml_must_name_the_signers_socket_where_it_is_to_have_one() {
+    let scene = Scene::new();
+    let state = &scene.args.state;
+    let socket = Users::socket(state);
+    let plan = || config::plan(&scene.args.config, scene.args.listen, state, Some(&socket));
+    let shown = state.display();
+    let text = format!("listen = \"127.0.0.1:7443\"\nstate = \"{shown}\"\n");
+    assert!(plan().is_ok(), "a new file names it");
+    scene.place("ca.toml", &text);
+    assert!(plan().unwrap_err().to_string().contains("where the signer listens"));
+    scene.place("ca.toml", &format!("signer = \"/run/other.sock\"\n{text}"));
+    assert!(plan().unwrap_err().to_string().contains("where the signer listens"));
+    scene.place("ca.toml", &format!("signer = \"{}\"\n{text}", socket.display()));
+    assert!(plan().is_ok());
 }
 
 #[test]

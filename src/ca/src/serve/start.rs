@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ async fn serve(config: &Path) -> anyhow::Result<ExitCode> {
     let root_bytes =
         fs::read(&root_path).with_context(|| format!("cannot read {}", root_path.display()))?;
     let root = Root::parse(&root_bytes)?;
-    let shown = tls::Shown::new(&deployment.tls, &deployment.state, deployment.listen)?;
+    let shown = tls::Shown::new(&deployment.tls, &deployment.state, deployment.listen, &root)?;
     let acceptor = TlsAcceptor::from(tls::server(shown.clone())?);
     let store = Arc::new(SqliteStore::open(&folder.join("jit-ssh.db"))?);
     let place = match &deployment.signer {
@@ -212,6 +213,17 @@ fn deployment(config: &Path) -> anyhow::Result<Deployment> {
 
 /// Makes sure that no other front works on this state, as long as the file is open.
 fn lock(folder: &Path) -> anyhow::Result<File> {
+    let owner = fs::metadata(folder).map(|data| data.uid());
+    let owner = owner.with_context(|| format!("cannot use {}", folder.display()))?;
+    // The files that root would leave here are closed to the front's own user.
+    if owner != 0 && rustix::process::geteuid().is_root() {
+        return Err(Failure::error(format!(
+            "{} belongs to the user with uid {owner}, and this is root.",
+            folder.display()
+        ))
+        .hint("start the front as that user, as `init` said: setpriv --reuid=... jit-ssh-ca serve ...")
+        .into());
+    }
     let path = folder.join("lock");
     let file = File::options()
         .create(true)

@@ -1,5 +1,9 @@
 //! What the front shows to prove itself: a certificate of our own making under the anchor that the
 //! root pins, or the operator's files. Renewed without a restart.
+//!
+//! - [`demand`]: what clients ask of the operator's certificate, asked here before it is shown.
+
+mod demand;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jit_ssh_core::deployment::Tls;
+use jit_ssh_core::root::Root;
 use jit_ssh_core::time::UnixTime;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
@@ -21,6 +26,8 @@ use time::OffsetDateTime;
 
 use super::clock;
 use crate::anchor;
+use crate::failure::Failure;
+use demand::Demand;
 
 /// How long a certificate of our own holds, in days.
 const DAYS: i64 = 90;
@@ -35,7 +42,7 @@ enum Origin {
     /// Made here, for these names.
     Anchor { folder: PathBuf, listen: SocketAddr },
     /// The operator's files.
-    Files { certificate: PathBuf, key: PathBuf },
+    Files { certificate: PathBuf, key: PathBuf, demand: Demand },
 }
 
 /// The certificate shown now.
@@ -55,12 +62,22 @@ impl Shown {
     /// Makes or reads the first certificate.
     ///
     /// # Errors
-    /// If that fails: nothing can be served without one.
-    pub(super) fn new(tls: &Tls, state: &Path, listen: SocketAddr) -> anyhow::Result<Arc<Shown>> {
+    /// If that fails, or clients would not accept it: nothing can be served without one.
+    pub(super) fn new(
+        tls: &Tls,
+        state: &Path,
+        listen: SocketAddr,
+        root: &Root,
+    ) -> anyhow::Result<Arc<Shown>> {
+        let folder = anchor::folder(state);
         let origin = match tls {
-            Tls::SelfMade => Origin::Anchor { folder: anchor::folder(state), listen },
+            Tls::SelfMade if !folder.join(anchor::KEY).try_exists()? => {
+                return Err(no_key(&folder));
+            }
+            Tls::SelfMade => Origin::Anchor { folder, listen },
             Tls::Own { certificate, key } => {
-                Origin::Files { certificate: certificate.clone(), key: key.clone() }
+                let demand = Demand::new(root, &anchor::names(&folder)?)?;
+                Origin::Files { certificate: certificate.clone(), key: key.clone(), demand }
             }
         };
         let current = RwLock::new(origin.certify()?);
@@ -94,12 +111,13 @@ impl Origin {
     fn certify(&self) -> anyhow::Result<(Arc<CertifiedKey>, UnixTime)> {
         let (chain, key, lapses) = match self {
             Origin::Anchor { folder, listen } => make(folder, *listen)?,
-            Origin::Files { certificate, key } => {
+            Origin::Files { certificate, key, demand } => {
                 let cannot_read = |path: &Path| format!("cannot read {}", path.display());
                 let chain: Vec<CertificateDer<'static>> =
                     CertificateDer::pem_file_iter(certificate)
                         .and_then(Iterator::collect)
                         .with_context(|| cannot_read(certificate))?;
+                demand.check(certificate, &chain, clock::now())?;
                 let key = PrivateKeyDer::from_pem_file(key).with_context(|| cannot_read(key))?;
                 // The operator renews it: look again at every occasion.
                 (chain, key, UnixTime(0))
@@ -111,6 +129,18 @@ impl Origin {
         certified.keys_match().context("the TLS certificate is not for the TLS key")?;
         Ok((Arc::new(certified), lapses))
     }
+}
+
+/// The anchor is the operator's, and so no certificate can be made under it here.
+fn no_key(folder: &Path) -> anyhow::Error {
+    let key = folder.join(anchor::KEY);
+    Failure::error(format!(
+        "the TLS anchor in root.json is the operator's own ({} is not there), and ca.toml names no \
+         certificate under it.",
+        key.display()
+    ))
+    .hint("name your server's certificate and key in ca.toml, under [tls]")
+    .into()
 }
 
 type Made = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, UnixTime);
