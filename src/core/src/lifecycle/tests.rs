@@ -4,6 +4,7 @@ use super::*;
 use crate::authorize::authorize;
 use crate::bundle::Bundle;
 use crate::chain::Issued;
+use crate::statement::Decision;
 use crate::testkit::{POLICY, Person, START, World, person};
 
 fn at(secs: u32) -> UnixTime {
