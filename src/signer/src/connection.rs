@@ -3,7 +3,6 @@
 use std::io::{self, BufReader, Read, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -196,26 +195,4 @@ fn not_kept(error: io::Error) -> Refusal {
         _ => Reason::LogUnavailable,
     };
     Refusal::new(reason, format!("the file can not be kept: {error}."))
-}
-
-/// How many connections there are.
-#[derive(Default)]
-pub(crate) struct Count(AtomicUsize);
-
-impl Count {
-    /// Takes a place, if fewer than `most` are taken; the place is free again when it is dropped.
-    pub(crate) fn enter(self: &Arc<Count>, most: usize) -> Option<Place> {
-        let taken = self.0.fetch_add(1, Ordering::SeqCst);
-        let place = Place(self.clone());
-        (taken < most).then_some(place)
-    }
-}
-
-/// A place among the connections.
-pub(crate) struct Place(Arc<Count>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }

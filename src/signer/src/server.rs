@@ -19,7 +19,7 @@ use jit_ssh_core::time::UnixTime;
 use rustix::process::{Resource, Rlimit, geteuid, getuid, setrlimit};
 
 use crate::bundles::{Pointer, Shelf};
-use crate::connection::{Count, serve};
+use crate::connection::serve;
 use crate::desk::{Desk, Identity, Work};
 use crate::log::{LogStore, Opened};
 use crate::{keys, press};
@@ -106,7 +106,9 @@ fn listen(
         UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
     // The peer's uid is checked below; the mode only lets the front's user knock.
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-    let (root, count) = (Arc::new(root), Arc::new(Count::default()));
+    let root = Arc::new(root);
+    // Each connection holds one more of these.
+    let places = Arc::new(());
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -119,11 +121,12 @@ fn listen(
         };
         let known = rustix::net::sockopt::socket_peercred(&stream)
             .is_ok_and(|credentials| credentials.uid.as_raw() == peer);
-        let Some(place) = count.enter(MAX_CONNECTIONS).filter(|_| known) else {
+        if !known || Arc::strong_count(&places) > MAX_CONNECTIONS {
             eprintln!("jit-ssh-signer: a connection was refused: another uid, or too many");
             continue;
-        };
+        }
         let (root, shelf, work) = (root.clone(), shelf.clone(), work.clone());
+        let place = places.clone();
         let spawned = thread::Builder::new().name("connection".into()).spawn(move || {
             let _place = place;
             if let Err(error) = serve(stream, &root, &shelf, &work) {
