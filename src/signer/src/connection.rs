@@ -21,6 +21,9 @@ use crate::protocol::{Call, MAX_FRAME, MAX_IN_FLIGHT, Op, Outcome, Signed};
 /// How long a peer may take to accept an answer.
 const WRITE_DEADLINE: Duration = Duration::from_secs(2);
 
+/// Most calls handed to the desk together.
+const MAX_TOGETHER: usize = 8;
+
 /// The way back to a caller.
 pub(crate) struct Reply {
     pub(crate) outlet: Arc<Outlet>,
@@ -95,26 +98,35 @@ fn read_frame(from: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Whether a whole frame has been received.
+fn holds_frame(bytes: &[u8]) -> bool {
+    bytes.split_first_chunk::<4>().is_some_and(|(length, rest)| {
+        usize::try_from(u32::from_be_bytes(*length)).is_ok_and(|length| rest.len() >= length)
+    })
+}
+
 /// Serves one connection until its peer goes away or breaks the protocol.
 pub(crate) fn serve(
     stream: UnixStream,
     root: &Root,
     shelf: &Shelf,
-    desk: &SyncSender<Work>,
+    desk: &SyncSender<Vec<Work>>,
 ) -> io::Result<()> {
     let outlet = Arc::new(Outlet::new(stream.try_clone()?)?);
     let mut from = BufReader::with_capacity(MAX_FRAME, stream);
-    let (mut frame, mut intake) = (
-        Vec::new(),
-        Intake { root, shelf, ca: root.fingerprint(), keys: KnownKeys::default(), upload: None },
-    );
+    let (mut frame, mut ready) = (Vec::new(), Vec::new());
+    let mut intake =
+        Intake { root, shelf, ca: root.fingerprint(), keys: KnownKeys::default(), upload: None };
     while read_frame(&mut from, &mut frame)? {
         let call: Call = serde_json::from_slice(&frame)
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         outlet.begin();
         let task = intake.take(call.op).unwrap_or_else(|no| Task::Settled(Outcome::Refused(no)));
         let reply = Reply { outlet: outlet.clone(), id: call.id };
-        if desk.send(Work { task, reply }).is_err() {
+        ready.push(Work { task, reply });
+        // What has come already is taken along, but nobody waits for what may still come.
+        let hand_over = ready.len() >= MAX_TOGETHER || !holds_frame(from.buffer());
+        if hand_over && desk.send(std::mem::take(&mut ready)).is_err() {
             return Ok(());
         }
     }

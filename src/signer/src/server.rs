@@ -20,7 +20,7 @@ use rustix::process::{Resource, Rlimit, geteuid, getuid, setrlimit};
 
 use crate::bundles::{Pointer, Shelf};
 use crate::connection::serve;
-use crate::desk::{Desk, Identity, Work};
+use crate::desk::{Desk, Identity, Inbox, Work};
 use crate::log::{LogStore, Opened};
 use crate::{keys, press};
 
@@ -72,8 +72,9 @@ pub fn run(config: &Path, source: &Source) -> anyhow::Result<()> {
     let desk = Desk::open(identity, log, shelf.clone(), pointer, deployment.limits, Box::new(now))?;
     let (work, works) = sync_channel(QUEUE);
     let (finish, finished) = sync_channel(QUEUE);
-    let desk =
-        thread::Builder::new().name("desk".into()).spawn(move || desk.run(&works, &finish))?;
+    let desk = thread::Builder::new()
+        .name("desk".into())
+        .spawn(move || desk.run(Inbox::new(works), &finish))?;
     let press =
         thread::Builder::new().name("press".into()).spawn(move || press::run(&ca, &finished))?;
     match source {
@@ -96,7 +97,7 @@ fn listen(
     peer: u32,
     root: Root,
     shelf: Shelf,
-    work: &SyncSender<Work>,
+    work: &SyncSender<Vec<Work>>,
 ) -> anyhow::Result<()> {
     if path.exists() && UnixStream::connect(path).is_ok() {
         anyhow::bail!("another signer listens on {} already", path.display());

@@ -5,15 +5,17 @@
 //! signer remember what they say, and hands the certificates on to be signed. If it fails, every
 //! call of the batch is refused, and no certificate of it will ever be signed.
 //!
+//! - `inbox.rs`: what waits;
 //! - `plan.rs`: what one call would write and change;
 //! - `replay.rs`: the memory, rebuilt from the log at start.
 
+mod inbox;
 mod plan;
 mod replay;
 
 use std::collections::HashSet;
 use std::num::NonZeroU16;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use jit_ssh_core::certificate::{Linted, Serial};
@@ -32,6 +34,7 @@ use crate::log::{Committed, LogStore};
 use crate::memory::Memory;
 use crate::protocol::{Outcome, Signed, State};
 use crate::quota::Quotas;
+pub(crate) use inbox::Inbox;
 use plan::{Effect, Plan};
 
 /// Most calls of one batch: one fsync serves them all.
@@ -162,33 +165,25 @@ impl Desk {
     }
 
     /// Decides and logs until nobody is left to ask.
-    pub(crate) fn run(mut self, work: &Receiver<Work>, out: &SyncSender<Finished>) {
-        let mut next = None;
+    pub(crate) fn run(mut self, mut inbox: Inbox, out: &SyncSender<Finished>) {
         loop {
-            let first = match next.take() {
-                Some(work) => work,
-                None => match work.recv_timeout(PUBLISH_EVERY) {
-                    Ok(work) => work,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.publish();
-                        continue;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => {
-                        self.publish();
-                        return;
-                    }
-                },
+            let first = match inbox.wait(PUBLISH_EVERY) {
+                Ok(work) => work,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.publish();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.publish();
+                    return;
+                }
             };
-            let mut finished = self.batch(first, work, &mut next);
-            if next.is_none() {
-                next = work.try_recv().ok();
-            }
+            let finished = self.batch(first, &mut inbox);
             // Idle: readers see it before the caller hears of it. Busy: at least every 100 ms.
-            let idle = next.is_none() && finished.drafts.len() <= IDLE_BATCH;
+            let idle = finished.drafts.len() <= IDLE_BATCH && inbox.is_empty();
             if finished.committed.is_some() && (idle || self.published.elapsed() > PUBLISH_EVERY) {
                 self.publish();
             }
-            finished.drafts.shrink_to_fit();
             if out.send(finished).is_err() {
                 return;
             }
@@ -197,7 +192,7 @@ impl Desk {
 
     /// Plans as many calls as are waiting and do not build on each other, logs them at once, and
     /// then remembers them.
-    fn batch(&mut self, first: Work, work: &Receiver<Work>, next: &mut Option<Work>) -> Finished {
+    fn batch(&mut self, first: Work, inbox: &mut Inbox) -> Finished {
         let now = (self.clock)();
         self.memory.forget(now);
         let mut batch = Batch::at(now.max(self.newest_entry));
@@ -205,7 +200,7 @@ impl Desk {
         let mut current = Some(first);
         while let Some(Work { task, reply }) = current.take() {
             if !batch.can_take(&task) {
-                *next = Some(Work { task, reply });
+                inbox.put_back(Work { task, reply });
                 break;
             }
             let plan = match task {
@@ -217,7 +212,7 @@ impl Desk {
             let plan = plan.unwrap_or_else(|refusal| Plan::ready(Outcome::Refused(refusal)));
             batch.add(reply, plan);
             if !batch.is_full() {
-                current = work.try_recv().ok();
+                current = inbox.take();
             }
         }
         self.commit(batch)

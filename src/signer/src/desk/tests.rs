@@ -82,7 +82,7 @@ impl Node {
         let (work, works) = sync_channel(64);
         let (finish, finished) = sync_channel(64);
         let (root, ca) = (self.world.root.clone(), self.world.ca.clone());
-        thread::spawn(move || desk.run(&works, &finish));
+        thread::spawn(move || desk.run(Inbox::new(works), &finish));
         thread::spawn(move || press::run(&ca, &finished));
         thread::spawn(move || serve(theirs, &root, &shelf, &work));
         Running { stream: ours, orders, next: 0, early: HashMap::new() }
