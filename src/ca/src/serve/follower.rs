@@ -113,7 +113,7 @@ async fn take_over(front: &Front) -> anyhow::Result<()> {
     }
     for request in catch_up(&front.signer, &*front.store, &front.log).await? {
         let stored = front.store.chain(request).await?;
-        if let Some(known) = stored.and_then(super::memory::Known::read) {
+        if let Some(known) = stored.and_then(|stored| front.memory.read(stored)) {
             front.memory.add(known);
         }
         drop(front.announce(request));

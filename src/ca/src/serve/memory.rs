@@ -3,8 +3,11 @@
 //!
 //! Requests are read through: what is not here is in the store. Those without a certificate stay,
 //! for they can be decided; others leave some time after they were last asked for. The statements
-//! are the signer's word, verified once by it; where a request stands is computed anew whenever
+//! are the signer's word where they came from it in this run, and verified where they were read from the
+//! store (`reader`); where a request stands is computed anew whenever
 //! somebody asks (`core::lifecycle`).
+
+mod reader;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,15 +15,15 @@ use std::time::Duration;
 
 use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::chain::{Chain, Issued};
-use jit_ssh_core::digest::Digest;
+use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::lifecycle::{Status, evaluate};
 use jit_ssh_core::refusal::{Reason, Refusal};
-use jit_ssh_core::statement;
 use jit_ssh_core::time::UnixTime;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::store::{IdRange, Store, StoredChain, StoredStatement, id_number};
+use super::store::{IdRange, Store, StoredChain, id_number};
+use reader::Reader;
 
 /// How long a request that can not be decided any more stays after it was last asked for.
 const LINGER: Duration = Duration::from_secs(120);
@@ -46,20 +49,6 @@ impl Known {
     /// A request alone.
     pub(super) fn new(chain: Chain) -> Known {
         Known { chain, issued: Vec::new() }
-    }
-
-    /// Reads what the store holds. Rows that make no sense are left out: the store can show less
-    /// than there is, or nothing, and has no say in what is signed (I3).
-    pub(super) fn read(stored: StoredChain) -> Option<Known> {
-        let mut known = Known::new(Chain::new(open(&stored.request)?));
-        for decision in stored.decisions.iter().filter_map(open) {
-            note(known.chain.add_decision(decision));
-        }
-        for end in stored.ends.iter().filter_map(open) {
-            note(known.chain.add_end(end));
-        }
-        stored.issued.into_iter().for_each(|issued| known.add_issued(issued));
-        Some(known)
     }
 
     /// Whether this may hold what `other` does not.
@@ -92,11 +81,6 @@ impl Known {
     }
 }
 
-fn open<T: statement::Body>(stored: &StoredStatement) -> Option<statement::Verified<T>> {
-    let opened = statement::open_recorded(&stored.bytes, &stored.signature);
-    opened.inspect_err(|error| tracing::error!(%error, "the store holds a broken statement")).ok()
-}
-
 fn note<E: std::fmt::Display>(result: Result<(), E>) {
     if let Err(error) = result {
         tracing::error!(%error, "a statement stands in a wrong place");
@@ -115,6 +99,7 @@ pub(super) enum Change {
 /// See the module.
 pub(super) struct Memory {
     inner: Mutex<Inner>,
+    reader: Reader,
     changes: broadcast::Sender<Change>,
 }
 
@@ -135,8 +120,8 @@ struct Slot {
 }
 
 impl Memory {
-    /// Nothing known; `ids` are those of every request there ever was.
-    pub(super) fn new(ids: impl IntoIterator<Item = u64>) -> Memory {
+    /// Nothing known of the CA `ca`; `ids` are those of every request there ever was.
+    pub(super) fn new(ca: RootFingerprint, ids: impl IntoIterator<Item = u64>) -> Memory {
         let mut taken = TakenIds::new();
         for id in ids {
             taken.take(id);
@@ -148,7 +133,11 @@ impl Memory {
             taken,
             arriving: HashMap::new(),
         };
-        Memory { inner: Mutex::new(inner), changes: broadcast::channel(CHANGES).0 }
+        Memory {
+            inner: Mutex::new(inner),
+            reader: Reader::new(ca),
+            changes: broadcast::channel(CHANGES).0,
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -164,6 +153,11 @@ impl Memory {
     pub(super) fn announce(&self, change: Change) {
         // Nobody watches: nobody is told.
         let _ = self.changes.send(change);
+    }
+
+    /// Reads what the store holds; see [`Reader`].
+    pub(super) fn read(&self, stored: StoredChain) -> Option<Known> {
+        self.reader.read(stored)
     }
 
     /// Adds what is known of a request to what is here; returns the whole.
@@ -212,7 +206,9 @@ impl Memory {
             return Ok(Some(known));
         }
         let stored = store.chain(digest).await?;
-        let known = stored.and_then(Known::read).filter(|known| known.chain.digest() == digest);
+        let known = stored
+            .and_then(|stored| self.read(stored))
+            .filter(|known| known.chain.digest() == digest);
         Ok(known.map(|known| self.add(known)))
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::routing::get;
 use jit_ssh_core::deployment::{Deployment, SignerPlace};
+use jit_ssh_core::digest::RootFingerprint;
 use jit_ssh_core::root::Root;
 use jit_ssh_signer::protocol::State;
 use rustix::fs::{FlockOperation, flock};
@@ -24,11 +25,11 @@ use tracing_subscriber::EnvFilter;
 
 use super::front::{Front, Log, Watching};
 use super::in_force::Trusted;
-use super::memory::{Known, Memory};
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::signer_link::{Lost, Place, SignerLink};
-use super::store::Store;
 use super::store::sqlite::SqliteStore;
+use super::store::{Store, StoreError};
 use super::{OPEN_FOR, clock, follower, health, listener, routes, tls};
 use crate::failure::Failure;
 
@@ -50,7 +51,16 @@ pub(super) fn run(config: &Path) -> anyhow::Result<ExitCode> {
         .max_blocking_threads(8)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config)).map_err(with_remedy)
+}
+
+/// The same with what to do about a damaged database, if that is the cause.
+fn with_remedy(error: anyhow::Error) -> anyhow::Error {
+    let store = error.chain().find_map(|cause| cause.downcast_ref::<StoreError>());
+    match store.and_then(StoreError::hint) {
+        Some(hint) => Failure::error(format!("{error:#}.")).hint(hint).into(),
+        None => error,
+    }
 }
 
 /// Takes as many descriptors as the system lets us have: each connection needs one.
@@ -93,13 +103,14 @@ async fn serve(config: &Path) -> anyhow::Result<ExitCode> {
     let serving = async {
         let signer_state = ready(&signer).await?;
         let log = log(&deployment, &signer_state)?;
+        let fingerprint = root.fingerprint();
         let front = Front {
-            fingerprint: root.fingerprint(),
+            fingerprint,
             root_bytes: root_bytes.into(),
             root,
             limits: deployment.limits.clone(),
             trusted: Trusted::new(deployment.state.join("bundles")),
-            memory: remember(&signer, &*store, &log).await?,
+            memory: remember(&signer, &*store, &log, fingerprint).await?,
             signer,
             lost,
             store: store.clone(),
@@ -262,14 +273,19 @@ fn log(deployment: &Deployment, signer: &State) -> anyhow::Result<Log> {
 }
 
 /// What is known: the store, completed from the log, and of it in memory what may still change.
-async fn remember(signer: &SignerLink, store: &dyn Store, log: &Log) -> anyhow::Result<Memory> {
+async fn remember(
+    signer: &SignerLink,
+    store: &dyn Store,
+    log: &Log,
+    ca: RootFingerprint,
+) -> anyhow::Result<Memory> {
     let found = follower::catch_up(signer, store, log).await?;
     if !found.is_empty() {
         tracing::info!(statements = found.len(), "taken over from the log");
     }
-    let memory = Memory::new(store.ids().await?);
+    let memory = Memory::new(ca, store.ids().await?);
     for stored in store.uncertified(clock::now().minus_secs(OPEN_FOR)).await? {
-        if let Some(known) = Known::read(stored) {
+        if let Some(known) = memory.read(stored) {
             memory.add(known);
         }
     }

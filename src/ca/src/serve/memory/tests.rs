@@ -1,6 +1,8 @@
+use jit_ssh_core::statement::{Decision, Verified};
+
 use super::*;
 use crate::serve::store::{Record, RecordKind, StatementRecord};
-use crate::serve::testworld::{BOB, NOW, approval, bundle, known, request, store};
+use crate::serve::testworld::{ALICE, BOB, NOW, approval, bundle, known, request, root, store};
 
 fn record(nonce: u8) -> Record {
     let statement = request(nonce);
@@ -13,6 +15,18 @@ fn record(nonce: u8) -> Record {
         at: body.at,
         bytes: prost::bytes::Bytes::copy_from_slice(statement.bytes()),
         signature: prost::bytes::Bytes::copy_from_slice(statement.signature()),
+    })
+}
+
+fn decision_record(approval: &Verified<Decision>, signature: &[u8]) -> Record {
+    Record::Statement(StatementRecord {
+        kind: RecordKind::Decision,
+        digest: approval.digest(),
+        request: approval.body().request,
+        by: approval.body().by.clone(),
+        at: approval.body().at,
+        bytes: prost::bytes::Bytes::copy_from_slice(approval.bytes()),
+        signature: prost::bytes::Bytes::copy_from_slice(signature),
     })
 }
 
@@ -31,7 +45,7 @@ fn namesake(digest: Digest) -> Digest {
 #[tokio::test]
 async fn an_id_is_for_one_request_while_it_arrives_and_ever_after() {
     let (_folder, store) = store();
-    let memory = Memory::new([]);
+    let memory = Memory::new(root().fingerprint(), []);
     let (first, digest) = (record(1), request(1).digest());
     let claim = memory.claim(&*store, digest).await.unwrap();
     // The same request twice at a time is the same request; another one with its id is not.
@@ -44,7 +58,7 @@ async fn an_id_is_for_one_request_while_it_arrives_and_ever_after() {
     assert_eq!(refused.reason, Reason::IdTaken);
     assert!(memory.claim(&*store, digest).await.unwrap().stands_in_store());
     // After a restart the store knows which ids there are.
-    let memory = Memory::new(store.ids().await.unwrap());
+    let memory = Memory::new(root().fingerprint(), store.ids().await.unwrap());
     assert!(memory.claim(&*store, namesake(digest)).await.is_err());
     assert!(memory.claim(&*store, request(2).digest()).await.is_ok());
 }
@@ -52,7 +66,7 @@ async fn an_id_is_for_one_request_while_it_arrives_and_ever_after() {
 #[tokio::test]
 async fn an_id_whose_request_was_refused_is_free_again() {
     let (_folder, store) = store();
-    let memory = Memory::new([]);
+    let memory = Memory::new(root().fingerprint(), []);
     let digest = request(1).digest();
     drop(memory.claim(&*store, digest).await.unwrap());
     assert!(memory.claim(&*store, namesake(digest)).await.is_ok());
@@ -61,7 +75,7 @@ async fn an_id_whose_request_was_refused_is_free_again() {
 #[tokio::test]
 async fn what_is_not_in_memory_is_read_from_the_store() {
     let (_folder, store) = store();
-    let memory = Memory::new([]);
+    let memory = Memory::new(root().fingerprint(), []);
     let digest = request(1).digest();
     assert!(memory.get(&*store, digest).await.unwrap().is_none());
     let certificate = Record::Certificate { request: digest, issued: issued(7) };
@@ -74,7 +88,7 @@ async fn what_is_not_in_memory_is_read_from_the_store() {
 
 #[tokio::test]
 async fn adding_again_loses_nothing_and_adds_what_is_new() {
-    let memory = Memory::new([]);
+    let memory = Memory::new(root().fingerprint(), []);
     let digest = memory.add(known(1)).chain.digest();
     assert_eq!(memory.undecided().len(), 1);
     memory.change(digest, |known| known.add_issued(issued(8)));
@@ -90,7 +104,7 @@ async fn adding_again_loses_nothing_and_adds_what_is_new() {
 
 #[tokio::test]
 async fn what_can_be_decided_stays_and_the_rest_leaves_when_idle() {
-    let memory = Memory::new([]);
+    let memory = Memory::new(root().fingerprint(), []);
     let open = memory.add(known(1)).chain.digest();
     let mut used = known(2);
     used.add_issued(issued(7));
@@ -107,7 +121,7 @@ async fn what_can_be_decided_stays_and_the_rest_leaves_when_idle() {
 
 #[tokio::test]
 async fn certified_requests_take_a_bounded_room_and_undecided_ones_are_never_crowded_out() {
-    let memory = Memory::new([]);
+    let memory = Memory::new(root().fingerprint(), []);
     let open = memory.add(known(0)).chain.digest();
     let crowd = |inner: &mut Inner, count: usize| {
         for _ in 0..count {
@@ -122,4 +136,42 @@ async fn certified_requests_take_a_bounded_room_and_undecided_ones_are_never_cro
     crowd(&mut memory.inner(), 1);
     assert!(memory.peek(used).is_none());
     assert!(memory.peek(open).is_some());
+}
+
+#[tokio::test]
+async fn a_forged_approval_in_the_store_shows_nothing_as_approved_and_a_true_one_does() {
+    let standing = async |approved: &Verified<Decision>, signature: &[u8]| {
+        let (_folder, store) = store();
+        let memory = Memory::new(root().fingerprint(), []);
+        store.append(vec![record(1), decision_record(approved, signature)]).await.unwrap();
+        let digest = request(1).digest();
+        let mut found = memory.get(&*store, digest).await.unwrap().unwrap();
+        for _ in 0..2 {
+            let again = store.chain(digest).await.unwrap().unwrap();
+            found = Arc::new(memory.read(again).unwrap());
+        }
+        evaluate(&found.chain, &bundle(), NOW.plus_secs(61)).status
+    };
+    let digest = request(1).digest();
+    let bobs = approval(digest, "bob", BOB);
+    assert_eq!(standing(&bobs, bobs.signature()).await, Status::Approved);
+    // Bob's words and key beside a signature of his over something else.
+    let other = approval(request(2).digest(), "bob", BOB);
+    assert_eq!(standing(&bobs, other.signature()).await, Status::Pending);
+    // Bob's words, truly signed, by somebody else.
+    let alices = approval(digest, "bob", ALICE);
+    assert_eq!(standing(&alices, alices.signature()).await, Status::Pending);
+}
+
+#[tokio::test]
+async fn a_request_nobody_signed_is_not_read_from_the_store() {
+    let (_folder, store) = store();
+    let memory = Memory::new(root().fingerprint(), []);
+    let (Record::Statement(good), Record::Statement(mut forged)) = (record(1), record(2)) else {
+        unreachable!()
+    };
+    forged.signature = good.signature.clone();
+    store.append(vec![Record::Statement(good), Record::Statement(forged)]).await.unwrap();
+    assert!(memory.get(&*store, request(1).digest()).await.unwrap().is_some());
+    assert!(memory.get(&*store, request(2).digest()).await.unwrap().is_none());
 }

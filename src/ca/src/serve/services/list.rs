@@ -111,7 +111,7 @@ async fn from_store(
         let full = show::count(chunk.len()) == CHUNK;
         looked_at = looked_at.saturating_add(chunk.len());
         for stored in chunk {
-            let Some(known) = Known::read(stored) else { continue };
+            let Some(known) = front.memory.read(stored) else { continue };
             after = Some(known.chain.digest());
             let Some(access) = wanted.show(&known) else { continue };
             if accesses.len() == limit {

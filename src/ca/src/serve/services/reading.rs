@@ -101,7 +101,7 @@ pub(super) async fn check(
     };
     let mut best = v1::CheckResponse::default();
     for stored in front.store.list(query).await? {
-        let Some(known) = Known::read(stored) else { continue };
+        let Some(known) = front.memory.read(stored) else { continue };
         if known.chain.request().body().subject != subject {
             continue;
         }

@@ -257,3 +257,31 @@ async fn a_store_that_fails_says_so_and_heals_when_the_fault_clears() {
     // All or none: the certificate of the failed batch is not there.
     assert_eq!(store.chain(Digest::of(b"r")).await.unwrap().unwrap().issued, []);
 }
+
+#[tokio::test]
+async fn a_row_that_can_not_be_is_named_with_file_table_and_way_out_and_its_neighbours_are_read() {
+    let place = sqlite();
+    let store = place.open();
+    store.append(vec![request("r", "alice", 10), request("s", "alice", 11)]).await.unwrap();
+    let path = place.0.path().join("test.db");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("UPDATE statements SET digest = x'00' WHERE seq = 2").unwrap();
+    let error = store.uncertified(UnixTime(0)).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("test.db: table statements, row 2 "), "{text}");
+    assert!(error.hint().unwrap().contains("made anew from the log"));
+    assert!(store.chain(Digest::of(b"r")).await.unwrap().is_some());
+    assert!(matches!(store.list(query(None, None, 1)).await, Err(StoreError::Damaged(_))));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_told_with_the_way_out_and_a_missing_one_is_made() {
+    let place = sqlite();
+    let path = place.0.path().join("test.db");
+    std::fs::write(&path, "this is no database at all".repeat(100)).unwrap();
+    let error = SqliteStore::open(&path).err().unwrap();
+    assert!(error.to_string().contains("test.db: "), "{error}");
+    assert!(error.hint().is_some(), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    assert!(SqliteStore::open(&path).is_ok());
+}

@@ -5,11 +5,12 @@
 //! that is there changes nothing.
 //!
 //! - [`Store`]: the promises, and the records they are about;
-//! - [`sqlite`]: the store of a single node; `schema`, `writer`: its parts;
+//! - [`sqlite`]: the store of a single node; `schema`, `writer`, `fault`: its parts;
 //! - `conformance`: what every store must do, as tests.
 
 #[cfg(test)]
 mod conformance;
+mod fault;
 mod schema;
 pub(super) mod sqlite;
 mod writer;
@@ -125,6 +126,8 @@ pub(super) struct StoredChain {
 /// A statement as stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StoredStatement {
+    /// Where it stands, for who must look: the row of the table of statements.
+    pub(super) row: i64,
     pub(super) bytes: Vec<u8>,
     pub(super) signature: Vec<u8>,
 }
@@ -157,13 +160,31 @@ pub(super) struct Proposal {
 
 /// The store can not do what was asked now.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct StoreError(pub(super) String);
+pub(super) enum StoreError {
+    /// Something that may pass, or that is no matter of what is stored.
+    #[error("{0}")]
+    Failed(String),
+    /// What is stored is damaged: it does not pass by itself.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl StoreError {
+    /// What an operator can do, if there is something.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            StoreError::Failed(_) => None,
+            StoreError::Damaged(_) => Some(
+                "the database is a copy: stop `serve`, move jit-ssh.db with its -wal and -shm away, and start it again; it is made anew from the log (a bundle that waits for more admins must be handed in again)",
+            ),
+        }
+    }
+}
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
         // What exactly went wrong concerns the operator, not the caller.
-        tracing::error!(%error, "the store failed");
+        tracing::error!(%error, hint = error.hint(), "the store failed");
         Refusal::new(Reason::StoreUnavailable, "the CA's store can not be used now.")
             .hint("try again")
     }

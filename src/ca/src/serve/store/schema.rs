@@ -1,8 +1,11 @@
 //! The tables, and the version they are of.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
 use super::StoreError;
+use super::fault::Fault;
 
 /// The version this program writes.
 const VERSION: i64 = 1;
@@ -78,15 +81,16 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Makes the tables, or checks that they are of this version.
-pub(super) fn settle(connection: &mut Connection) -> Result<(), StoreError> {
-    let found: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|error| StoreError(error.to_string()))?;
+pub(super) fn settle(connection: &mut Connection, file: &Path) -> Result<(), StoreError> {
+    let fail = |error: rusqlite::Error| Fault::from(error).of(file);
+    let found: i64 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
     match found {
-        0 => create(connection).map_err(|error| StoreError(error.to_string())),
+        0 => create(connection).map_err(fail),
         VERSION => Ok(()),
-        newer => Err(StoreError(format!(
-            "the database is of version {newer}, and this program knows up to {VERSION}: start the newer program, or restore a backup made before it ran"
+        newer => Err(StoreError::Failed(format!(
+            "{}: the database is of version {newer}, and this program knows up to {VERSION}: start the newer program, or restore a backup made before it ran",
+            file.display()
         ))),
     }
 }

@@ -11,6 +11,7 @@ use jit_ssh_core::time::UnixTime;
 use prost::bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
+use super::fault::{Fault, in_row};
 use super::writer::{Inbox, Work, bits, run};
 use super::{
     IdRange, Later, ListQuery, MAX_MATCHES, Proposal, Record, Store, StoreError, StoredChain,
@@ -33,17 +34,16 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] if it can not be opened, or is of a newer version.
     pub(in super::super) fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-        let fail =
-            |error: &dyn std::fmt::Display| StoreError(format!("{}: {error}", path.display()));
-        let mut connection = Connection::open(path).map_err(|error| fail(&error))?;
-        schema::configure(&connection).map_err(|error| fail(&error))?;
-        schema::settle(&mut connection).map_err(|error| fail(&error))?;
+        let fail = |error: rusqlite::Error| Fault::from(error).of(path);
+        let mut connection = Connection::open(path).map_err(fail)?;
+        schema::configure(&connection).map_err(fail)?;
+        schema::settle(&mut connection, path)?;
         let inbox = Arc::new(Inbox::default());
         let (jobs, file) = (inbox.clone(), path.to_owned());
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || run(jobs, file, connection))
-            .map_err(|error| fail(&error))?;
+            .map_err(|error| StoreError::Failed(error.to_string()))?;
         let readers = Arc::new(Readers { path: path.to_owned(), idle: Mutex::default() });
         Ok(SqliteStore { inbox, writer: Mutex::new(Some(writer)), readers })
     }
@@ -51,21 +51,21 @@ impl SqliteStore {
     fn write(&self, work: Work) -> Later<()> {
         let answer = self.inbox.push(work);
         Box::pin(async move {
-            answer
-                .await
-                .unwrap_or_else(|_| Err(StoreError("the store is closed or too busy".to_owned())))
+            answer.await.unwrap_or_else(|_| {
+                Err(StoreError::Failed("the store is closed or too busy".to_owned()))
+            })
         })
     }
 
     fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Later<T> {
         let readers = self.readers.clone();
         let task = tokio::task::spawn_blocking(move || readers.with(query));
-        Box::pin(
-            async move { task.await.unwrap_or_else(|error| Err(StoreError(error.to_string()))) },
-        )
+        Box::pin(async move {
+            task.await.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string())))
+        })
     }
 }
 
@@ -78,11 +78,12 @@ struct Readers {
 impl Readers {
     fn with<T>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        query: impl FnOnce(&Connection) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let fail = |error: rusqlite::Error| StoreError(error.to_string());
-        let connection = idle.map_or_else(|| self.open(), Ok).map_err(fail)?;
+        let fail = |fault: Fault| fault.of(&self.path);
+        let connection =
+            idle.map_or_else(|| self.open(), Ok).map_err(|error| fail(error.into()))?;
         // A connection that failed is not used again.
         let answer = query(&connection).map_err(fail)?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,10 +115,10 @@ impl Store for SqliteStore {
     fn requests_with(&self, range: IdRange) -> Later<Vec<Digest>> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT digest FROM statements WHERE id BETWEEN ?1 AND ?2 AND kind = 1 LIMIT ?3",
+                "SELECT digest, seq FROM statements WHERE id BETWEEN ?1 AND ?2 AND kind = 1 LIMIT ?3",
             )?;
             let range = params![bits(range.first), bits(range.last), MAX_MATCHES];
-            query.query_map(range, |row| row.get(0).map(Digest))?.collect()
+            query.query_and_then(range, digest)?.collect()
         })
     }
 
@@ -131,12 +132,11 @@ impl Store for SqliteStore {
     fn uncertified(&self, since: UnixTime) -> Later<Vec<StoredChain>> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT digest FROM statements WHERE kind = 1 AND at > ?1 AND NOT EXISTS
+                "SELECT digest, seq FROM statements WHERE kind = 1 AND at > ?1 AND NOT EXISTS
                  (SELECT 1 FROM certificates WHERE certificates.id = statements.id) ORDER BY seq",
             )?;
-            let found: Vec<Digest> = query
-                .query_map([bits(since.0)], |row| row.get(0).map(Digest))?
-                .collect::<rusqlite::Result<_>>()?;
+            let found: Vec<Digest> =
+                query.query_and_then([bits(since.0)], digest)?.collect::<Result<_, Fault>>()?;
             chains(connection, found)
         })
     }
@@ -145,22 +145,24 @@ impl Store for SqliteStore {
         self.read(|connection| {
             // The index alone: its statements are not touched.
             let mut query = connection.prepare("SELECT id FROM statements ORDER BY id")?;
-            query.query_map((), |row| unsigned(row, 0))?.collect()
+            let ids = query.query_map((), |row| unsigned(row, 0))?;
+            Ok(ids.collect::<rusqlite::Result<_>>()?)
         })
     }
 
     fn mark(&self, signer: u16) -> Later<u64> {
         self.read(move |connection| {
             let query = "SELECT size FROM marks WHERE signer = ?1";
-            let size = connection.query_row(query, [signer], |row| unsigned(row, 0)).optional()?;
-            Ok(size.unwrap_or(0))
+            let size = connection.query_row(query, [signer], |row| unsigned(row, 0)).optional();
+            Ok(size.map_err(in_row("marks", signer))?.unwrap_or(0))
         })
     }
 
     fn proposal(&self) -> Later<Option<Proposal>> {
         self.read(|connection| {
             let query = "SELECT statement, signatures, people, hosts, policy, signers, since FROM proposals";
-            connection.query_row(query, (), proposal).optional()
+            let found = connection.query_row(query, (), proposal).optional();
+            found.map_err(in_row("proposals", 1))
         })
     }
 
@@ -183,7 +185,13 @@ impl Drop for SqliteStore {
     }
 }
 
-fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Digest>> {
+/// The digest of a row that also tells its `seq`.
+fn digest(row: &Row<'_>) -> Result<Digest, Fault> {
+    let seq: i64 = row.get(1)?;
+    row.get(0).map(Digest).map_err(in_row("statements", seq))
+}
+
+fn list(connection: &Connection, query: &ListQuery) -> Result<Vec<Digest>, Fault> {
     let before = match query.after {
         None => i64::MAX,
         Some(after) => {
@@ -197,14 +205,13 @@ fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Dige
         }
     };
     let since = bits(query.since.map_or(0, |since| since.0));
-    let digest = |row: &Row<'_>| row.get(0).map(Digest);
     match &query.of {
         None => connection
             .prepare_cached(
-                "SELECT digest FROM statements WHERE kind = 1 AND seq < ?1 AND at > ?2
+                "SELECT digest, seq FROM statements WHERE kind = 1 AND seq < ?1 AND at > ?2
                  ORDER BY seq DESC LIMIT ?3",
             )?
-            .query_map(params![before, since, query.limit], digest)?
+            .query_and_then(params![before, since, query.limit], digest)?
             .collect(),
         Some(of) => connection
             .prepare_cached(
@@ -215,26 +222,27 @@ fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Dige
                  WHERE kind = 1 AND by = ?4 AND by <> subject AND seq < ?1 AND at > ?2
                  ORDER BY seq DESC LIMIT ?3",
             )?
-            .query_map(params![before, since, query.limit, of.as_str()], digest)?
+            .query_and_then(params![before, since, query.limit, of.as_str()], digest)?
             .collect(),
     }
 }
 
-fn chains(connection: &Connection, requests: Vec<Digest>) -> rusqlite::Result<Vec<StoredChain>> {
+fn chains(connection: &Connection, requests: Vec<Digest>) -> Result<Vec<StoredChain>, Fault> {
     requests.into_iter().filter_map(|request| chain(connection, request).transpose()).collect()
 }
 
-fn chain(connection: &Connection, request: Digest) -> rusqlite::Result<Option<StoredChain>> {
+fn chain(connection: &Connection, request: Digest) -> Result<Option<StoredChain>, Fault> {
     let key = params![bits(super::id_number(request)), request.0.as_slice()];
     let mut found = StoredChain::default();
     let mut known = false;
     let mut statements = connection.prepare_cached(
-        "SELECT kind, bytes, signature FROM statements WHERE id = ?1 AND request = ?2",
+        "SELECT kind, bytes, signature, seq FROM statements WHERE id = ?1 AND request = ?2",
     )?;
     let mut rows = statements.query(key)?;
     while let Some(row) = rows.next()? {
-        let statement = StoredStatement { bytes: row.get(1)?, signature: row.get(2)? };
-        match row.get(0)? {
+        let seq: i64 = row.get(3)?;
+        let (kind, statement) = statement(row, seq).map_err(in_row("statements", seq))?;
+        match kind {
             1 => (found.request, known) = (statement, true),
             2 => found.decisions.push(statement),
             _ => found.ends.push(statement),
@@ -247,8 +255,17 @@ fn chain(connection: &Connection, request: Digest) -> rusqlite::Result<Option<St
         "SELECT serial, at, valid_before, access_until FROM certificates
          WHERE id = ?1 AND request = ?2 ORDER BY at, serial",
     )?;
-    found.issued = certificates.query_map(key, issued)?.collect::<rusqlite::Result<_>>()?;
+    let read = |row: &Row<'_>| -> Result<Issued, Fault> {
+        let serial = unsigned(row, 0)?;
+        issued(row).map_err(in_row("certificates", format_args!("with serial {serial}")))
+    };
+    found.issued = certificates.query_and_then(key, read)?.collect::<Result<_, Fault>>()?;
     Ok(Some(found))
+}
+
+fn statement(row: &Row<'_>, seq: i64) -> rusqlite::Result<(u8, StoredStatement)> {
+    let statement = StoredStatement { row: seq, bytes: row.get(1)?, signature: row.get(2)? };
+    Ok((row.get(0)?, statement))
 }
 
 fn issued(row: &Row<'_>) -> rusqlite::Result<Issued> {

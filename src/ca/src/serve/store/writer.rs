@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::oneshot;
 
+use super::fault::Fault;
 use super::{Proposal, Record, RecordKind, StoreError, id_number, schema};
 
 /// Most jobs of one transaction.
@@ -96,7 +97,7 @@ pub(super) fn run(inbox: Arc<Inbox>, path: PathBuf, connection: Connection) {
         } else {
             connection = Some(open);
         }
-        answer(jobs, &written.map_err(|error| StoreError(error.to_string())));
+        answer(jobs, &written.map_err(|error| Fault::from(error).of(&path)));
     }
 }
 
@@ -113,7 +114,7 @@ fn reopen(path: &PathBuf) -> Result<Connection, StoreError> {
         schema::configure(&connection)?;
         Ok(connection)
     };
-    open().map_err(|error: rusqlite::Error| StoreError(error.to_string()))
+    open().map_err(|error: rusqlite::Error| Fault::from(error).of(path))
 }
 
 fn write<'w>(
