@@ -87,7 +87,7 @@ async fn serve(config: &Path) -> anyhow::Result<ExitCode> {
     let acceptor = TlsAcceptor::from(tls::server(shown.clone())?);
     let store = Arc::new(SqliteStore::open(&folder.join("jit-ssh.db"))?);
     let place = match &deployment.signer {
-        SignerPlace::Child => Place::child(config.to_owned())?,
+        SignerPlace::Child => Place::child(config.to_owned(), &deployment.state)?,
         SignerPlace::Socket(path) => Place::Socket(path.clone()),
     };
     let lost = Arc::new(Lost::default());
@@ -254,10 +254,21 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
 }
 
 /// Waits for the signer.
+///
+/// # Errors
+/// If it can not start, which it will not the next time either; or if it does not answer.
 async fn ready(signer: &SignerLink) -> anyhow::Result<State> {
     let begun = tokio::time::Instant::now();
     loop {
-        match follower::state(signer).await {
+        let asked = tokio::select! {
+            asked = follower::state(signer) => asked,
+            why = signer.can_not_start() => {
+                return Err(Failure::error(format!("the signer can not start: {why}."))
+                    .hint("mend what it names, then start `serve` again")
+                    .into());
+            }
+        };
+        match asked {
             Ok(state) => return Ok(state),
             Err(error) if begun.elapsed() > SIGNER_READY => {
                 return Err(error.context("the signer did not become ready"));

@@ -28,21 +28,42 @@ pub(super) async fn keep(shared: Arc<Shared>, place: Place, mut stopped: watch::
     let mut backoff = BACKOFF;
     while !*stopped.borrow() {
         let begun = Instant::now();
-        match place.connect().await {
+        let connected = tokio::select! {
+            connected = place.connect() => connected,
+            _ = stopped.changed() => return,
+        };
+        // Why there is no use in trying again: a child of ours that never came to answer.
+        let mut hopeless = None;
+        match connected {
             Ok((stream, process)) => {
                 let ended = tokio::select! {
                     ended = serve(&shared, stream) => Some(ended),
                     _ = stopped.changed() => None,
                 };
                 shared.close();
-                process.end().await;
+                let code = process.end().await.filter(|code| *code != 0);
+                hopeless = code
+                    .map(|code| format!("it ended with exit code {code}, and said why just above"));
                 match ended {
                     None => return,
                     Some(Ok(())) => tracing::warn!("the signer closed the connection"),
                     Some(Err(error)) => tracing::warn!(%error, "the signer's connection broke"),
                 }
             }
-            Err(error) => tracing::error!(%error, "the signer can not be reached"),
+            Err(error) => {
+                tracing::error!(%error, "the signer can not be reached");
+                if matches!(place, Place::Child { .. }) {
+                    hopeless = Some(error.to_string());
+                }
+            }
+        }
+        if let Some(why) = hopeless
+            && !shared.has_answered()
+        {
+            shared.give_up(why);
+            // Whoever waits for the signer ends the link.
+            let _ = stopped.changed().await;
+            return;
         }
         if begun.elapsed() > STEADY {
             backoff = BACKOFF;

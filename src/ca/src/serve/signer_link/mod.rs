@@ -1,6 +1,7 @@
 //! The way to the signer: calls with an id each, many under way, answered in any order.
 //!
-//! Promises: a call ends within its deadline; after a broken connection the link heals by itself;
+//! Promises: a call ends within its deadline; after a broken connection the link heals by itself,
+//! but for a child that can not start the very first time ([`SignerLink::can_not_start`]);
 //! whatever the signer recorded for a caller that went away is reported to [`Lost`], so that it can
 //! be fetched from the log. Knows nothing of what the calls mean.
 //!
@@ -72,6 +73,10 @@ struct Shared {
     wake: Notify,
     slots: Arc<Semaphore>,
     lost: Arc<Lost>,
+    /// Whether the signer ever answered: from then on, whatever ends it, it is started anew.
+    answered: AtomicBool,
+    /// Why it could not be started the first time.
+    hopeless: watch::Sender<Option<String>>,
 }
 
 /// Calls not yet written and calls not yet answered.
@@ -120,11 +125,25 @@ impl SignerLink {
                 wake: Notify::new(),
                 slots: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
                 lost,
+                answered: AtomicBool::new(false),
+                hopeless: watch::Sender::new(None),
             }),
         };
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(connection::keep(link.shared.clone(), place, stopped));
         (link, LinkHandle { stop, task })
+    }
+
+    /// Waits until it is certain that a signer which is our child can not start, and says why. A
+    /// signer that answered once is started anew instead, whatever ends it.
+    pub(super) async fn can_not_start(&self) -> String {
+        let mut hopeless = self.shared.hopeless.subscribe();
+        let found = hopeless.wait_for(Option::is_some).await;
+        match found.ok().and_then(|why| why.clone()) {
+            Some(why) => why,
+            // The sender lives as long as this.
+            None => std::future::pending().await,
+        }
     }
 
     /// The epoch of now, to be held until what is about to be recorded is stored.
@@ -232,6 +251,14 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    fn give_up(&self, why: String) {
+        self.hopeless.send_replace(Some(why));
+    }
+
     /// A connection stands.
     fn open(&self) {
         self.queue().up = true;
@@ -257,6 +284,7 @@ impl Shared {
 
     /// Hands an answer to who waits for it.
     fn deliver(&self, id: u64, outcome: Outcome) {
+        self.answered.store(true, Ordering::Release);
         let waiter = self.queue().waiting.remove(&id);
         let Some(Waiter { answer, epoch, _slot }) = waiter else { return };
         if let Err(outcome) = answer.send(outcome) {

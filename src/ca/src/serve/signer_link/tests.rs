@@ -179,3 +179,45 @@ async fn what_is_no_answer_ends_the_connection() {
     assert_eq!(call.await.unwrap().unwrap_err().reason, Reason::SignerUnavailable);
     fake.handle.close().await;
 }
+
+/// A link to a child that is this shell script.
+fn child(script: &str) -> (tempfile::TempDir, SignerLink, LinkHandle) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("signer");
+    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let journal = folder.path().join("journal");
+    let place = Place::Child { program, config: folder.path().to_owned(), journal };
+    let (link, handle) = SignerLink::start(place, Arc::new(Lost::default()));
+    (folder, link, handle)
+}
+
+#[tokio::test]
+async fn a_child_that_ends_by_itself_before_it_answered_can_not_start_and_one_that_was_killed_can()
+{
+    let (_folder, link, handle) = child("exit 3");
+    let why = link.can_not_start().await;
+    assert!(why.contains("exit code 3"), "{why}");
+    handle.close().await;
+
+    let (folder, link, handle) = child("echo x >>\"$2/starts\"; kill -9 $$");
+    let starts = || std::fs::read(folder.path().join("starts")).map_or(0, |starts| starts.len());
+    while starts() < 4 {
+        let tried = tokio::time::timeout(Duration::from_millis(10), link.can_not_start()).await;
+        assert!(tried.is_err(), "given up");
+    }
+    handle.close().await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_can_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let (program, journal) = (path.join("nothing"), path.join("journal"));
+    let place = Place::Child { program, config: path, journal };
+    let (link, handle) = SignerLink::start(place, Arc::new(Lost::default()));
+    let why = link.can_not_start().await;
+    assert!(why.contains("did not start"), "{why}");
+    handle.close().await;
+}
