@@ -8,6 +8,17 @@
 //! - [`anchor`]: the TLS anchor, made by `init` and used by `serve`;
 //! - [`failure`], [`terminal`], [`clock`]: exit codes, the terminal, the time.
 
+/// What a command's help ends with: examples, and the exit codes of all commands.
+macro_rules! help {
+    ($($example:literal),+ $(,)?) => {
+        concat!(
+            "Example:\n",
+            $("  ", $example, "\n",)+
+            "\nExit codes: 0 done, 1 error, 2 usage, 3 more admins must sign, 7 CA unreachable"
+        )
+    };
+}
+
 mod anchor;
 mod apply;
 mod audit;
@@ -24,13 +35,42 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use failure::JsonError;
+
 fn main() -> ExitCode {
-    run(&Cli::parse()).unwrap_or_else(|error| failure::report(&error))
+    let args: Vec<_> = std::env::args_os().collect();
+    // Where the arguments can not be understood, this one still must.
+    let json = args.iter().any(|arg| arg == "--json");
+    match Cli::try_parse_from(args) {
+        Ok(cli) => run(&cli).unwrap_or_else(|error| {
+            if json {
+                // stderr has it in any case.
+                let _ = terminal::object(&JsonError::of(&error));
+            }
+            failure::tell(&error)
+        }),
+        Err(error) => {
+            if json && error.use_stderr() {
+                let _ = terminal::object(&JsonError::usage(&error));
+            }
+            // Help and version to stdout with 0, anything else to stderr with 2.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+    }
 }
 
 /// The CA of jit-ssh: just-in-time SSH access.
 #[derive(Debug, Parser)]
-#[command(name = "jit-ssh-ca", version)]
+#[command(
+    name = "jit-ssh-ca",
+    version,
+    after_help = help!(
+        "jit-ssh-ca init --config ca-config --state STATE --listen 127.0.0.1:7443 --admin ann.pub",
+        "jit-ssh-ca serve --config ca-config",
+        "jit-ssh-ca apply --config ca-config",
+    )
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,13 +79,22 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a CA: its root, its keys, and the configuration files that are missing.
+    #[command(after_help = help!(
+        "jit-ssh-ca init --config ca-config --state STATE --listen 127.0.0.1:7443 --admin ann.pub",
+        "jit-ssh-ca init ... --admin ann.pub --admin ben.pub --threshold 2",
+    ))]
     Init(init::InitArgs),
     /// Run the CA.
+    #[command(after_help = help!("jit-ssh-ca serve --config ca-config"))]
     Serve(serve::ServeArgs),
     /// Check the configuration, show what changes, sign it, and put it in force.
+    #[command(after_help = help!(
+        "jit-ssh-ca apply --config ca-config --dry-run",
+        "jit-ssh-ca apply --config ca-config --identity ann --yes",
+    ))]
     Apply(apply::ApplyArgs),
     /// Verify, show or export the log of all that was decided and signed.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help!("jit-ssh-ca log verify --config ca-config"))]
     Log(audit::LogCommand),
 }
 
@@ -65,7 +114,21 @@ mod tests {
     use clap::CommandFactory as _;
 
     #[test]
-    fn the_command_line_is_sound() {
-        super::Cli::command().debug_assert();
+    fn every_help_fits_a_screen_and_has_an_example_and_the_exit_codes() {
+        let mut cli = super::Cli::command();
+        cli.clone().debug_assert();
+        cli.build();
+        let mut open = vec![cli];
+        let mut seen = 0;
+        while let Some(mut command) = open.pop() {
+            open.extend(command.get_subcommands().filter(|c| c.get_name() != "help").cloned());
+            let help = command.render_help().to_string();
+            assert!(help.lines().count() <= 40, "{help}");
+            assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+            assert!(help.contains("Example:\n  jit-ssh-ca "), "{help}");
+            assert!(help.contains("Exit codes: 0 done"), "{help}");
+            seen += 1;
+        }
+        assert_eq!(seen, 8, "one for each command");
     }
 }

@@ -38,8 +38,7 @@ pub(crate) struct ApplyArgs {
     /// The configuration folder
     #[arg(long, value_name = "DIR")]
     config: PathBuf,
-    /// Key file to sign with, or a .pub whose private half the ssh-agent holds; an admin's key of
-    /// the ssh-agent if absent
+    /// Key file to sign with, or the .pub of a key in the ssh-agent
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
     /// The CA's enroll URL, from another machine than the CA's
@@ -152,7 +151,7 @@ async fn find_ca(args: &ApplyArgs) -> anyhow::Result<Ca> {
         return Ok(Ca { url: url.clone(), root, here: None });
     }
     let deployment = deployment(&args.config)?;
-    let (root, _) = Folder::at(&deployment.state).root().map_err(|error| {
+    let (root, _) = Folder::of_state(&deployment.state).root().map_err(|error| {
         Failure::error(format!("{error:#}."))
             .hint("on another machine than the CA's, name the CA with --url")
             .hint("to make a CA: jit-ssh-ca init")

@@ -84,7 +84,13 @@ fn copy(folder: &Folder, built: &Path) -> anyhow::Result<u64> {
     fs::create_dir(built.join("log"))?;
     fs::create_dir(built.join("bundles"))?;
     // All that follows is of this size, however the log grows meanwhile.
-    let Some((checkpoint, note)) = folder.checkpoint()? else { return Ok(0) };
+    let published = folder.checkpoint()?.filter(|(checkpoint, _)| checkpoint.size() > 0);
+    let Some((checkpoint, note)) = published else {
+        let failure = Failure::error("the log has no entries: there is nothing to export.");
+        return Err(failure
+            .hint("`jit-ssh-ca log verify` tells whether it should have some")
+            .into());
+    };
     let size = checkpoint.size();
     let (from, to) = (folder.log(), built.join("log"));
     let levels = (0u8..).take_while(|level| TileId::in_tree(*level, 0, size).is_some());

@@ -42,6 +42,25 @@ pub(crate) enum LogFault {
     /// No admin ever named the key of this log.
     #[error("no bundle in the log names a signer whose log is `{0}`")]
     UnknownLog(String),
+    /// There is no checkpoint where there must be one.
+    #[error("there is no checkpoint, so there is no log here: it was removed, or never copied")]
+    Gone,
+    /// The bundle in force is not the newest of the log.
+    #[error("bundles/current.json names {}, and the newest in the log is {}", bundle(*.named), bundle(*.newest))]
+    InForce {
+        /// Named as the one in force.
+        named: Option<Digest>,
+        /// The newest in the log.
+        newest: Option<Digest>,
+    },
+    /// The log has fewer entries than the signer's journal builds on.
+    #[error("the checkpoint is of {size} entries, and the signer's journal builds on {base}")]
+    Behind {
+        /// Entries under the checkpoint.
+        size: u64,
+        /// What the journal builds on.
+        base: u64,
+    },
     /// The log's files can not be read as a log.
     #[error("{0}")]
     Files(String),
@@ -53,6 +72,10 @@ pub(crate) enum LogFault {
         /// The fingerprint of what is there.
         found: String,
     },
+}
+
+fn bundle(digest: Option<Digest>) -> String {
+    digest.map_or_else(|| "no bundle".to_owned(), |digest| format!("the bundle {digest}"))
 }
 
 /// What is wrong with an entry.

@@ -10,6 +10,7 @@ use jit_ssh_core::digest::Digest;
 use jit_ssh_core::log::{Checkpoint, Note};
 use jit_ssh_core::root::Root;
 use jit_ssh_signer::log::TileDir;
+use jit_ssh_signer::protocol::Signed;
 
 use super::fault::LogFault;
 use crate::failure::Failure;
@@ -18,7 +19,7 @@ use crate::terminal;
 /// Where to find the log, on the command line.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
-    /// The CA's configuration folder, whose ca.toml names the state
+    /// The CA's configuration folder, which names the state
     #[arg(long, value_name = "DIR", default_value = "ca-config", conflicts_with = "from")]
     config: PathBuf,
     /// A folder that `jit-ssh-ca log export` made
@@ -28,7 +29,19 @@ pub(crate) struct Place {
 
 /// A folder with `root.json`, `log/` and `bundles/`.
 #[derive(Debug, Clone)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder {
+    dir: PathBuf,
+    kind: FolderKind,
+}
+
+/// What kind of folder it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FolderKind {
+    /// The state of a CA, with its signer's journal.
+    State,
+    /// What was copied from one.
+    Copy,
+}
 
 impl Place {
     /// The folder meant.
@@ -44,9 +57,14 @@ impl Place {
 }
 
 impl Folder {
-    /// The folder at `dir`.
+    /// The folder at `dir`, which is a copy.
     pub(crate) fn at(dir: &Path) -> Folder {
-        Folder(dir.to_path_buf())
+        Folder { dir: dir.to_path_buf(), kind: FolderKind::Copy }
+    }
+
+    /// The state folder at `dir`.
+    pub(crate) fn of_state(dir: &Path) -> Folder {
+        Folder { dir: dir.to_path_buf(), kind: FolderKind::State }
     }
 
     /// The state folder that `config`/ca.toml names.
@@ -54,12 +72,12 @@ impl Folder {
     /// # Errors
     /// If ca.toml can not be used.
     pub(crate) fn of_config(config: &Path) -> anyhow::Result<Folder> {
-        Ok(Folder(deployment(config)?.state))
+        Ok(Folder::of_state(&deployment(config)?.state))
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.dir
     }
 
     /// The root, and its exact bytes.
@@ -67,7 +85,7 @@ impl Folder {
     /// # Errors
     /// If it can not be read or is no root.
     pub(crate) fn root(&self) -> anyhow::Result<(Root, Vec<u8>)> {
-        let path = self.0.join("root.json");
+        let path = self.dir.join("root.json");
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let root = Root::parse(&bytes).with_context(|| path.display().to_string())?;
         Ok((root, bytes))
@@ -75,7 +93,7 @@ impl Folder {
 
     /// The log.
     pub(crate) fn log(&self) -> TileDir {
-        TileDir::new(self.0.join("log"))
+        TileDir::new(self.dir.join("log"))
     }
 
     /// What the published checkpoint says, whoever signed it; `None` if nothing was published.
@@ -89,12 +107,57 @@ impl Folder {
         Ok(Some((checkpoint, note)))
     }
 
+    /// The digest of the bundle statement that is named as the one in force; `None` if none is.
+    ///
+    /// # Errors
+    /// [`LogFault`] if what names it is no signed statement; anything else if it can not be read.
+    pub(crate) fn in_force(&self) -> anyhow::Result<Option<Digest>> {
+        let path = self.dir.join("bundles").join("current.json");
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let signed: Signed = serde_json::from_slice(&bytes).map_err(|error| {
+            LogFault::Files(format!("{} is no signed bundle: {error}", path.display()))
+        })?;
+        Ok(Some(Digest::of(signed.statement.as_bytes())))
+    }
+
+    /// How many entries the signer's journal says are in the log's files at the least: its segments
+    /// are named after the size they build on (ARCHITECTURE.md, Files), and a segment is begun only
+    /// after a checkpoint of that size was published. `None` in a copy, where there is no journal,
+    /// and where it may not be read.
+    pub(crate) fn journal_base(&self) -> Option<u64> {
+        if self.is_copy() {
+            return None;
+        }
+        let segments = fs::read_dir(self.dir.join("signer").join("journal")).ok()?;
+        let base = |name: &str| name.strip_prefix("segment-")?.parse().ok();
+        segments.filter_map(|segment| base(segment.ok()?.file_name().to_str()?)).max()
+    }
+
+    /// Whether it is a copy, and not the state of a CA.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.kind == FolderKind::Copy
+    }
+
+    /// Whether nothing speaks of a log that ever began: a CA that never served.
+    ///
+    /// # Errors
+    /// As [`Folder::in_force`].
+    pub(crate) fn never_served(&self) -> anyhow::Result<bool> {
+        Ok(!self.is_copy() && self.journal_base().is_none() && self.in_force()?.is_none())
+    }
+
     /// A bundle's file by its SHA-256, unchecked; `None` if it is not there.
     ///
     /// # Errors
     /// What the system says.
     pub(crate) fn bundle_file(&self, digest: Digest) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.0.join("bundles").join(digest.to_string())) {
+        match fs::read(self.dir.join("bundles").join(digest.to_string())) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -116,6 +116,11 @@ impl<'a, F: Files> Judge<'a, F> {
         self.log_key.as_ref()
     }
 
+    /// The newest bundle of the log so far.
+    pub(crate) fn newest_bundle(&self) -> Option<Digest> {
+        self.in_force.as_ref().map(|in_force| in_force.digest)
+    }
+
     /// Requests that are kept in memory.
     #[cfg(test)]
     pub(crate) fn kept(&self) -> usize {

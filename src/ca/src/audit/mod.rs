@@ -18,14 +18,25 @@ mod verify;
 
 use std::process::ExitCode;
 
+pub(crate) use fault::LogFault;
+
 /// What can be done with the log.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum LogCommand {
     /// Check everything anew: tree, signatures, and that each certificate was justified.
+    #[command(after_help = help!(
+        "jit-ssh-ca log verify --config ca-config",
+        "jit-ssh-ca log verify --from COPY --root SHA256:...",
+    ))]
     Verify(verify::VerifyArgs),
     /// Show the entries, without checking them.
+    #[command(after_help = help!(
+        "jit-ssh-ca log show --config ca-config 7kq2m9xw4p",
+        "jit-ssh-ca log show --config ca-config --since 100 --json",
+    ))]
     Show(show::ShowArgs),
     /// Copy all that `verify` needs, for somebody else to check.
+    #[command(after_help = help!("jit-ssh-ca log export --config ca-config --to COPY"))]
     Export(export::ExportArgs),
 }
 

@@ -18,7 +18,7 @@ use crate::terminal::{self, utc};
 pub(crate) struct ShowArgs {
     #[command(flatten)]
     place: Place,
-    /// Print the entries as they are, one per line
+    /// Print one object per line: index, id, and the entry's own fields
     #[arg(long)]
     json: bool,
     /// Begin at the entry with this index
@@ -32,9 +32,19 @@ pub(crate) struct ShowArgs {
 /// Shows the entries the published checkpoint holds.
 pub(crate) fn cmd_show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let folder = args.place.folder()?;
-    let Some((checkpoint, _)) = folder.checkpoint()? else { return Ok(ExitCode::SUCCESS) };
+    let checkpoint = folder.checkpoint()?;
+    let size = checkpoint.map_or(0, |(checkpoint, _)| checkpoint.size());
+    if size == 0 {
+        terminal::say("the log has no entries yet");
+    } else if args.since >= size {
+        let last = size.saturating_sub(1);
+        terminal::say(&format!(
+            "the log ends at entry {last}: there is none from {} on",
+            args.since
+        ));
+    }
     let log = folder.log();
-    for entry in log.entries(args.since..checkpoint.size(), checkpoint.size()) {
+    for entry in log.entries(args.since..size, size) {
         let (index, bytes) = entry?;
         let row = Row::of(&bytes);
         let wanted = match (&args.id, row.request) {
@@ -47,9 +57,8 @@ pub(crate) fn cmd_show(args: &ShowArgs) -> anyhow::Result<ExitCode> {
         }
         if !args.json {
             terminal::data(&row.line(index))?;
-        } else if Entry::parse(&bytes).is_ok() {
-            // Canonical JSON is one line of UTF-8.
-            terminal::data(&String::from_utf8_lossy(&bytes))?;
+        } else if let Some(line) = row.json(index, &bytes) {
+            terminal::data(&line)?;
         } else {
             terminal::say(&format!("entry {index} is left out: it is no entry of this version"));
         }
@@ -118,6 +127,19 @@ impl Row {
         );
         let who = certificate.key_id().split('/').next().unwrap_or_default().to_owned();
         Row { at, kind: "certificate", who, request, what }
+    }
+
+    /// The entry as one object, with its index and the id of the request it is about before its
+    /// own fields; `None` if it is no entry.
+    pub(super) fn json(&self, index: u64, bytes: &[u8]) -> Option<String> {
+        Entry::parse(bytes).ok()?;
+        // Canonical JSON: one line of UTF-8, an object with fields.
+        let fields = std::str::from_utf8(bytes).ok()?.strip_prefix('{')?;
+        let id = match self.request {
+            Some(request) => format!("\"{}\"", request.short_id()),
+            None => "null".to_owned(),
+        };
+        Some(format!("{{\"index\":{index},\"id\":{id},{fields}"))
     }
 
     /// The line for people.

@@ -1,6 +1,7 @@
 //! `jit-ssh-ca log verify`: checks a whole log anew, offline.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::log::tile::{TILE_WIDTH, parse_tile};
@@ -13,7 +14,7 @@ use super::fault::{Fault, LogFault};
 use super::folder::{Folder, Place};
 use super::judge::{Counts, Files, Judge};
 use super::regrowth::{Regrowth, Tile};
-use crate::failure::Failure;
+use crate::failure::{self, Failure, JsonError};
 use crate::terminal;
 
 /// Checks the log.
@@ -21,7 +22,7 @@ use crate::terminal;
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     place: Place,
-    /// The root it must be the log of, SHA256:...: what stands after # in the enroll URL
+    /// The root it must be the log of: what stands after # in the enroll URL
     #[arg(long, value_name = "SHA256:...")]
     root: Option<RootFingerprint>,
     /// Print one JSON object
@@ -43,6 +44,9 @@ struct Printed {
     /// The first bad entry, if it is an entry that is bad.
     entry: Option<u64>,
     problem: Option<String>,
+    /// What every command says of a failure; left out where all is well.
+    #[serde(flatten)]
+    failure: Option<JsonError>,
 }
 
 /// Checks the log; names the first thing that is wrong.
@@ -61,6 +65,7 @@ pub(crate) fn cmd_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             Err(error) => return Err(error),
         },
     };
+    let failure = fault.as_ref().map(|fault| anyhow::Error::from(refusal(fault)));
     if args.json {
         let Counts { entries, requests, decisions, ends, certificates, bundles } = counts;
         terminal::object(&Printed {
@@ -77,24 +82,28 @@ pub(crate) fn cmd_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
                 _ => None,
             },
             problem: fault.as_ref().map(ToString::to_string),
+            failure: failure.as_ref().map(JsonError::of),
         })?;
     }
-    match fault {
+    match failure {
         None if args.json => Ok(ExitCode::SUCCESS),
         None => {
             terminal::data(&summary(counts))?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(fault) => Err(refusal(&fault).into()),
+        // Programs have it already, in the same object.
+        Some(failure) => Ok(failure::tell(&failure)),
     }
 }
 
 fn refusal(fault: &LogFault) -> Failure {
-    let failure = Failure::error(format!("the log does not hold: {fault}."));
+    let failure = Failure::named("LOG_FAULT", format!("the log does not hold: {fault}."));
     match fault {
         LogFault::Entry { index, .. } => {
             failure.hint(format!("look at it with: jit-ssh-ca log show --since {index}"))
         }
+        LogFault::InForce { newest: Some(_), .. } => failure
+            .hint("an older checkpoint was put back, or the signer was stopped in between: start it, and verify again"),
         _ => failure,
     }
 }
@@ -102,11 +111,19 @@ fn refusal(fault: &LogFault) -> Failure {
 fn summary(counts: Counts) -> String {
     let Counts { entries, requests, decisions, ends, certificates, bundles } = counts;
     let ends = if ends > 0 { format!(", {ends} ends") } else { String::new() };
+    if entries == 0 {
+        return "log: ok, the log has no entries yet".to_owned();
+    }
     format!(
         "log: ok, {entries} entries, {requests} requests, {decisions} decisions, \
          {certificates} certificates, {bundles} bundles{ends}"
     )
 }
+
+/// How long the signer may take to publish what it recorded: it is a tenth of this.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(1);
+/// How often to look again for what is not published yet.
+const LOOKS: u32 = 2;
 
 /// Checks everything.
 ///
@@ -124,8 +141,40 @@ pub(super) fn verify(
         let (expected, found) = (expected.to_string(), found.to_string());
         return Err(LogFault::OtherRoot { expected, found }.into());
     }
-    let Some((stated, note)) = folder.checkpoint()? else { return Ok(Counts::default()) };
+    let mut looks = LOOKS;
+    loop {
+        // Read before the log and after it: it can come into force meanwhile.
+        let before = folder.in_force()?;
+        let (counts, newest) = verify_log(folder, root)?;
+        let named = folder.in_force()?;
+        // A copy has it only if somebody copied it too.
+        let absent = named.is_none() && folder.is_copy();
+        if absent || named == newest || before == newest {
+            return Ok(counts);
+        }
+        if looks == 0 {
+            return Err(LogFault::InForce { named, newest }.into());
+        }
+        // It came into force this moment, and is published in the next.
+        std::thread::sleep(PUBLISHED_WITHIN);
+        looks = looks.saturating_sub(1);
+    }
+}
+
+/// Checks the log by itself. Gives what it holds, and its newest bundle.
+fn verify_log(folder: &Folder, root: &Root) -> anyhow::Result<(Counts, Option<Digest>)> {
+    // Before the checkpoint, which only grows.
+    let base = folder.journal_base();
+    let Some((stated, note)) = folder.checkpoint()? else {
+        return match folder.never_served()? {
+            true => Ok((Counts::default(), None)),
+            false => Err(LogFault::Gone.into()),
+        };
+    };
     let size = stated.size();
+    if let Some(base) = base.filter(|base| *base > size) {
+        return Err(LogFault::Behind { size, base }.into());
+    }
     let log = folder.log();
     let mut judge = Judge::new(root, stated.origin(), folder);
     let mut tree = Regrowth::new();
@@ -160,11 +209,12 @@ pub(super) fn verify(
         Some(key) => {
             SignedCheckpoint::open(&note, key).map_err(LogFault::Checkpoint)?;
         }
-        // A log that has not begun: no bundle can have named its key yet.
-        None if size == 0 && grown == EMPTY_ROOT => {}
+        // A log that has not begun: no bundle can have named its key yet. As a copy it would prove
+        // nothing: anybody can write it.
+        None if size == 0 && grown == EMPTY_ROOT && !folder.is_copy() => {}
         None => return Err(LogFault::UnknownLog(stated.origin().to_owned()).into()),
     }
-    Ok(judge.counts())
+    Ok((judge.counts(), judge.newest_bundle()))
 }
 
 fn read_tile(log: &TileDir, id: TileId) -> anyhow::Result<Vec<Hash>> {

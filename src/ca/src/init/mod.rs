@@ -45,20 +45,19 @@ pub(crate) struct InitArgs {
     /// Address and port to serve on, like 127.0.0.1:7443
     #[arg(long, value_name = "ADDR")]
     listen: SocketAddr,
-    /// Name or address by which others reach this CA; the listen address if absent
+    /// Name or address for others to reach this CA by, if not that of --listen
     #[arg(long, value_name = "NAME")]
     url_host: Option<String>,
-    /// CA certificate of your own TLS certificate's chain, in PEM, for clients to trust; one is
-    /// made if absent
+    /// PEM file of the CA that your own TLS certificate is of; made if absent
     #[arg(long, value_name = "FILE")]
     tls_anchor: Option<PathBuf>,
-    /// User the signer will run as, with --front-user; root alone can set that up
+    /// User the signer will run as, with --front-user; only root can do that
     #[arg(long, value_name = "NAME")]
     signer_user: Option<String>,
     /// User the front will run as, with --signer-user
     #[arg(long, value_name = "NAME")]
     front_user: Option<String>,
-    /// Public key of an admin, whose id is the file's name without .pub; may be repeated
+    /// An admin's public key, named after the admin's id; may be repeated
     #[arg(long, value_name = "FILE.pub", required = true)]
     admin: Vec<PathBuf>,
     /// How many admins must sign a change together
@@ -90,7 +89,8 @@ struct Made {
     users: Option<Users>,
 }
 
-/// Makes a CA; the last line printed is the enroll URL.
+/// Makes a CA; the last line printed is the enroll URL, but for the error where signers.toml is of
+/// another CA.
 pub(crate) fn cmd_init(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let config = absolute(&args.config)?;
     let state = absolute(&args.state)?;
@@ -105,19 +105,7 @@ pub(crate) fn cmd_init(args: &InitArgs) -> anyhow::Result<ExitCode> {
         ids.len(),
         ids.join(", ")
     ));
-    let url = made.url.to_string();
-    if args.json {
-        terminal::object(&Printed {
-            url,
-            root: made.root.fingerprint(),
-            ca_key: made.keys.ca_key.to_string(),
-            log_key: made.keys.log_key.to_string(),
-            config: config.clone(),
-            state: state.clone(),
-        })?;
-    } else {
-        terminal::data(&url)?;
-    }
+    // Said before the URL: it is the last line also where stdout and stderr are one.
     if args.tls_anchor.is_some() && made.config.deployment.tls == Tls::SelfMade {
         terminal::say(&format!(
             "first: name your server's certificate and key in {}, under [tls]",
@@ -128,11 +116,25 @@ pub(crate) fn cmd_init(args: &InitArgs) -> anyhow::Result<ExitCode> {
         Some(users) => tell_start(users, &config, &state),
         None => terminal::say(&format!("next: jit-ssh-ca serve --config {}", config.display())),
     }
+    if made.config.signers == Signers::Named {
+        terminal::say(&format!("then: jit-ssh-ca apply --config {}", config.display()));
+        terminal::say("and then everyone: jit-ssh enroll URL --as ID, with this URL:");
+    }
+    let url = made.url.to_string();
+    if args.json {
+        terminal::object(&Printed {
+            url,
+            root: made.root.fingerprint(),
+            ca_key: made.keys.ca_key.to_string(),
+            log_key: made.keys.log_key.to_string(),
+            config: config.clone(),
+            state,
+        })?;
+    } else {
+        terminal::data(&url)?;
+    }
     match made.config.signers {
-        Signers::Named => {
-            terminal::say(&format!("then: jit-ssh-ca apply --config {}", config.display()));
-            Ok(ExitCode::SUCCESS)
-        }
+        Signers::Named => Ok(ExitCode::SUCCESS),
         Signers::Missing { block, problem } => Err(Failure::error(format!(
             "{} was there already, is kept, and {problem}. The CA is made, but nobody would \
              trust its certificates. Add this block to the file:\n\n{block}",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jit_ssh_core::digest::RootFingerprint;
 use jit_ssh_signer::log::LogStore;
+use jit_ssh_signer::protocol::Signed;
 use tempfile::TempDir;
 
 use super::super::export::export;
@@ -122,17 +123,65 @@ fn tiles_above_the_leaves_are_checked_too() {
 }
 
 #[test]
-fn a_log_that_has_not_begun_is_fine_and_one_of_an_unnamed_signer_is_not() {
-    let scene = Scene::new();
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("root.json"), scene.root.to_bytes()).unwrap();
-    assert_eq!(judge(dir.path(), None).unwrap(), Counts::default());
-
+fn a_log_of_an_unnamed_signer_is_not_fine() {
     let stranger = LogKey::from_seed("jit-ssh/test/2", &[60; 32]).unwrap();
     let mut scene = Scene::new();
     scene.add_bundle(0, 1, &[ANN]);
     let dir = written(&scene, stranger);
     assert_eq!(fault(dir.path()), LogFault::UnknownLog("jit-ssh/test/2".to_owned()));
+}
+
+#[test]
+fn a_log_that_is_gone_is_found_and_a_ca_that_never_served_is_fine() {
+    let scene = Scene::new();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("root.json"), scene.root.to_bytes()).unwrap();
+    let state = Folder::of_state(dir.path());
+    let judge_state = || verify(&state, &scene.root, None);
+    let gone = || judge_state().unwrap_err().downcast::<LogFault>().unwrap();
+    assert_eq!(judge_state().unwrap(), Counts::default());
+    // A copy without a log is none.
+    assert_eq!(fault(dir.path()), LogFault::Gone);
+    assert!(export(&state, &dir.path().join("copy")).is_err());
+    // A journal, or a bundle in force, says that there was a log.
+    let journal = dir.path().join("signer/journal");
+    fs::create_dir_all(&journal).unwrap();
+    assert_eq!(judge_state().unwrap(), Counts::default());
+    let segment = journal.join("segment-00000000000000000000");
+    fs::write(&segment, "").unwrap();
+    assert_eq!(gone(), LogFault::Gone);
+    fs::remove_file(&segment).unwrap();
+    fs::create_dir(dir.path().join("bundles")).unwrap();
+    let current = dir.path().join("bundles/current.json");
+    fs::write(&current, r#"{"statement":"x","signatures":[]}"#).unwrap();
+    assert_eq!(gone(), LogFault::Gone);
+    fs::write(&current, "x").unwrap();
+    assert!(matches!(gone(), LogFault::Files(_)));
+}
+
+#[test]
+fn a_log_behind_the_signers_journal_is_found_in_a_state_and_not_looked_for_in_a_copy() {
+    let scene = good();
+    let dir = written(&scene, log_key());
+    let journal = dir.path().join("signer/journal");
+    fs::create_dir_all(&journal).unwrap();
+    let state = Folder::of_state(dir.path());
+    let Entry::Statement(bundle) = Entry::parse(&scene.entries[0]).unwrap() else { unreachable!() };
+    let (statement, signatures) = (bundle.statement, bundle.signatures);
+    let current = serde_json::to_vec(&Signed { statement, signatures }).unwrap();
+    let place = dir.path().join("bundles/current.json");
+    // A state names its bundle in force; a copy may.
+    let fault = verify(&state, &scene.root, None).unwrap_err().downcast::<LogFault>().unwrap();
+    assert!(matches!(fault, LogFault::InForce { named: None, newest: Some(_) }), "{fault}");
+    fs::write(place, current).unwrap();
+    let segment = |base: u64| journal.join(format!("segment-{base:020}"));
+    fs::write(segment(0), "").unwrap();
+    fs::write(segment(7), "").unwrap();
+    assert_eq!(verify(&state, &scene.root, None).unwrap().entries, 7);
+    fs::write(segment(8), "").unwrap();
+    let fault = verify(&state, &scene.root, None).unwrap_err().downcast::<LogFault>().unwrap();
+    assert_eq!(fault, LogFault::Behind { size: 7, base: 8 });
+    assert_eq!(judge(dir.path(), None).unwrap().entries, 7);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use jit_ssh_signer::protocol::{Answer, Call, Op, Outcome, Signed};
 use jit_ssh_signer::server::{Source, run};
 use tempfile::TempDir;
 
+use super::super::fault::LogFault;
 use super::super::folder::Folder;
 use super::super::verify::verify;
 use super::*;
@@ -34,7 +35,7 @@ impl Signer {
         let source = Source::Socket { path: path.clone(), peer: None };
         thread::spawn(move || run(&config, &source));
         let socket = connect(&path);
-        let root = Folder::at(&state).root().unwrap().0;
+        let root = Folder::of_state(&state).root().unwrap().0;
         Signer { dir, socket, root }
     }
 
@@ -93,7 +94,7 @@ impl Signer {
     /// Waits until this many entries are published.
     fn published(&self, entries: u64) {
         for _ in 0..500 {
-            let checkpoint = Folder::at(&self.state()).checkpoint().unwrap();
+            let checkpoint = Folder::of_state(&self.state()).checkpoint().unwrap();
             if checkpoint.is_some_and(|(checkpoint, _)| checkpoint.size() >= entries) {
                 return;
             }
@@ -133,6 +134,9 @@ fn what_the_real_signer_logs_passes_the_audit_and_one_changed_byte_does_not() {
         let certified = signer.call(Op::Certify { request: request.digest() });
         assert!(matches!(certified, Outcome::Certified(_)));
     }
+    signer.published(5);
+    let early = fs::read(signer.state().join("log/checkpoint")).unwrap();
+    let older = fs::read(signer.state().join("bundles/current.json")).unwrap();
     let auto = POLICY.replace(
         "approvals = [{ from = [\"group:leads\", \"person:alice\"], count = 1 }]",
         "auto = {}",
@@ -145,11 +149,31 @@ fn what_the_real_signer_logs_passes_the_audit_and_one_changed_byte_does_not() {
     signer.submit(ALICE, &end, false);
 
     signer.published(10);
-    let folder = Folder::at(&signer.state());
+    let folder = Folder::of_state(&signer.state());
     let counts = verify(&folder, &signer.root, Some(ca)).unwrap();
     let expected =
         Counts { entries: 10, requests: 3, decisions: 1, ends: 1, certificates: 3, bundles: 2 };
     assert_eq!(counts, expected);
+
+    // The bundle in force is the log's newest; one that was in force before is not.
+    let current = signer.state().join("bundles/current.json");
+    let newest = fs::read(&current).unwrap();
+    let log = signer.state().join("log");
+    fs::write(&current, older).unwrap();
+    let fault = verify(&folder, &signer.root, Some(ca)).unwrap_err().downcast().unwrap();
+    assert!(matches!(fault, LogFault::InForce { newest: Some(_), .. }), "{fault}");
+    fs::write(&current, newest).unwrap();
+    // The log set back to a moment before it, with a genuine checkpoint of then.
+    let newer = fs::read(log.join("checkpoint")).unwrap();
+    fs::write(log.join("checkpoint"), early).unwrap();
+    let fault = verify(&folder, &signer.root, Some(ca)).unwrap_err().downcast().unwrap();
+    assert!(matches!(fault, LogFault::InForce { newest: Some(_), .. }), "{fault}");
+    // The log gone, whole or its checkpoint.
+    fs::remove_file(log.join("checkpoint")).unwrap();
+    let fault: LogFault = verify(&folder, &signer.root, Some(ca)).unwrap_err().downcast().unwrap();
+    assert_eq!(fault, LogFault::Gone);
+    fs::write(log.join("checkpoint"), newer).unwrap();
+    assert_eq!(verify(&folder, &signer.root, Some(ca)).unwrap(), expected);
 
     let exported = signer.dir.path().join("exported");
     super::super::export::export(&folder, &exported).unwrap();

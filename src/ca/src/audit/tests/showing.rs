@@ -37,3 +37,26 @@ fn hostile_text_and_broken_entries_stay_on_their_line() {
     let line = Row::of(b"\x1b[2J\n{}").line(1);
     assert!(line.contains("unreadable") && !line.contains(['\u{1b}', '\n']), "{line}");
 }
+
+#[test]
+fn as_json_each_entry_has_its_index_and_the_id_of_its_request_beside_its_own_fields() {
+    let scene = good();
+    let read = |index: usize| -> serde_json::Value {
+        let bytes = &scene.entries[index];
+        let line = Row::of(bytes).json(index as u64, bytes).unwrap();
+        assert!(!line.contains('\n'));
+        serde_json::from_str(&line).unwrap()
+    };
+    let (bundle, request, certificate) = (read(0), read(1), read(3));
+    assert_eq!((&bundle["index"], &bundle["id"]), (&0.into(), &serde_json::Value::Null));
+    assert_eq!((&request["index"], &certificate["index"]), (&1.into(), &3.into()));
+    assert_eq!(request["id"].as_str().unwrap().len(), 10);
+    assert_eq!(request["id"], certificate["id"]);
+    // The entry's own names stay where they were.
+    assert_eq!(certificate["kind"], "certificate");
+    let own: serde_json::Value = serde_json::from_slice(&scene.entries[3]).unwrap();
+    for (name, value) in own.as_object().unwrap() {
+        assert_eq!(&certificate[name], value);
+    }
+    assert_eq!(Row::of(b"{}").json(7, b"{}"), None);
+}
