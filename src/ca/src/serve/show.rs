@@ -37,7 +37,7 @@ pub(super) fn access(
         approvals_needed: count(evaluation.needed),
         approvals_given: count(evaluation.given),
         approvers: approvers(known, evaluation, bundle),
-        decide_by: evaluation.decide_by.0,
+        decide_by: decide_by(evaluation),
         approved_at: grant.map_or(0, |grant| grant.approved_at.0),
         use_by: evaluation.use_by.map_or(0, |use_by| use_by.0),
         access_until: access_until(evaluation),
@@ -59,6 +59,12 @@ pub(super) fn status(status: &Status) -> v1::Status {
         Status::LapsedUndecided | Status::LapsedUnused => v1::Status::Lapsed,
         Status::Refused(_) => v1::Status::Refused,
     }
+}
+
+/// Until when it can be decided; 0 where nobody is asked: under a rule that approves by itself, or
+/// where no rule covers it any more.
+pub(super) fn decide_by(evaluation: &Evaluation<'_>) -> u64 {
+    if evaluation.needed == 0 { 0 } else { evaluation.decide_by.0 }
 }
 
 /// When the access ends; 0 if it is not approved.

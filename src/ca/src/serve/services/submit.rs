@@ -64,7 +64,7 @@ pub(super) async fn submit(
         digest: request.to_string(),
         status: show::status(&evaluation.status).into(),
         rule: evaluation.rule.map(|rule| rule.name.to_string()).unwrap_or_default(),
-        decide_by: if evaluation.needed == 0 { 0 } else { evaluation.decide_by.0 },
+        decide_by: show::decide_by(&evaluation),
         access_until: show::access_until(&evaluation),
         approvals_needed: show::count(evaluation.needed),
         approvers: show::approvers(&known, &evaluation, &in_force.bundle),
