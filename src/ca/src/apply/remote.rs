@@ -12,8 +12,8 @@ use jit_ssh_core::time::{Seconds, UnixTime};
 use crate::identity::Identity;
 use crate::terminal;
 
-/// How long the session lasts: enough to read what is in force.
-const SESSION: Seconds = Seconds::new(300).expect("300 is not zero");
+/// How long the session lasts: enough to read what changes and to say yes, for handing in needs it.
+const SESSION: Seconds = Seconds::new(3600).expect("3600 is not zero");
 
 /// The CA, with an admin's session.
 pub(super) struct Remote<'r> {
@@ -72,12 +72,9 @@ impl<'r> Remote<'r> {
         let statement = statement::encode(&body)?;
         let signatures = vec![identity.sign(Kind::Session, &statement)?];
         let session = Some(wire(statement, signatures));
-        match client.open_session(v1::OpenSessionRequest { session }).await {
-            Ok(answer) => Ok(Remote { client: client.with_token(&answer.token)?, root }),
-            // Before the first bundle there is nothing to read that needs a session.
-            Err(error) if none_yet(&error) => Ok(Remote { client, root }),
-            Err(error) => Err(error.into()),
-        }
+        // Admins have sessions before the first bundle, too.
+        let answer = client.open_session(v1::OpenSessionRequest { session }).await?;
+        Ok(Remote { client: client.with_token(&answer.token)?, root })
     }
 
     /// The bundle in force, with what it says; `None` before the first.

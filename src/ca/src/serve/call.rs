@@ -18,6 +18,14 @@ use super::sessions::Caller;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
+/// The header, or gRPC metadata, that carries a session's token.
+pub(super) const AUTHORIZATION: &str = "authorization";
+
+/// SHA-256 of the token in the value of [`AUTHORIZATION`].
+pub(super) fn token_digest(value: &[u8]) -> Option<Digest> {
+    value.strip_prefix(b"Bearer ").map(Digest::of)
+}
+
 /// One call under way.
 pub(super) struct Call {
     front: Arc<Front>,
@@ -36,10 +44,8 @@ impl Call {
     pub(super) fn begin<T>(front: &Arc<Front>, method: &'static str, request: &Request<T>) -> Call {
         let peer =
             request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(ip)| *ip);
-        let token = request.metadata().get("authorization").and_then(|value| {
-            let token = value.to_str().ok()?.strip_prefix("Bearer ")?;
-            Some(Digest::of(token.as_bytes()))
-        });
+        let token = request.metadata().get(AUTHORIZATION);
+        let token = token.and_then(|value| token_digest(value.as_encoded_bytes()));
         Call {
             front: front.clone(),
             method,
@@ -97,12 +103,20 @@ impl Call {
         .hint("auditors are named in policy.toml"))
     }
 
-    /// Lets a call without a session pass, unless its address was wrong too often.
+    /// Insists on an admin's session.
+    ///
+    /// # Errors
+    /// [`Reason::NoSession`], [`Reason::NotAllowed`].
+    pub(super) fn admin(&self) -> Result<Caller, Refusal> {
+        self.front.admin(self.token)
+    }
+
+    /// Lets a call without a session pass, unless its address was wrong too often in such calls.
     ///
     /// # Errors
     /// [`Reason::Quota`].
     pub(super) fn admit(&self) -> Result<(), Refusal> {
-        self.front.rates.admit(self.peer, clock::now())
+        self.front.rates.admit(self.peer, self.method, clock::now())
     }
 
     /// Ends the call with its answer.
@@ -115,7 +129,7 @@ impl Call {
             }
             Err(refusal) => {
                 self.note("refused", Some(refusal.reason));
-                self.front.rates.note(self.peer, refusal.reason, clock::now());
+                self.front.rates.note(self.peer, self.method, refusal.reason, clock::now());
                 let needs_address = refusal.reason == Reason::SourceNeeded;
                 let detail = ErrorDetail::new(refusal);
                 // So that the client can sign a request that names the address it is seen under.

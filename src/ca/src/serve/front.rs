@@ -82,6 +82,20 @@ impl Front {
         self.sessions.caller(token, &self.root, bundle, clock::now())
     }
 
+    /// The admin who holds the token with this SHA-256. Admins have sessions before the first
+    /// bundle, too.
+    ///
+    /// # Errors
+    /// [`Reason::NoSession`], [`Reason::NotAllowed`].
+    pub(super) fn admin(&self, token: Option<Digest>) -> Result<Caller, Refusal> {
+        let caller = self.caller(token)?;
+        if caller.is_admin() {
+            return Ok(caller);
+        }
+        Err(Refusal::new(Reason::NotAllowed, format!("{} is no admin.", caller.id))
+            .hint("admins stand in root.json; `jit-ssh-ca apply` signs with an admin's key"))
+    }
+
     /// Counts the open sessions.
     pub(super) fn note_sessions(&self) {
         let count = i64::try_from(self.sessions.count()).unwrap_or(i64::MAX);

@@ -5,6 +5,7 @@
 //!
 //! - `listener`, `tls`, `routes`: the one TLS port, what is served on it, and within which bounds;
 //! - `services`, `web`: gRPC, one file for each group of calls; the log and health over HTTP;
+//! - `door`: how large messages of admins come in;
 //! - `call`: one call from beginning to end: who calls, what is noted of it;
 //! - `sessions`, `visibility`, `rates`: who may read what, and how often one may be wrong;
 //! - `arrived`, `show`: statements on their way in, requests on their way out;
@@ -16,6 +17,7 @@
 mod arrived;
 mod call;
 mod clock;
+mod door;
 mod follower;
 mod front;
 mod health;

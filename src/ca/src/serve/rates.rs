@@ -1,7 +1,9 @@
 //! How often one address may be wrong. What is right is bounded per person, by the signer.
 //!
 //! Calls that carry a statement need no session, and checking a bad one costs work: so an address
-//! that keeps sending what is refused for its form, signature or name is not heard for a while.
+//! that keeps sending what is refused for its form, signature or name is not heard for a while, in
+//! this kind of call. Many people can share an address: what one of them does wrong must not silence
+//! the others in everything.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,18 +13,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::UnixTime;
 
-/// Refusals of one address in a minute.
+/// Refusals of one address in one kind of call in a minute.
 const MAX_FAULTS: u32 = 1200;
-/// Addresses remembered; when there are more, all begin anew.
+/// Addresses remembered, once for each kind of call; when there are more, all begin anew.
 const MAX_ADDRESSES: usize = 8192;
 
-/// Counts faults by address.
+/// Counts faults by address and kind of call.
 #[derive(Default)]
 pub(super) struct Rates {
-    faults: Mutex<HashMap<IpAddr, Faults>>,
+    faults: Mutex<HashMap<Source, Faults>>,
     /// How many addresses are remembered: none in peace, and then nothing is locked.
     remembered: AtomicUsize,
 }
+
+/// An address, and which call it makes.
+type Source = (IpAddr, &'static str);
 
 #[derive(Clone, Copy, Default)]
 struct Faults {
@@ -31,15 +36,20 @@ struct Faults {
 }
 
 impl Rates {
-    /// Hears an address out, or not.
+    /// Hears an address out in calls of `method`, or not.
     ///
     /// # Errors
     /// [`Reason::Quota`].
-    pub(super) fn admit(&self, address: IpAddr, now: UnixTime) -> Result<(), Refusal> {
+    pub(super) fn admit(
+        &self,
+        address: IpAddr,
+        method: &'static str,
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
         if self.remembered.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        let known = self.faults().get(&address).copied().unwrap_or_default();
+        let known = self.faults().get(&(address, method)).copied().unwrap_or_default();
         if known.minute == minute(now) && known.count >= MAX_FAULTS {
             return Err(Refusal::new(
                 Reason::Quota,
@@ -51,7 +61,13 @@ impl Rates {
     }
 
     /// Notes a refusal, if it is of a kind that only nonsense or an attack brings in numbers.
-    pub(super) fn note(&self, address: IpAddr, reason: Reason, now: UnixTime) {
+    pub(super) fn note(
+        &self,
+        address: IpAddr,
+        method: &'static str,
+        reason: Reason,
+        now: UnixTime,
+    ) {
         match reason {
             Reason::Malformed
             | Reason::BadSignature
@@ -64,10 +80,10 @@ impl Rates {
             _ => return,
         }
         let mut faults = self.faults();
-        if faults.len() >= MAX_ADDRESSES && !faults.contains_key(&address) {
+        if faults.len() >= MAX_ADDRESSES && !faults.contains_key(&(address, method)) {
             faults.clear();
         }
-        let known = faults.entry(address).or_default();
+        let known = faults.entry((address, method)).or_default();
         if known.minute != minute(now) {
             *known = Faults { minute: minute(now), count: 0 };
         }
@@ -82,7 +98,7 @@ impl Rates {
         self.remembered.store(faults.len(), Ordering::Relaxed);
     }
 
-    fn faults(&self) -> MutexGuard<'_, HashMap<IpAddr, Faults>> {
+    fn faults(&self) -> MutexGuard<'_, HashMap<Source, Faults>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,14 +116,17 @@ mod tests {
         let (bad, good) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let (now, rates) = (UnixTime(6000), Rates::default());
         for _ in 0..MAX_FAULTS {
-            assert_eq!(rates.admit(bad, now), Ok(()));
-            rates.note(bad, Reason::BadSignature, now);
-            rates.note(good, Reason::NotApproved, now);
+            assert_eq!(rates.admit(bad, "Submit", now), Ok(()));
+            rates.note(bad, "Submit", Reason::BadSignature, now);
+            rates.note(good, "Submit", Reason::NotApproved, now);
         }
-        assert_eq!(rates.admit(bad, now).unwrap_err().reason, Reason::Quota);
-        assert_eq!(rates.admit(good, now), Ok(()));
-        assert_eq!(rates.admit(bad, UnixTime(6060)), Ok(()));
+        let refused = rates.admit(bad, "Submit", now).unwrap_err();
+        assert_eq!(refused.reason, Reason::Quota);
+        assert_eq!(rates.admit(good, "Submit", now), Ok(()));
+        // Who shares the address and makes another kind of call is heard.
+        assert_eq!(rates.admit(bad, "OpenSession", now), Ok(()));
+        assert_eq!(rates.admit(bad, "Submit", UnixTime(6060)), Ok(()));
         rates.sweep(UnixTime(6060));
-        assert_eq!(rates.admit(bad, now), Ok(()));
+        assert_eq!(rates.admit(bad, "Submit", now), Ok(()));
     }
 }

@@ -32,7 +32,8 @@ pub(super) async fn apply(
     message: v1::ApplyBundleRequest,
 ) -> Result<v1::ApplyBundleResponse, Refusal> {
     let front = call.front();
-    call.admit()?;
+    // The door asked before it read the message (`serve::door`); nothing is done without it here.
+    call.admin()?;
     let _turn = front.applying.lock().await;
     let v1::ApplyBundleRequest { bundle, people, hosts, policy, signers } = message;
     let signed = bundle

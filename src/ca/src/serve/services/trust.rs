@@ -94,10 +94,7 @@ async fn get_bundle(
 /// The bundle that waits for more admins: for admins only, who have sessions even before the first
 /// bundle, for without seeing it the second admin could not sign it.
 async fn proposal(call: &Call, parts: &[v1::BundlePart]) -> Result<v1::GetBundleResponse, Refusal> {
-    let caller = call.caller()?;
-    if !caller.is_admin() {
-        return Err(Refusal::new(Reason::NotAllowed, format!("{} is no admin.", caller.id)));
-    }
+    call.admin()?;
     let Some(proposal) = apply::standing_proposal(call.front()).await? else {
         return Ok(v1::GetBundleResponse { bundle: None, files: Vec::new() });
     };
