@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use jit_ssh_api::v1;
 use jit_ssh_core::refusal::Reason;
 use jit_ssh_core::statement::Kind;
 use jit_ssh_tests::api::{Caller, sign};
@@ -194,16 +195,142 @@ fn health_says_serving_and_reflection_lists_the_services_to_a_foreign_client() {
     let unknown = check("jitssh.v1.Nothing");
     assert!(unknown.headers.contains("grpc-status: 5"), "NOT_FOUND: {}", unknown.headers);
 
-    // ServerReflectionRequest { list_services = 7 }.
-    let method = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-    let listed = grpc(&site, method, &[0x3a, 0]);
-    let text = String::from_utf8_lossy(&listed.body).into_owned();
-    for service in ["jitssh.v1.Access", "jitssh.v1.Trust", "jitssh.v1.Log", "grpc.health.v1.Health"]
-    {
-        assert!(text.contains(service), "{service} is not in {text}");
+    // ServerReflectionRequest { list_services = 7 }, in the version of today and in the one before.
+    for version in ["v1", "v1alpha"] {
+        let method = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        let listed = grpc(&site, &method, &[0x3a, 0]);
+        let text = String::from_utf8_lossy(&listed.body).into_owned();
+        let services =
+            ["jitssh.v1.Access", "jitssh.v1.Trust", "jitssh.v1.Log", "grpc.health.v1.Health"];
+        for service in services {
+            assert!(text.contains(service), "{service} is not in {version}: {text}");
+        }
     }
     // Without a body: this call is answered before its body is read, and curl 7.88 minds that.
     let header = ["-X", "POST", "--http2", "-H", "content-type: application/grpc"];
     let nothing = site.curl("/jitssh.v1.Access/Nothing", &header);
     assert!(nothing.headers.contains("grpc-status: 12"), "UNIMPLEMENTED: {}", nothing.headers);
+}
+
+#[test]
+fn bundles_are_taken_in_from_admins_alone_and_nobody_else_can_hold_their_places() {
+    let (site, alice, _bob) = Site::running(POLICY);
+    let hand_in = |caller: &Caller| {
+        let request = v1::ApplyBundleRequest::default();
+        let answer = caller.call(|client| async move { client.apply_bundle(request).await });
+        answer.unwrap_err().reason()
+    };
+    let session = |by: &str, key: &Path| {
+        let token = Caller::new(&site).open_session(by, key).unwrap();
+        Caller::new(&site).with_session(&token)
+    };
+    assert_eq!(hand_in(&Caller::new(&site)), Some(Reason::NoSession));
+    assert_eq!(hand_in(&session("alice", &alice.key_file())), Some(Reason::NotAllowed));
+    // Heard, and found to carry nothing.
+    let admin = session("admin", &site.path().join("admin"));
+    assert_eq!(hand_in(&admin), Some(Reason::Malformed));
+
+    // Messages that begin and never end, more than there are places.
+    let pipe = site.path().join("endless");
+    Program::new("mkfifo").args([&pipe]).run().fine();
+    // Open for writing too, so that it has no end.
+    let script = "exec curl -sSk --http2 -X POST -T - -H 'content-type: application/grpc' \
+        -H 'te: trailers' \"$0/jitssh.v1.Trust/ApplyBundle\" 3<>\"$1\" <\"$1\"";
+    let url = format!("https://127.0.0.1:{}", site.port());
+    let endless = || Program::new("sh").args(["-c", script, &url]).args([&pipe]).start();
+    let endless: Vec<_> = (0..4).map(|_| endless()).collect();
+    wait_until("refusals at the door", || {
+        site.serve_log().matches("refused at the door").count() >= 6
+    });
+    site.write_policy(&POLICY.replace("30m", "29m"));
+    site.apply();
+    endless.into_iter().for_each(|call| drop(call.kill()));
+}
+
+#[test]
+fn who_floods_from_an_address_silences_neither_other_calls_from_there_nor_admins() {
+    let (site, alice, _bob) = Site::running(POLICY);
+    let caller = Caller::new(&site);
+    // A minute may end on the way, and all begins anew: so until it comes, and not a number.
+    let flood = |what: &str, call: &dyn Fn() -> Option<Reason>| {
+        wait_until(what, || (0..100).any(|_| call() == Some(Reason::Quota)));
+    };
+    let submit = || caller.submit(b"nonsense", b"").unwrap_err().reason();
+    flood("a limit on submitting", &submit);
+    caller.open_session("alice", &alice.key_file()).unwrap();
+    // alice signs as somebody she is not.
+    let open = || caller.open_session("bob", &alice.key_file()).unwrap_err().reason();
+    flood("a limit on opening sessions", &open);
+    caller.open_session("admin", &site.path().join("admin")).unwrap();
+    site.write_policy(&POLICY.replace("30m", "29m"));
+    site.apply();
+}
+
+#[test]
+fn a_signer_that_can_not_start_ends_serve_with_its_own_sentence_and_a_mended_one_serves() {
+    let (mut site, alice, _bob) = Site::running(POLICY);
+    site.stop();
+    let refused = |words: &str| {
+        let said = site.ca(&["serve", "--config", "ca-config"]).run().ended(1);
+        assert!(said.err.contains("error: the signer can not start"), "{}", said.err);
+        assert!(said.err.contains(words), "{}", said.err);
+    };
+    let key = site.state().join("signer/ca_key");
+    let mode = |mode: &str| Program::new("chmod").args([mode]).args([&key]).run().fine();
+    mode("0644");
+    refused("ca_key");
+    mode("0600");
+    let journal = std::fs::read_dir(site.state().join("signer/journal")).unwrap();
+    let segment = journal
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("segment-"));
+    let segment = segment.unwrap();
+    let good = std::fs::read(&segment).unwrap();
+    let mut bad = good.clone();
+    bad[20] ^= 1;
+    std::fs::write(&segment, bad).unwrap();
+    refused("journal");
+    std::fs::write(&segment, good).unwrap();
+    site.serve();
+    alice.jit(&["requests"]).run().fine();
+    // From then on, whatever ends it, it is started anew.
+    let signer = site.signer_pid().unwrap();
+    Program::new("kill").args(["-KILL", &signer.to_string()]).run().fine();
+    wait_until("another signer", || site.signer_pid().is_some_and(|pid| pid != signer));
+}
+
+#[test]
+fn a_broken_database_is_told_with_the_way_out_which_loses_nothing() {
+    let (mut site, alice, _bob) = Site::running(POLICY);
+    let id = ask(&alice);
+    site.stop();
+    let database = site.state().join("front/jit-ssh.db");
+    // What SQLite could mend it with goes too.
+    for beside in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(site.state().join(format!("front/jit-ssh.db{beside}")));
+    }
+    std::fs::write(&database, "this is no database at all".repeat(200)).unwrap();
+    let said = site.ca(&["serve", "--config", "ca-config"]).run().ended(1);
+    assert!(said.err.contains("jit-ssh.db: "), "{}", said.err);
+    assert!(said.err.contains("hint: the database is a copy"), "{}", said.err);
+    std::fs::remove_file(&database).unwrap();
+    site.serve();
+    assert!(alice.jit(&["requests", "--json"]).run().fine().out.contains(&id));
+}
+
+#[test]
+fn nobody_has_until_a_moment_to_decide_what_a_rule_approves_by_itself() {
+    let (site, alice, _bob) = Site::running(POLICY);
+    let asked = ask(&alice);
+    let login = ["login", "test-host", "--because", "a look", "--for", "2m", "--json"];
+    let certified = alice.jit(&login).run().fine().text("id");
+    let token = Caller::new(&site).open_session("alice", &alice.key_file()).unwrap();
+    let caller = Caller::new(&site).with_session(&token);
+    let decide_by = |id: &str| {
+        let request = v1::GetRequest { id: id.to_owned() };
+        let answer = caller.call(|client| async move { client.get(request).await });
+        answer.unwrap().access.unwrap().decide_by
+    };
+    assert!(decide_by(&asked) > 0);
+    assert_eq!(decide_by(&certified), 0);
 }
