@@ -31,6 +31,7 @@ struct CertificateRow<'a> {
     status: &'static str,
     serial: u64,
     key_id: &'a str,
+    serial_text: String,
     principals: Vec<String>,
     valid_after: UnixTime,
     valid_before: UnixTime,
@@ -129,3 +130,4 @@ fn certificate_row(held: &Held) -> CertificateRow<'_> {
         loaded: "agent",
     }
 }
+        serial_text: held.serial.to_string(),
