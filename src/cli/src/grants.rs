@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use jit_ssh_api::own_key::{AnyKeyFile, KeyFileError};
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::entry::Base64Bytes;
 use jit_ssh_core::key::SubjectKey;
@@ -16,6 +17,7 @@ use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use crate::failure::{Failure, Outcome};
 use crate::home::{self, Home};
+use crate::identity::refused;
 
 const FOLDER: &str = "grants";
 
@@ -89,25 +91,21 @@ impl KeyFile {
     pub(crate) fn read(path: &Path) -> Result<KeyFile, Failure> {
         let path = std::path::absolute(path).map_err(|e| Failure::file(path, e))?;
         let problem = |problem: &dyn std::fmt::Display| Failure::file(&path, format!("{problem}."));
-        let bytes = home::read(&path)?.ok_or_else(|| problem(&"there is no such file"))?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| problem(&"this is not a key"))?;
-        if text.contains("PRIVATE KEY-----") {
-            let private = PrivateKey::from_openssh(text).map_err(|e| problem(&e))?;
-            let key = subject_key(private.public_key())?;
-            return Ok(KeyFile { path, key, private: Some(Box::new(private)) });
-        }
+        let text = match AnyKeyFile::read(&path).map_err(|e| refused(&path, &e))? {
+            AnyKeyFile::Private(private) => {
+                let key = subject_key(private.public_key())?;
+                return Ok(KeyFile { path, key, private: Some(private) });
+            }
+            AnyKeyFile::Other(text) => text,
+        };
         let mut words = text.split_ascii_whitespace();
         let (kind, base64) = words.next().zip(words.next()).unwrap_or_default();
         let key = format!("{kind} {base64}").parse().map_err(|e| problem(&e))?;
-        // Beside it lies the private half, as ssh-keygen puts it, unless the key is elsewhere.
         let private = match path.extension() {
-            Some(end) if end == "pub" => home::read(&path.with_extension("")).ok().flatten(),
+            Some(end) if end == "pub" => private_half(&path.with_extension(""), &key)?,
             _ => None,
         };
-        let private = private.and_then(|text| PrivateKey::from_openssh(text.as_slice()).ok());
-        let private = private
-            .filter(|private| subject_key(private.public_key()).is_ok_and(|public| public == key));
-        Ok(KeyFile { path, key, private: private.map(Box::new) })
+        Ok(KeyFile { path, key, private })
     }
 
     /// The private half, if it can be read without asking for a passphrase.
@@ -116,9 +114,19 @@ impl KeyFile {
     }
 }
 
-fn subject_key(key: &ssh_key::PublicKey) -> Result<SubjectKey, Failure> {
+/// The private half of `key`, if it lies at `path`, as ssh-keygen puts it; else the key is elsewhere.
+fn private_half(path: &Path, key: &SubjectKey) -> Result<Option<Box<PrivateKey>>, Failure> {
+    let private = match AnyKeyFile::read(path) {
+        Ok(AnyKeyFile::Private(private)) => Some(private),
+        Err(error @ KeyFileError::OpenToOthers(_)) => return Err(refused(path, &error)),
+        Ok(AnyKeyFile::Other(_)) | Err(_) => None,
+    };
+    Ok(private.filter(|private| subject_key(private.public_key()).is_ok_and(|own| own == *key)))
+}
+
     let refused = |e: &dyn std::fmt::Display| Failure::new(Outcome::Error, "KEY", format!("{e}."));
     let bare = ssh_key::PublicKey::from(key.key_data().clone());
+fn subject_key(key: &ssh_key::PublicKey) -> Result<SubjectKey, Failure> {
     let line = bare.to_openssh().map_err(|e| refused(&e))?;
     line.trim_end().parse().map_err(|e| refused(&e))
 }

@@ -119,8 +119,12 @@ impl Identity {
 }
 
 /// A key file that is not taken, and the way out.
-fn refused(file: &Path, error: &KeyFileError) -> Failure {
+pub(crate) fn refused(file: &Path, error: &KeyFileError) -> Failure {
     match error {
+        KeyFileError::OpenToOthers(_) => {
+            let hint = format!("chmod 600 {}", file.display());
+            Failure::file(file, format!("{error}.")).hint(hint)
+        }
         KeyFileError::Encrypted | KeyFileError::SecurityKey => {
             let file = file.display();
             Failure::new(Outcome::Error, "KEY", format!("{file}: {error}."))
