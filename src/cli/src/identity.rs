@@ -63,7 +63,7 @@ impl Identity {
         let held = Agent::open()?.list()?;
         let mut usable: Vec<(SignerKey, String)> = held
             .into_iter()
-            .filter(|identity| !held::is_ours(identity))
+            .filter(|identity| !held::is_marked(identity))
             .filter_map(|identity| {
                 Some((SignerKey::from_blob(&identity.blob).ok()?, identity.comment))
             })

@@ -6,7 +6,7 @@
 //!   from signed bytes;
 //! - `account.rs`, `submission.rs`, `follow.rs`, `obtain.rs`, `grants.rs`: from a wish to a
 //!   certificate that works;
-//! - `held.rs`: what in the ssh-agent is ours;
+//! - `held.rs`: what in the ssh-agent is ours, and no other person's or CA's;
 //! - `home.rs`, `ui.rs`, `text.rs`, `clock.rs`, `failure.rs`: files, terminal, text, time, errors.
 
 mod account;

@@ -27,6 +27,7 @@ use crate::held;
 use crate::obtain::{self, Access};
 use crate::submission::{Submission, submit};
 use crate::text::{either, relative};
+use crate::trust;
 use crate::view::{RequestRef, status_name};
 use jit_ssh_api::agent::Agent;
 
@@ -96,7 +97,7 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
     // Better to hear of a missing agent now than after somebody approved.
     let held = match &file {
         Some(file) if !file.keypair().is_some_and(held::fits_agent) => Vec::new(),
-        _ => held::list(&mut Agent::open()?)?,
+        _ => held::list(&mut Agent::open()?, &trust::owner(home, &enrolment)?)?,
     };
     let mut ca = None;
     let login = match args.login.clone() {
