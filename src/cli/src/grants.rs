@@ -20,6 +20,8 @@ use crate::home::{self, Home};
 use crate::identity::refused;
 
 const FOLDER: &str = "grants";
+/// Requests whose access is at hand, without their keys: what was asked for, and why.
+const NOTES: &str = "requests";
 
 /// A request of ours, and the key it is about.
 #[derive(Debug)]
@@ -124,9 +126,9 @@ fn private_half(path: &Path, key: &SubjectKey) -> Result<Option<Box<PrivateKey>>
     Ok(private.filter(|private| subject_key(private.public_key()).is_ok_and(|own| own == *key)))
 }
 
+fn subject_key(key: &ssh_key::PublicKey) -> Result<SubjectKey, Failure> {
     let refused = |e: &dyn std::fmt::Display| Failure::new(Outcome::Error, "KEY", format!("{e}."));
     let bare = ssh_key::PublicKey::from(key.key_data().clone());
-fn subject_key(key: &ssh_key::PublicKey) -> Result<SubjectKey, Failure> {
     let line = bare.to_openssh().map_err(|e| refused(&e))?;
     line.trim_end().parse().map_err(|e| refused(&e))
 }
@@ -159,11 +161,7 @@ impl Grant {
             }
             Subject::File(file) => (None, Some(file.path.clone())),
         };
-        let request = String::from_utf8(self.request.bytes().to_vec()).map_err(|e| failed(&e))?;
-        let signature = Base64Bytes(self.request.signature().to_vec());
-        let stored = Stored { v: 1, request, signature, private_key, key_file, until };
-        let bytes = serde_json::to_vec(&stored).map(zeroize::Zeroizing::new);
-        home::write(&path, &bytes.map_err(|e| failed(&e))?)
+        write(&path, &self.request, private_key, key_file, until)
     }
 
     /// Takes its key out of the runtime folder.
@@ -172,12 +170,7 @@ impl Grant {
     }
 
     fn load(path: &Path, ca: &RootFingerprint, now: UnixTime) -> Option<Grant> {
-        let bytes = home::read(path).ok()??;
-        let stored: Stored = serde_json::from_slice(&bytes).ok()?;
-        if stored.v != 1 || stored.until <= now {
-            return None;
-        }
-        let request = statement::open(stored.request.as_bytes(), &stored.signature.0, ca).ok()?;
+        let (stored, request) = load(path, ca, now)?;
         let subject = match (&stored.private_key, &stored.key_file) {
             (Some(text), None) => Subject::Fresh(Box::new(PrivateKey::from_openssh(text).ok()?)),
             (None, Some(path)) => Subject::File(KeyFile::read(path).ok()?),
@@ -186,6 +179,64 @@ impl Grant {
         let grant = Grant { request, subject };
         (grant.subject.public().ok()? == grant.request.body().key).then_some(grant)
     }
+}
+
+fn write(
+    path: &Path,
+    request: &Verified<Request>,
+    private_key: Option<String>,
+    key_file: Option<PathBuf>,
+    until: UnixTime,
+) -> Result<(), Failure> {
+    let failed = |e: &dyn std::fmt::Display| Failure::file(path, e);
+    let signature = Base64Bytes(request.signature().to_vec());
+    let text = String::from_utf8(request.bytes().to_vec()).map_err(|e| failed(&e))?;
+    let stored = Stored { v: 1, request: text, signature, private_key, key_file, until };
+    let bytes = serde_json::to_vec(&stored).map(zeroize::Zeroizing::new);
+    home::write(path, &bytes.map_err(|e| failed(&e))?)
+}
+
+fn load(path: &Path, ca: &RootFingerprint, now: UnixTime) -> Option<(Stored, Verified<Request>)> {
+    let bytes = home::read(path).ok()??;
+    let stored: Stored = serde_json::from_slice(&bytes).ok()?;
+    if stored.v != 1 || stored.until <= now {
+        return None;
+    }
+    let request = statement::open(stored.request.as_bytes(), &stored.signature.0, ca).ok()?;
+    Some((stored, request))
+}
+
+/// Keeps what was asked for, without any key, for as long as it is at hand.
+pub(crate) fn note(
+    home: &Home,
+    request: &Verified<Request>,
+    until: UnixTime,
+) -> Result<(), Failure> {
+    write(
+        &home.runtime(NOTES).join(format!("{}.json", request.digest())),
+        request,
+        None,
+        None,
+        until,
+    )
+}
+
+/// What was asked for with this short id, if it was noted here. What is over is removed.
+pub(crate) fn noted(
+    home: &Home,
+    ca: &RootFingerprint,
+    id: &str,
+    now: UnixTime,
+) -> Result<Option<Verified<Request>>, Failure> {
+    let mut found = None;
+    for path in home::files_of(&home.runtime(NOTES))? {
+        match load(&path, ca, now) {
+            Some((_, request)) if request.id().as_str() == id => found = Some(request),
+            Some(_) => {}
+            None => home::remove(&path)?,
+        }
+    }
+    Ok(found)
 }
 
 /// Every `login@host` of a request.
@@ -231,11 +282,12 @@ pub(crate) fn find(
 
 /// Removes every key and certificate of ours from the runtime folder; gives how many keys.
 pub(crate) fn forget_all(home: &Home) -> Result<usize, Failure> {
-    let files = home::files_of(&home.runtime(FOLDER))?;
-    for path in files.iter().chain(&home::files_of(&certificates(home))?) {
+    let keys = home::files_of(&home.runtime(FOLDER))?;
+    let others = [home::files_of(&certificates(home))?, home::files_of(&home.runtime(NOTES))?];
+    for path in keys.iter().chain(others.iter().flatten()) {
         home::remove(path)?;
     }
-    Ok(files.len())
+    Ok(keys.len())
 }
 
 fn certificates(home: &Home) -> PathBuf {

@@ -93,6 +93,7 @@ pub(crate) async fn take(
     } else {
         grant.forget(home)?;
     }
+    grants::note(home, &grant.request, accepted.access_until)?;
     let access = Access::of(grant, certificate, &accepted, commands, loaded);
     access.tell(ui, now)
 }

@@ -55,6 +55,24 @@ fn a_kept_key_comes_back_for_its_ca_until_its_time_and_then_is_gone() {
 }
 
 #[test]
+fn a_request_is_noted_without_its_key_until_its_access_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::under(dir.path());
+    let (grant, other) = (grant("INC-42"), grant("INC-43"));
+    for grant in [&grant, &other] {
+        note(&home, &grant.request, NOW.plus_secs(600)).unwrap();
+    }
+    let noted = |now| noted(&home, &ca(), grant.request.id().as_str(), now).unwrap();
+    assert_eq!(noted(NOW).unwrap().body().reason, "INC-42");
+    for path in home::files_of(&home.runtime(NOTES)).unwrap() {
+        assert!(!std::fs::read_to_string(path).unwrap().contains("PRIVATE"));
+    }
+    assert!(list(&home, &ca(), NOW).unwrap().is_empty(), "there is no key to take up");
+    assert!(noted(NOW.plus_secs(600)).is_none());
+    assert!(home::files_of(&home.runtime(NOTES)).unwrap().is_empty(), "it is removed, not hidden");
+}
+
+#[test]
 fn a_kept_key_that_is_not_the_one_of_its_request_is_not_used() {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::under(dir.path());
