@@ -19,12 +19,16 @@ use crate::reload::{self, Reload};
 use crate::sshd::Sshd;
 use crate::verify;
 
-/// Makes sshd accept certificates of the CA for this host's logins, and verifies that it does.
-///
-/// Shows the difference, writes it, checks with `sshd -t` and `sshd -T` that it is in force, puts
-/// everything back if it is not, and reloads sshd. Running it again changes nothing.
+/// Make sshd accept certificates of the CA for this host's logins, and verify that it does.
 #[derive(Args)]
 pub(crate) struct SetupArgs {
+#[command(
+    after_help = "Shows the difference, writes it, checks with `sshd -t` and `sshd -T` that it is in force and that\n\
+    every login can log in with a certificate, puts everything back if not, and reloads sshd.\n\
+    Running it again changes nothing.\n\n\
+    Example:\n  jit-ssh-host setup --ca 'https://ca.example:7443#SHA256:...' --name prod-host --dry-run\n\n\
+    Exit codes: 0 done, 1 error, 2 usage, 7 CA unreachable"
+)]
     /// The CA: https://HOST:PORT#SHA256:..., as `jit-ssh-ca init` prints it
     #[arg(long, value_name = "URL", required_unless_present = "remove")]
     ca: Option<CaUrl>,
@@ -40,8 +44,8 @@ pub(crate) struct SetupArgs {
     /// The sshd to ask [default: found in PATH, /usr/sbin or /usr/local/sbin]
     #[arg(long, value_name = "PATH")]
     sshd: Option<PathBuf>,
-    /// Whether logins need the guard, which ends sessions: only `off`, since this version has none
-    #[arg(long, value_enum, default_value_t = Guard::Off)]
+    /// What logins ask of the guard: only `off`, as yet
+    #[arg(long, value_enum, default_value_t = Guard::Off, hide_possible_values = true)]
     guard: Guard,
     /// Shows the difference and writes nothing
     #[arg(long)]

@@ -40,6 +40,7 @@ impl Sshd {
             Some(program) => Ok(Sshd { program, config: config.to_owned() }),
             None => Err(CommandError::new("There is no sshd here.")
                 .hint("install openssh-server, or say where sshd is with --sshd /path/to/sshd")),
+                .named("NO_SSHD")
         }
     }
 
@@ -89,7 +90,8 @@ impl Sshd {
 }
 
 fn refused(config: &Path, said: &str) -> CommandError {
-    let error = CommandError::new(format!("sshd refuses {}: {said}", config.display()));
+    let error = CommandError::new(format!("sshd refuses {}: {said}", config.display()))
+        .named("SSHD_REFUSED");
     if said.contains("privilege separation directory") {
         return error.hint(
             "the ssh service makes this folder when it starts; here: mkdir -m 0755 /run/sshd",

@@ -36,7 +36,8 @@ pub(crate) fn in_force(
         }
         let error = CommandError::new(format!(
             "For logins as {login}, sshd would use `{keyword} {is}` instead of `{keyword} {wanted}`."
-        ));
+        ))
+        .named("NOT_IN_FORCE");
         return Err(match culprit(found, keyword, is) {
             Some(place) => {
                 error.hint(format!("{place} sets it: take that line out, then run setup again"))
@@ -64,7 +65,8 @@ pub(crate) fn gone(
         }
         let error = CommandError::new(format!(
             "For logins as {login}, sshd would still use `{keyword} {ours}`."
-        ));
+        ))
+        .named("STILL_IN_FORCE");
         return Err(match culprit(found, keyword, &ours) {
             Some(place) => error.hint(format!("{place} sets it too: take that line out first")),
             None => error,
