@@ -6,9 +6,10 @@
 //! - [`layout`]: which files are ours; [`content`]: what stands in them; [`config`]: how sshd reads
 //!   its configuration;
 //! - [`current`]: reads what is there; [`apply`]: writes, and takes back;
-//! - [`sshd`]: asks the real sshd; [`verify`]: judges its answer; [`reload`]: makes the running one read its files again;
+//! - [`sshd`]: asks the real sshd; [`verify`], [`admission`]: judge its answer; [`reload`]: makes the running one read its files again;
 //! - [`diff`], [`error`]: what people see.
 
+mod admission;
 mod apply;
 mod config;
 mod content;
