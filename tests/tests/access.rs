@@ -1,8 +1,12 @@
 //! One access end to end: people, agents, the CA and stock sshd, all real.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::time::Duration;
 
+use jit_ssh_core::statement::Kind;
+use jit_ssh_tests::api::{self, Caller};
 use jit_ssh_tests::program::{Program, wait_until};
 use jit_ssh_tests::{POLICY, Persona, Site};
 
@@ -168,6 +172,150 @@ fn an_automatic_rule_asks_nobody_and_leaves_one_certificate_in_the_agent() {
     assert_eq!(alice.certificates().len(), 1, "the foreign one stays");
     assert_eq!(alice.ssh(&test, "true").code, 255);
     assert_eq!(alice.agent_holds().len(), 3, "her own keys stay");
+}
+
+#[test]
+fn a_login_is_answered_by_no_other_request_than_the_one_it_asks_for() {
+    let (_site, alice, _bob) = Site::running(POLICY);
+    let login =
+        |args: &[&str]| alice.jit(&["login", "prod-host", "--no-wait", "--json"]).args(args);
+    let id = |args: &[&str]| login(args).run().ended(PENDING).text("id");
+    let first = id(&["--because", "INC-42 disk full", "--for", "2m"]);
+    // The same again, in full or in part, is the same request.
+    assert_eq!(id(&["--because", "INC-42 disk full", "--for", "2m"]), first);
+    assert_eq!(id(&["--for", "2m"]), first);
+    assert_eq!(id(&[]), first);
+    // Anything else that is said makes another one, and tells of the one that stands.
+    let said = login(&["--because", "INC-43 disk gone"]).run().ended(PENDING);
+    let second = said.text("id");
+    assert_ne!(second, first);
+    assert!(said.err.contains(&format!("The earlier request {first} is left as it is")));
+    assert!(said.err.contains("its reason is \"INC-42 disk full\""), "{}", said.err);
+    let longer = id(&["--because", "INC-42 disk full", "--for", "3m"]);
+    let permit = id(&["--because", "INC-42 disk full", "--for", "2m", "--permit", "pty"]);
+    assert_eq!(BTreeSet::from([&first, &second, &longer, &permit]).len(), 4);
+    // Each is still found by its own words.
+    let usual = ["--because", "INC-42 disk full", "--for", "2m", "--permit", "port-forwarding,pty"];
+    assert_eq!(id(&usual), first);
+    assert_eq!(id(&["--because", "INC-43 disk gone"]), second);
+    assert_eq!(id(&["--for", "3m"]), longer);
+    assert_eq!(id(&["--permit", "pty"]), permit);
+    // What can be no reason is refused even though a request stands.
+    for because in ["", " ", "INC-42\nroot"] {
+        login(&["--because", because]).run().ended(2);
+    }
+    login(&["--because", "INC-42 disk full", "--permit", "everything"]).run().ended(2);
+    alice.jit(&["login", "prod-host", "prod-host", "--no-wait"]).run().ended(2);
+}
+
+#[test]
+fn access_at_hand_is_told_with_its_reason_and_asked_anew_only_for_more() {
+    let (_site, alice, _bob) = Site::running(POLICY);
+    let login = |args: &[&str]| alice.jit(&["login", "test-host", "--json"]).args(args);
+    let first = login(&["--because", "a look", "--for", "10m"]).run().fine().text("id");
+    let at_hand = format!("under request {first} (a look)");
+    for enough in [&["--because", "another look"][..], &["--for", "5m"], &["--permit", "pty"], &[]]
+    {
+        let said = login(enough).run().fine();
+        assert_eq!(said.text("id"), first, "{enough:?}");
+        assert!(said.err.contains(&at_hand), "{}", said.err);
+        assert_eq!(said.text("serial_text"), said.field("serial").to_string());
+    }
+    // What can be no reason is refused even though access is at hand.
+    login(&["--because", "a\u{1b}look"]).run().ended(2);
+    let said = login(&["--because", "a longer look", "--for", "20m"]).run().fine();
+    let second = said.text("id");
+    assert_ne!(second, first);
+    assert!(said.err.contains(&at_hand), "{}", said.err);
+    assert!(said.err.contains("More is wanted: 20m is longer than the "), "{}", said.err);
+    // The rule permits no agent forwarding, so to say it again brings no third request.
+    let agent = ["--because", "a look", "--permit", "agent-forwarding", "--for", "20m"];
+    let third = login(&agent).run().fine();
+    assert_ne!(third.text("id"), second);
+    assert!(third.err.contains("it permits pty and port-forwarding, not agent-forwarding"));
+    assert_eq!(login(&agent).run().fine().text("id"), third.text("id"));
+    assert_eq!(alice.certificates().len(), 1, "each took the place of the one before");
+}
+
+#[test]
+fn persons_and_cas_that_share_an_agent_leave_each_other_alone() {
+    let (site, alice, bob) = Site::running(POLICY);
+    let (elsewhere, other_alice, _) = Site::running(POLICY);
+    let agent = alice.socket();
+    // All three keys are in the one agent, and everybody uses it.
+    for persona in [&bob, &other_alice] {
+        alice.program("ssh-add").args(["-q"]).args([persona.key_file()]).run().fine();
+    }
+    let jit = |persona: &Persona, args: &[&str]| {
+        persona.jit(args).env("SSH_AUTH_SOCK", &agent).run().fine()
+    };
+    let login = ["login", "test-host", "--because", "a look", "--for", "5m", "--json"];
+    let everybody = [&alice, &bob, &other_alice];
+    let ids = everybody.map(|persona| jit(persona, &login).text("id"));
+    assert_eq!(alice.certificates().len(), 3, "no one's was taken for another's");
+    for (persona, id) in everybody.iter().zip(&ids) {
+        let said = jit(persona, &login);
+        assert_eq!(&said.text("id"), id, "at hand");
+        let status = jit(persona, &["status", "--json"]).json();
+        assert_eq!(status.len(), 1, "{status:?}");
+        assert_eq!(status[0]["id"], **id);
+        assert_eq!(status[0]["serial_text"], status[0]["serial"].to_string());
+    }
+    let out = jit(&alice, &["logout", "--json"]);
+    assert_eq!(out.field("certificates_removed"), 1);
+    assert_eq!(alice.certificates().len(), 2);
+    for (persona, id) in everybody.iter().zip(&ids).skip(1) {
+        assert_eq!(&jit(persona, &login).text("id"), id, "still at hand");
+    }
+    // One who never saw what the admins signed asks before taking anything out.
+    fs::remove_dir_all(bob.home.join("state")).unwrap();
+    assert_eq!(jit(&bob, &["logout", "--json"]).field("certificates_removed"), 1);
+    assert_eq!(alice.certificates().len(), 1);
+    drop((site, elsewhere));
+}
+
+#[test]
+fn an_approval_may_drop_logins_and_hosts() {
+    let policy = POLICY.replace("logins = [\"LOGIN\"]", "logins = [\"LOGIN\", \"deploy-2\"]");
+    let (site, alice, bob) = Site::running(POLICY);
+    site.write_policy(&policy);
+    let hosts = fs::read_to_string(site.config().join("hosts.toml")).unwrap();
+    let hosts = hosts.replace("logins = [", "logins = [\"deploy-2\", ");
+    fs::write(site.config().join("hosts.toml"), hosts).unwrap();
+    site.apply();
+    let caller = Caller::new(&site);
+    let text = caller.request_text("alice", &alice.public_key(), "prod-host");
+    let text = text.replace("\"logins\":[", "\"logins\":[\"deploy-2\",");
+    let signature = api::sign(&alice, Kind::Request, text.as_bytes());
+    let id = caller.submit(text.as_bytes(), &signature).unwrap().digest;
+
+    let other = bob.jit(&["approve", &id, "--login", "admin", "--yes"]).run().ended(2);
+    assert!(other.err.contains("admin was not asked for; the request is for deploy-2"));
+    let approve = ["approve", &id, "--login", "deploy-2", "--host", "prod-host", "--yes"];
+    bob.jit(&approve).run().fine();
+    let shown = bob.jit(&["show", &id, "--json"]).run().fine();
+    assert_eq!(shown.field("principals"), serde_json::json!(["deploy-2@prod-host"]));
+}
+
+#[test]
+fn failures_of_setup_are_json_and_help_goes_to_stdout() {
+    let host = |args: &[&str]| Program::new("jit-ssh-host").args(["setup"]).args(args).run();
+    let url = "https://127.0.0.1:1#SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0";
+    let set_up = ["--ca", url, "--name", "prod-host", "--json"];
+    let said = host(&set_up).ended(UNREACHABLE);
+    assert_eq!((said.json().len(), said.text("error")), (1, "UNREACHABLE".to_owned()));
+    assert!(said.err.contains(&said.text("message")) && said.err.contains(&said.text("hint")));
+    let said = host(&["--json", "--name", "prod-host"]).ended(2);
+    assert_eq!(said.text("error"), "USAGE");
+    assert!(host(&set_up[..4]).ended(UNREACHABLE).out.is_empty(), "only where it is asked for");
+
+    for program in ["jit-ssh-signer", "jit-ssh-host", "jit-ssh"] {
+        for (ask, expected) in [("--help", "sage: "), ("-h", "sage: "), ("--version", program)] {
+            let said = Program::new(program).args([ask]).run().fine();
+            assert!(said.out.contains(expected) && said.err.is_empty(), "{program} {ask}");
+        }
+        Program::new(program).args(["--nonsense"]).run().ended(2);
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! key file's text is wiped after reading. It knows neither who the person is nor which of several
 //! keys to take: its callers do.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use jit_ssh_core::key::{KeyError, SignerKey};
@@ -122,6 +123,12 @@ pub enum KeyFileError {
     /// It can not be read.
     #[error("{0}")]
     Unreadable(io::Error),
+    /// A folder, a device, a pipe: nothing that keeps a key.
+    #[error("this is not a regular file")]
+    NotRegular,
+    /// A private key that is not its owner's alone.
+    #[error("others can read this private key (its mode is {0:04o}, where ssh wants 0600)")]
+    OpenToOthers(u32),
     /// It is longer than a key file can be.
     #[error("this is too long for a key file")]
     TooLong,
@@ -143,14 +150,15 @@ impl KeyFile {
     /// Reads a private key in OpenSSH's format, or the first line of a `.pub` file.
     ///
     /// # Errors
-    /// [`KeyFileError`] if it can not be read, or holds nothing that could sign here.
+    /// [`KeyFileError`] if it can not be read, is a private key that others can read, or holds
+    /// nothing that could sign here.
     pub fn read(path: &Path) -> Result<KeyFile, KeyFileError> {
-        let text = read_text(path)?;
-        if !text.contains("PRIVATE KEY-----") {
+        let (text, mode) = read_file(path)?;
+        if !is_private(&text) {
             let line = text.lines().next().unwrap_or_default().trim_end();
             return Ok(KeyFile::Public(line.parse()?));
         }
-        let private = PrivateKey::from_openssh(&*text).map_err(|_| KeyFileError::Foreign)?;
+        let private = open_private(&text, mode)?;
         let blob = private.public_key().to_bytes().map_err(|_| KeyFileError::Foreign)?;
         let key = SignerKey::from_blob(&blob)?;
         if private.is_encrypted() {
@@ -163,22 +171,68 @@ impl KeyFile {
     }
 }
 
+/// What a key file holds, whether or not it could sign here.
+pub enum AnyKeyFile {
+    /// A private key, perhaps encrypted.
+    Private(Box<PrivateKey>),
+    /// Other text: a public key, if it is one.
+    Other(Zeroizing<String>),
+}
+
+impl AnyKeyFile {
+    /// Reads a private key in OpenSSH's format, of whatever type, or other text.
+    ///
+    /// # Errors
+    /// [`KeyFileError`] if it can not be read, or is a private key that others can read.
+    pub fn read(path: &Path) -> Result<AnyKeyFile, KeyFileError> {
+        let (text, mode) = read_file(path)?;
+        if is_private(&text) {
+            return Ok(AnyKeyFile::Private(Box::new(open_private(&text, mode)?)));
+        }
+        Ok(AnyKeyFile::Other(text))
+    }
+}
+
+fn is_private(text: &str) -> bool {
+    text.contains("PRIVATE KEY-----")
+}
+
+/// Parses a private key, and refuses one that others can read: ssh uses no such key either.
+fn open_private(text: &str, mode: u32) -> Result<PrivateKey, KeyFileError> {
+    let private = PrivateKey::from_openssh(text).map_err(|_| KeyFileError::Foreign)?;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::OpenToOthers(mode));
+    }
+    Ok(private)
+}
+
 /// Reads the text of a key file, of at most 64 KiB; it is wiped when dropped.
 ///
 /// # Errors
 /// [`KeyFileError`] if it can not be read, is too long, or is not text.
 pub fn read_text(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+    read_file(path).map(|(text, _)| text)
+}
+
+/// The text of a key file, and its permission bits.
+fn read_file(path: &Path) -> Result<(Zeroizing<String>, u32), KeyFileError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => KeyFileError::Absent,
         io::ErrorKind::InvalidData => KeyFileError::Foreign,
         _ => KeyFileError::Unreadable(error),
     };
+    // Before opening: a pipe without a writer would never let go of us.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(KeyFileError::NotRegular);
+    }
     let limit = MAX_FILE.saturating_add(1);
     // All the room at once, so that no half-read copy of a secret is left behind by growing.
     let room = usize::try_from(limit).unwrap_or_default();
     let mut text = Zeroizing::new(String::with_capacity(room));
-    File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)).map_err(failed)?;
-    if text.len() == room { Err(KeyFileError::TooLong) } else { Ok(text) }
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
+    file.take(limit).read_to_string(&mut text).map_err(failed)?;
+    if text.len() == room { Err(KeyFileError::TooLong) } else { Ok((text, mode)) }
 }
 
 #[cfg(test)]

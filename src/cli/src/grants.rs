@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use jit_ssh_api::own_key::{AnyKeyFile, KeyFileError};
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::entry::Base64Bytes;
 use jit_ssh_core::key::SubjectKey;
@@ -16,8 +17,11 @@ use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use crate::failure::{Failure, Outcome};
 use crate::home::{self, Home};
+use crate::identity::refused;
 
 const FOLDER: &str = "grants";
+/// Requests whose access is at hand, without their keys: what was asked for, and why.
+const NOTES: &str = "requests";
 
 /// A request of ours, and the key it is about.
 #[derive(Debug)]
@@ -89,31 +93,37 @@ impl KeyFile {
     pub(crate) fn read(path: &Path) -> Result<KeyFile, Failure> {
         let path = std::path::absolute(path).map_err(|e| Failure::file(path, e))?;
         let problem = |problem: &dyn std::fmt::Display| Failure::file(&path, format!("{problem}."));
-        let bytes = home::read(&path)?.ok_or_else(|| problem(&"there is no such file"))?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| problem(&"this is not a key"))?;
-        if text.contains("PRIVATE KEY-----") {
-            let private = PrivateKey::from_openssh(text).map_err(|e| problem(&e))?;
-            let key = subject_key(private.public_key())?;
-            return Ok(KeyFile { path, key, private: Some(Box::new(private)) });
-        }
+        let text = match AnyKeyFile::read(&path).map_err(|e| refused(&path, &e))? {
+            AnyKeyFile::Private(private) => {
+                let key = subject_key(private.public_key())?;
+                return Ok(KeyFile { path, key, private: Some(private) });
+            }
+            AnyKeyFile::Other(text) => text,
+        };
         let mut words = text.split_ascii_whitespace();
         let (kind, base64) = words.next().zip(words.next()).unwrap_or_default();
         let key = format!("{kind} {base64}").parse().map_err(|e| problem(&e))?;
-        // Beside it lies the private half, as ssh-keygen puts it, unless the key is elsewhere.
         let private = match path.extension() {
-            Some(end) if end == "pub" => home::read(&path.with_extension("")).ok().flatten(),
+            Some(end) if end == "pub" => private_half(&path.with_extension(""), &key)?,
             _ => None,
         };
-        let private = private.and_then(|text| PrivateKey::from_openssh(text.as_slice()).ok());
-        let private = private
-            .filter(|private| subject_key(private.public_key()).is_ok_and(|public| public == key));
-        Ok(KeyFile { path, key, private: private.map(Box::new) })
+        Ok(KeyFile { path, key, private })
     }
 
     /// The private half, if it can be read without asking for a passphrase.
     pub(crate) fn keypair(&self) -> Option<&KeypairData> {
         self.private.as_ref().map(|private| private.key_data())
     }
+}
+
+/// The private half of `key`, if it lies at `path`, as ssh-keygen puts it; else the key is elsewhere.
+fn private_half(path: &Path, key: &SubjectKey) -> Result<Option<Box<PrivateKey>>, Failure> {
+    let private = match AnyKeyFile::read(path) {
+        Ok(AnyKeyFile::Private(private)) => Some(private),
+        Err(error @ KeyFileError::OpenToOthers(_)) => return Err(refused(path, &error)),
+        Ok(AnyKeyFile::Other(_)) | Err(_) => None,
+    };
+    Ok(private.filter(|private| subject_key(private.public_key()).is_ok_and(|own| own == *key)))
 }
 
 fn subject_key(key: &ssh_key::PublicKey) -> Result<SubjectKey, Failure> {
@@ -151,11 +161,7 @@ impl Grant {
             }
             Subject::File(file) => (None, Some(file.path.clone())),
         };
-        let request = String::from_utf8(self.request.bytes().to_vec()).map_err(|e| failed(&e))?;
-        let signature = Base64Bytes(self.request.signature().to_vec());
-        let stored = Stored { v: 1, request, signature, private_key, key_file, until };
-        let bytes = serde_json::to_vec(&stored).map(zeroize::Zeroizing::new);
-        home::write(&path, &bytes.map_err(|e| failed(&e))?)
+        write(&path, &self.request, private_key, key_file, until)
     }
 
     /// Takes its key out of the runtime folder.
@@ -164,12 +170,7 @@ impl Grant {
     }
 
     fn load(path: &Path, ca: &RootFingerprint, now: UnixTime) -> Option<Grant> {
-        let bytes = home::read(path).ok()??;
-        let stored: Stored = serde_json::from_slice(&bytes).ok()?;
-        if stored.v != 1 || stored.until <= now {
-            return None;
-        }
-        let request = statement::open(stored.request.as_bytes(), &stored.signature.0, ca).ok()?;
+        let (stored, request) = load(path, ca, now)?;
         let subject = match (&stored.private_key, &stored.key_file) {
             (Some(text), None) => Subject::Fresh(Box::new(PrivateKey::from_openssh(text).ok()?)),
             (None, Some(path)) => Subject::File(KeyFile::read(path).ok()?),
@@ -178,6 +179,64 @@ impl Grant {
         let grant = Grant { request, subject };
         (grant.subject.public().ok()? == grant.request.body().key).then_some(grant)
     }
+}
+
+fn write(
+    path: &Path,
+    request: &Verified<Request>,
+    private_key: Option<String>,
+    key_file: Option<PathBuf>,
+    until: UnixTime,
+) -> Result<(), Failure> {
+    let failed = |e: &dyn std::fmt::Display| Failure::file(path, e);
+    let signature = Base64Bytes(request.signature().to_vec());
+    let text = String::from_utf8(request.bytes().to_vec()).map_err(|e| failed(&e))?;
+    let stored = Stored { v: 1, request: text, signature, private_key, key_file, until };
+    let bytes = serde_json::to_vec(&stored).map(zeroize::Zeroizing::new);
+    home::write(path, &bytes.map_err(|e| failed(&e))?)
+}
+
+fn load(path: &Path, ca: &RootFingerprint, now: UnixTime) -> Option<(Stored, Verified<Request>)> {
+    let bytes = home::read(path).ok()??;
+    let stored: Stored = serde_json::from_slice(&bytes).ok()?;
+    if stored.v != 1 || stored.until <= now {
+        return None;
+    }
+    let request = statement::open(stored.request.as_bytes(), &stored.signature.0, ca).ok()?;
+    Some((stored, request))
+}
+
+/// Keeps what was asked for, without any key, for as long as it is at hand.
+pub(crate) fn note(
+    home: &Home,
+    request: &Verified<Request>,
+    until: UnixTime,
+) -> Result<(), Failure> {
+    write(
+        &home.runtime(NOTES).join(format!("{}.json", request.digest())),
+        request,
+        None,
+        None,
+        until,
+    )
+}
+
+/// What was asked for with this short id, if it was noted here. What is over is removed.
+pub(crate) fn noted(
+    home: &Home,
+    ca: &RootFingerprint,
+    id: &str,
+    now: UnixTime,
+) -> Result<Option<Verified<Request>>, Failure> {
+    let mut found = None;
+    for path in home::files_of(&home.runtime(NOTES))? {
+        match load(&path, ca, now) {
+            Some((_, request)) if request.id().as_str() == id => found = Some(request),
+            Some(_) => {}
+            None => home::remove(&path)?,
+        }
+    }
+    Ok(found)
 }
 
 /// Every `login@host` of a request.
@@ -223,11 +282,12 @@ pub(crate) fn find(
 
 /// Removes every key and certificate of ours from the runtime folder; gives how many keys.
 pub(crate) fn forget_all(home: &Home) -> Result<usize, Failure> {
-    let files = home::files_of(&home.runtime(FOLDER))?;
-    for path in files.iter().chain(&home::files_of(&certificates(home))?) {
+    let keys = home::files_of(&home.runtime(FOLDER))?;
+    let others = [home::files_of(&certificates(home))?, home::files_of(&home.runtime(NOTES))?];
+    for path in keys.iter().chain(others.iter().flatten()) {
         home::remove(path)?;
     }
-    Ok(files.len())
+    Ok(keys.len())
 }
 
 fn certificates(home: &Home) -> PathBuf {

@@ -1,10 +1,16 @@
-//! Which identities in the ssh-agent are ours: certificates with the comment `jit-ssh:<id>`.
+//! What in the ssh-agent is ours: certificates with our mark in their comment, for the enrolled
+//! person, by a CA key that the admins signed. An agent may be shared: what others put there, other
+//! persons and other CAs that use jit-ssh included, is neither shown, used nor taken out.
 
+use jit_ssh_core::bundle::{Permit, Signers};
+use jit_ssh_core::certificate::KeyId;
 use jit_ssh_core::digest::ShortId;
-use jit_ssh_core::names::Principal;
+use jit_ssh_core::key::CaKey;
+use jit_ssh_core::names::{ActorId, Principal};
 use jit_ssh_core::time::UnixTime;
 use ssh_key::Certificate;
 use ssh_key::private::KeypairData;
+use ssh_key::public::KeyData;
 
 use jit_ssh_api::agent::{Agent, AgentError, Identity};
 
@@ -14,8 +20,8 @@ const MARK: &str = "jit-ssh:";
 /// How long before now certificates begin, so that clocks may differ (design, section 9).
 const BACKDATED: u32 = 60;
 
-/// Whether an identity in the agent is one of ours, as its comment says.
-pub(crate) fn is_ours(identity: &Identity) -> bool {
+/// Whether an identity in the agent was put there by a jit-ssh, whoever's, as its comment says.
+pub(crate) fn is_marked(identity: &Identity) -> bool {
     identity.comment.starts_with(MARK)
 }
 
@@ -24,10 +30,29 @@ fn comment(id: ShortId) -> String {
     format!("{MARK}{id}")
 }
 
+/// Whose certificates are ours.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    /// The enrolled person.
+    pub(crate) id: ActorId,
+    /// The signers of their CA; `None` if they are not known: then nothing is recognised.
+    pub(crate) signers: Option<Signers>,
+}
+
+impl Owner {
+    /// Whether a signer of the CA made this certificate.
+    fn certified(&self, certificate: &Certificate) -> bool {
+        let KeyData::Ed25519(key) = certificate.signature_key() else { return false };
+        let Ok(key) = CaKey::from_ed25519(&key.0) else { return false };
+        self.signers.as_ref().is_some_and(|signers| signers.trusts_ca(&key))
+            && certificate.verify_signature().is_ok()
+    }
+}
+
 /// A certificate of ours in the agent.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
-    /// The short id of its request, as its comment says.
+    /// The short id of its request, as the CA wrote it into the key id.
     pub(crate) id: String,
     /// The certificate in wire encoding.
     pub(crate) blob: Vec<u8>,
@@ -37,32 +62,41 @@ pub(crate) struct Held {
     pub(crate) key_id: String,
     /// Its principals.
     pub(crate) principals: Vec<Principal>,
+    /// What its sessions may do.
+    pub(crate) permit: Vec<Permit>,
     /// When it begins.
     pub(crate) valid_after: UnixTime,
     /// When it ends.
     pub(crate) valid_before: UnixTime,
+    /// When the access ends, as the CA wrote it into the key id.
+    pub(crate) access_until: UnixTime,
 }
 
 impl Held {
-    fn read(identity: &Identity) -> Option<Held> {
-        let id = identity.comment.strip_prefix(MARK)?.to_owned();
+    fn read(identity: &Identity, owner: &Owner) -> Option<Held> {
+        if !is_marked(identity) {
+            return None;
+        }
         let certificate = Certificate::from_bytes(&identity.blob).ok()?;
+        let key_id: KeyId = certificate.key_id().parse().ok()?;
+        if key_id.subject != owner.id || !owner.certified(&certificate) {
+            return None;
+        }
         let principals = certificate.valid_principals().iter().map(|text| text.parse().ok());
+        let extensions = certificate.extensions();
+        let permits =
+            Permit::ALL.into_iter().filter(|permit| extensions.contains_key(permit.extension()));
         Some(Held {
-            id,
             blob: identity.blob.clone(),
             serial: certificate.serial(),
-            key_id: certificate.key_id().to_owned(),
+            key_id: key_id.to_string(),
             principals: principals.collect::<Option<_>>()?,
+            permit: permits.collect(),
             valid_after: UnixTime(certificate.valid_after()),
             valid_before: UnixTime(certificate.valid_before()),
+            access_until: key_id.access_until,
+            id: key_id.request,
         })
-    }
-
-    /// When the access ends: the last part of the key id; the certificate's own end without one.
-    pub(crate) fn access_until(&self) -> UnixTime {
-        let last = self.key_id.rsplit('/').next().and_then(|text| text.parse().ok());
-        last.map_or(self.valid_before, UnixTime)
     }
 
     /// Whether it is good for all of `wanted`, with at least half of its time left.
@@ -78,8 +112,8 @@ fn covers(wide: &[Principal], narrow: &[Principal]) -> bool {
 }
 
 /// Every certificate of ours in the agent.
-pub(crate) fn list(agent: &mut Agent) -> Result<Vec<Held>, AgentError> {
-    Ok(agent.list()?.iter().filter_map(Held::read).collect())
+pub(crate) fn list(agent: &mut Agent, owner: &Owner) -> Result<Vec<Held>, AgentError> {
+    Ok(agent.list()?.iter().filter_map(|identity| Held::read(identity, owner)).collect())
 }
 
 /// Puts a new certificate into the agent in place of those it supersedes: the expired ones, those
@@ -87,6 +121,7 @@ pub(crate) fn list(agent: &mut Agent) -> Result<Vec<Held>, AgentError> {
 /// every stale certificate that is offered as a failed attempt.)
 pub(crate) fn replace(
     agent: &mut Agent,
+    owner: &Owner,
     id: ShortId,
     key: &KeypairData,
     certificate: &Certificate,
@@ -95,7 +130,7 @@ pub(crate) fn replace(
     let blob = certificate.to_bytes().map_err(|_| AgentError::KeyType)?;
     let principals: Vec<Principal> =
         certificate.valid_principals().iter().filter_map(|text| text.parse().ok()).collect();
-    for held in list(agent)? {
+    for held in list(agent, owner)? {
         let stale = held.valid_before <= now
             || held.id == id.as_str()
             || covers(&principals, &held.principals);
@@ -119,10 +154,10 @@ pub(crate) fn replace(
 }
 
 /// Removes everything of ours; gives how many there were.
-pub(crate) fn remove_all(agent: &mut Agent) -> Result<usize, AgentError> {
-    let ours: Vec<Identity> = agent.list()?.into_iter().filter(is_ours).collect();
-    for identity in &ours {
-        agent.remove(&identity.blob)?;
+pub(crate) fn remove_all(agent: &mut Agent, owner: &Owner) -> Result<usize, AgentError> {
+    let ours = list(agent, owner)?;
+    for held in &ours {
+        agent.remove(&held.blob)?;
     }
     Ok(ours.len())
 }

@@ -63,7 +63,7 @@ impl Identity {
         let held = Agent::open()?.list()?;
         let mut usable: Vec<(SignerKey, String)> = held
             .into_iter()
-            .filter(|identity| !held::is_ours(identity))
+            .filter(|identity| !held::is_marked(identity))
             .filter_map(|identity| {
                 Some((SignerKey::from_blob(&identity.blob).ok()?, identity.comment))
             })
@@ -119,8 +119,12 @@ impl Identity {
 }
 
 /// A key file that is not taken, and the way out.
-fn refused(file: &Path, error: &KeyFileError) -> Failure {
+pub(crate) fn refused(file: &Path, error: &KeyFileError) -> Failure {
     match error {
+        KeyFileError::OpenToOthers(_) => {
+            let hint = format!("chmod 600 {}", file.display());
+            Failure::file(file, format!("{error}.")).hint(hint)
+        }
         KeyFileError::Encrypted | KeyFileError::SecurityKey => {
             let file = file.display();
             Failure::new(Outcome::Error, "KEY", format!("{file}: {error}."))

@@ -4,9 +4,9 @@
 //! - `enrolment.rs`, `identity.rs`: which CA was pinned, and the key that signs;
 //! - `ca.rs`, `trust.rs`, `view.rs`: the connection, what the admins signed, and requests as read
 //!   from signed bytes;
-//! - `account.rs`, `submission.rs`, `follow.rs`, `obtain.rs`, `grants.rs`: from a wish to a
+//! - `wish.rs`, `account.rs`, `submission.rs`, `follow.rs`, `obtain.rs`, `grants.rs`: from a wish to a
 //!   certificate that works;
-//! - `held.rs`: what in the ssh-agent is ours;
+//! - `held.rs`: what in the ssh-agent is ours, and no other person's or CA's;
 //! - `home.rs`, `ui.rs`, `text.rs`, `clock.rs`, `failure.rs`: files, terminal, text, time, errors.
 
 mod account;
@@ -27,6 +27,7 @@ mod text;
 mod trust;
 mod ui;
 mod view;
+mod wish;
 
 fn main() -> std::process::ExitCode {
     cli::run(std::env::args_os().collect()).into()

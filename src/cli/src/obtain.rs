@@ -16,10 +16,10 @@ use crate::ca::Ca;
 use crate::clock;
 use crate::failure::Failure;
 use crate::grants::{self, Grant, Subject};
-use crate::held::{self, Held};
+use crate::held::{self, Held, Owner};
 use crate::home::{self, Home};
 use crate::text::{all_of, relative, utc};
-use crate::trust::Trust;
+use crate::trust::{self, Trust};
 use crate::ui::Ui;
 use jit_ssh_api::agent::Agent;
 
@@ -35,6 +35,7 @@ pub(crate) struct Access {
     status: &'static str,
     rule: Option<String>,
     serial: u64,
+    serial_text: String,
     key_id: String,
     principals: Vec<String>,
     valid_after: UnixTime,
@@ -84,13 +85,15 @@ pub(crate) async fn take(
 ) -> Result<(), Failure> {
     let accepted = check(home, ca, grant, certificate).await?;
     let now = clock::now();
-    let (commands, loaded) = load(home, grant, &accepted, now)?;
+    let owner = trust::owner(home, ca.enrolment)?;
+    let (commands, loaded) = load(home, &owner, grant, &accepted, now)?;
     // To be renewed, the key must be there again; else it is of no more use.
     if accepted.valid_before < accepted.access_until {
         grant.store(home, accepted.access_until)?;
     } else {
         grant.forget(home)?;
     }
+    grants::note(home, &grant.request, accepted.access_until)?;
     let access = Access::of(grant, certificate, &accepted, commands, loaded);
     access.tell(ui, now)
 }
@@ -126,13 +129,15 @@ async fn check(
 /// commands to use.
 fn load(
     home: &Home,
+    owner: &Owner,
     grant: &Grant,
     accepted: &Accepted,
     now: UnixTime,
 ) -> Result<(Vec<String>, &'static str), Failure> {
     let into_agent = |key: &KeypairData| -> Result<(), Failure> {
         let mut agent = Agent::open()?;
-        Ok(held::replace(&mut agent, grant.request.id(), key, &accepted.certificate, now)?)
+        let id = grant.request.id();
+        Ok(held::replace(&mut agent, owner, id, key, &accepted.certificate, now)?)
     };
     let mut options = String::new();
     let loaded = match &grant.subject {
@@ -179,6 +184,7 @@ impl Access {
             status: "active",
             rule,
             serial: accepted.serial,
+            serial_text: accepted.serial.to_string(),
             key_id: accepted.key_id.clone(),
             principals: accepted.principals.iter().map(ToString::to_string).collect(),
             valid_after: accepted.valid_after,
@@ -202,11 +208,12 @@ impl Access {
             status: "active",
             rule: None,
             serial: held.serial,
+            serial_text: held.serial.to_string(),
             key_id: held.key_id.clone(),
             principals: held.principals.iter().map(ToString::to_string).collect(),
             valid_after: held.valid_after,
             valid_before: held.valid_before,
-            access_until: held.access_until(),
+            access_until: held.access_until,
             hosts,
             logins,
             command: commands.first().cloned().unwrap_or_default(),

@@ -10,8 +10,11 @@ use jit_ssh_core::statement::{self, SignedBundle};
 use jit_ssh_core::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
+use crate::ca::Ca;
 use crate::clock;
+use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
+use crate::held::Owner;
 use crate::home::{self, Home};
 
 const STATEMENT: &str = "bundle.json";
@@ -58,7 +61,8 @@ impl<'a> Trust<'a> {
         }
     }
 
-    fn cached(home: &'a Home, root: &'a Root) -> Result<Option<Trust<'a>>, Failure> {
+    /// The bundle kept from earlier, however old.
+    pub(crate) fn cached(home: &'a Home, root: &'a Root) -> Result<Option<Trust<'a>>, Failure> {
         let Some(bytes) = home::read(&home.state(STATEMENT))? else { return Ok(None) };
         let Some(signers) = home::read(&home.state(SIGNERS))? else { return Ok(None) };
         // Whatever does not verify is as good as not there: it is fetched again.
@@ -185,6 +189,25 @@ impl<'a> Trust<'a> {
     fn is_hosts(&self, bytes: &[u8]) -> bool {
         self.bundle.body.hosts == Digest::of(bytes)
     }
+}
+
+/// Whose certificates in the ssh-agent are ours, as far as this machine knows without asking the CA.
+pub(crate) fn owner(home: &Home, enrolment: &Enrolment) -> Result<Owner, Failure> {
+    let signers = Trust::cached(home, &enrolment.root)?.map(|trust| trust.signers);
+    Ok(Owner { id: enrolment.id.clone(), signers })
+}
+
+/// The same; asks the CA if this machine never saw what its admins signed. That the CA can not tell
+/// is no failure: nothing is recognised then.
+pub(crate) async fn owner_asking(home: &Home, enrolment: &Enrolment) -> Result<Owner, Failure> {
+    let mut owner = owner(home, enrolment)?;
+    if owner.signers.is_none()
+        && let Ok(ca) = Ca::connect(home, enrolment).await
+        && let Ok(trust) = Trust::load(home, &enrolment.root, ca.client()).await
+    {
+        owner.signers = Some(trust.signers);
+    }
+    Ok(owner)
 }
 
 /// Refuses to go back behind a bundle that was seen before.

@@ -10,6 +10,24 @@ use std::path::{Path, PathBuf};
 pub(crate) const OUR_KEYWORDS: [&str; 3] =
     ["TrustedUserCAKeys", "AuthorizedPrincipalsFile", "AuthorizedPrincipalsCommand"];
 
+/// Keywords of others that decide whether anybody gets in (see [`crate::admission`]).
+const ADMISSION_KEYWORDS: [&str; 11] = [
+    "PubkeyAuthentication",
+    "AuthenticationMethods",
+    "DenyUsers",
+    "AllowUsers",
+    "DenyGroups",
+    "AllowGroups",
+    "PermitRootLogin",
+    "RevokedKeys",
+    "CASignatureAlgorithms",
+    "PubkeyAcceptedAlgorithms",
+    "PubkeyAcceptedKeyTypes",
+];
+
+/// What a `Match` may ask of a connection that is not known before there is one.
+const OF_CONNECTIONS: [&str; 5] = ["Address", "Host", "LocalAddress", "LocalPort", "RDomain"];
+
 /// Where relative includes are looked for, whatever `-f` says (SSHDIR of sshd's build).
 const SSHDIR: &str = "/etc/ssh";
 
@@ -45,6 +63,11 @@ pub(crate) enum What {
         keyword: &'static str,
         /// Its value.
         value: String,
+    },
+    /// One of the keywords that decide who gets in, under a `Match` for some connections.
+    ForSomeConnections {
+        /// The keyword as sshd's manual spells it.
+        keyword: &'static str,
     },
     /// An `Include` that reads our drop-in.
     DropIn,
@@ -96,6 +119,11 @@ impl Reading<'_> {
             {
                 let value = arguments(rest).join(" ");
                 self.push(What::Setting { keyword, value }, at);
+            } else if under.as_deref().is_some_and(asks_of_connections)
+                && let Some(keyword) =
+                    ADMISSION_KEYWORDS.into_iter().find(|known| known.eq_ignore_ascii_case(keyword))
+            {
+                self.push(What::ForSomeConnections { keyword }, at);
             }
         }
     }
@@ -126,6 +154,11 @@ impl Reading<'_> {
     fn push(&mut self, what: What, (file, line, under): (&Path, usize, Option<String>)) {
         self.found.push(Found { what, file: file.to_owned(), line, under });
     }
+}
+
+fn asks_of_connections(line: &str) -> bool {
+    let mut words = line.split(|char: char| char.is_whitespace() || char == '=');
+    words.any(|word| OF_CONNECTIONS.iter().any(|of| of.eq_ignore_ascii_case(word)))
 }
 
 /// A line's keyword and the rest after it: white space and at most one `=` part them.
@@ -274,5 +307,13 @@ mod tests {
         let what = What::Setting { keyword: "TrustedUserCAKeys", value: "/a b".to_owned() };
         let under = Some("Match User bob".to_owned());
         assert_eq!(found, [Found { what, file: "/c".into(), line: 3, under }]);
+    }
+    #[test]
+    fn what_decides_who_gets_in_is_noted_only_where_it_depends_on_the_connection() {
+        let read = |text| read(Path::new("/c"), text, Path::new("/d"), &Map(BTreeMap::new()));
+        let found = read("Match User bob address 10.0.0.0/8\nallowusers bob\n");
+        assert_eq!(found[0].what, What::ForSomeConnections { keyword: "AllowUsers" });
+        assert_eq!(read("AllowUsers bob\nMatch User bob\nAllowUsers bob\n"), []);
+        assert_eq!(read("Match Address 10.0.0.0/8\nX11Forwarding no\n"), []);
     }
 }

@@ -1,7 +1,10 @@
 //! An error as a person sees it: what happened, what to do, and the exit code.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::process::ExitCode;
+
+use serde::Serialize;
 
 /// Who has to act, as the exit code tells it (the same codes as the person's command).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,34 +17,55 @@ pub(crate) enum Exit {
     Unreachable = 7,
 }
 
-/// Why a command failed: a full sentence, and what to do about it.
+/// Why a command failed: a stable name, a full sentence, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct CommandError {
     exit: Exit,
+    name: Cow<'static, str>,
     message: String,
     hints: Vec<String>,
+}
+
+/// What `--json` prints of it, as `jit-ssh` does.
+#[derive(Debug, Serialize)]
+struct JsonError<'a> {
+    error: &'a str,
+    message: &'a str,
+    hint: Option<String>,
 }
 
 impl CommandError {
     /// A failure that is nobody's typing mistake.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Error, message: message.into(), hints: Vec::new() }
+        Self { exit: Exit::Error, name: "ERROR".into(), message: message.into(), hints: Vec::new() }
     }
 
     /// A command line that can not be obeyed.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, ..Self::new(message) }
+        Self { exit: Exit::Usage, ..Self::new(message) }.named("USAGE")
     }
 
     /// A CA that does not answer.
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Unreachable, ..Self::new(message) }
+        Self { exit: Exit::Unreachable, ..Self::new(message) }.named("UNREACHABLE")
+    }
+
+    /// Gives it the name that programs know it by. Scripts rely on it: never change one.
+    pub(crate) fn named(self, name: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: name.into(), ..self }
     }
 
     /// Adds what to do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// What `--json` prints of it: one object in one line.
+    pub(crate) fn json(&self) -> String {
+        let hint = (!self.hints.is_empty()).then(|| self.hints.join("; "));
+        let object = JsonError { error: &self.name, message: &self.message, hint };
+        serde_json::to_string(&object).expect("text in an object is always JSON")
     }
 
     /// The process's exit code.

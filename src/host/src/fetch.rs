@@ -37,9 +37,11 @@ fn no_connection(error: ClientError) -> CommandError {
             )
         }
         ClientError::Untrusted { .. } | ClientError::Pin { .. } => CommandError::new(message)
+            .named("UNTRUSTED")
             .hint("nothing is changed; compare --ca with the URL `jit-ssh-ca init` printed"),
         ClientError::Api(ApiError::Refused(detail)) => {
-            let error = CommandError::new(detail.refusal.message);
+            let name = detail.refusal.reason.as_str();
+            let error = CommandError::new(detail.refusal.message).named(name);
             match detail.refusal.hint {
                 Some(hint) => error.hint(hint),
                 None => error,
@@ -60,13 +62,14 @@ fn verify(
 ) -> Result<HostFacts, CommandError> {
     let Some(signed) = &answer.bundle else {
         return Err(CommandError::new("The CA has no bundle yet.")
+            .named("NO_BUNDLE")
             .hint("an admin hands in the first one with: jit-ssh-ca apply"));
     };
     let signatures: Vec<Vec<u8>> = signed.signatures.iter().map(|s| s.to_vec()).collect();
     let bundle = statement::open_bundle(&signed.statement, &signatures, root)
-        .map_err(|e| CommandError::new(format!("The CA's bundle can not be trusted: {e}.")))?;
+        .map_err(|e| untrue(format!("The CA's bundle can not be trusted: {e}.")))?;
     if !bundle.is_complete(root) {
-        return Err(CommandError::new(format!(
+        return Err(untrue(format!(
             "The CA's bundle can not be trusted: {} of {} admin signatures are there.",
             bundle.admins.len(),
             root.threshold()
@@ -98,11 +101,11 @@ fn part(
     let file = answer.files.iter().find(|file| file.part == i32::from(wanted));
     match file {
         Some(file) if Digest::of(&file.content) == digest => Ok(&file.content),
-        Some(_) => Err(CommandError::new(format!(
+        Some(_) => Err(untrue(format!(
             "The CA sent a {} that is not the one the admins signed.",
             file_name(wanted)
         ))),
-        None => Err(CommandError::new(format!("The CA did not send {}.", file_name(wanted)))),
+        None => Err(untrue(format!("The CA did not send {}.", file_name(wanted)))),
     }
 }
 
@@ -114,6 +117,11 @@ fn file_name(part: BundlePart) -> &'static str {
         BundlePart::Policy => "policy.toml",
         BundlePart::Unspecified => "file",
     }
+}
+
+/// Something the CA sent is not what it must be.
+fn untrue(message: String) -> CommandError {
+    CommandError::new(message).named("UNTRUE")
 }
 
 fn malformed(file: &str, problems: &dyn std::fmt::Display) -> CommandError {
@@ -128,7 +136,8 @@ fn unknown_host<'a>(
 ) -> CommandError {
     let error = CommandError::new(format!(
         "There is no host named {name} in hosts.toml (bundle version {version})."
-    ));
+    ))
+    .named("UNKNOWN_HOST");
     let mut near: Vec<(usize, &str)> = known
         .map(|known| (distance(name.as_str(), known), known))
         .filter(|(distance, known)| *distance <= known.len().max(3) / 3 + 1)

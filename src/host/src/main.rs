@@ -6,9 +6,10 @@
 //! - [`layout`]: which files are ours; [`content`]: what stands in them; [`config`]: how sshd reads
 //!   its configuration;
 //! - [`current`]: reads what is there; [`apply`]: writes, and takes back;
-//! - [`sshd`]: asks the real sshd; [`verify`]: judges its answer; [`reload`]: makes the running one read its files again;
+//! - [`sshd`]: asks the real sshd; [`verify`], [`admission`]: judge its answer; [`reload`]: makes the running one read its files again;
 //! - [`diff`], [`error`]: what people see.
 
+mod admission;
 mod apply;
 mod config;
 mod content;
@@ -23,6 +24,8 @@ mod setup;
 mod sshd;
 mod verify;
 
+use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -31,7 +34,14 @@ use crate::error::CommandError;
 
 /// Prepares a host for short-lived SSH certificates.
 #[derive(Parser)]
-#[command(name = "jit-ssh-host", version, propagate_version = true)]
+#[command(
+    name = "jit-ssh-host",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Example:\n  jit-ssh-host setup --ca 'https://ca.example:7443#SHA256:...' --name prod-host --dry-run\n\n\
+        Exit codes: 0 done, 1 error, 2 usage, 7 CA unreachable"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -43,17 +53,77 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let args: Vec<OsString> = std::env::args_os().collect();
+    // Where the arguments can not be understood, this one still must.
+    let json = args.iter().any(|arg| arg == "--json");
+    let (error, exit) = match Cli::try_parse_from(args) {
+        Ok(cli) => match run(cli) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                let exit = error.exit_code();
+                (error, exit)
+            }
+        },
         Err(error) => {
-            eprintln!("{error}");
-            error.exit_code()
+            // Help or the version as asked for, on stdout; or what is wrong, on stderr.
+            let printed = error.print();
+            if !error.use_stderr() {
+                return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            }
+            let error = CommandError::usage(first_sentence(&error.to_string()));
+            let exit = error.exit_code();
+            (error, exit)
         }
+    };
+    if json {
+        // If stdout is gone, the exit code still tells.
+        let _ = writeln!(std::io::stdout(), "{}", error.json());
     }
+    exit
+}
+
+/// What a parser's many lines say in one.
+fn first_sentence(text: &str) -> String {
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned()
 }
 
 fn run(cli: Cli) -> Result<(), CommandError> {
     match cli.command {
         Command::Setup(args) => setup::cmd_setup(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_help_fits_a_screen_and_has_an_example_and_the_exit_codes() {
+        Cli::command().debug_assert();
+        for command in ["", "setup "] {
+            for option in ["-h", "--help"] {
+                let line = format!("jit-ssh-host {command}{option}");
+                let help = Cli::try_parse_from(line.split(' ')).err().unwrap();
+                assert!(!help.use_stderr(), "{line}");
+                let help = help.to_string();
+                assert!(help.lines().count() <= 40, "{help}");
+                assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+                assert!(help.contains("Example") && help.contains("Exit codes: 0 done"), "{help}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_is_one_json_object_with_the_names_that_jit_ssh_uses() {
+        let error = CommandError::new("It broke.").named("BROKE").hint("mend it").hint("or not");
+        let expected = r#"{"error":"BROKE","message":"It broke.","hint":"mend it; or not"}"#;
+        assert_eq!(error.json(), expected);
+        let bare = CommandError::usage("What?").json();
+        assert_eq!(bare, r#"{"error":"USAGE","message":"What?","hint":null}"#);
+        assert_eq!(first_sentence("error: a\n  --b\n\nUsage: c"), "a --b");
     }
 }

@@ -9,6 +9,7 @@ use jit_ssh_api::CaUrl;
 use jit_ssh_core::names::{HostName, Login};
 use serde::Serialize;
 
+use crate::admission::{self, Obstacle, Weight};
 use crate::apply::Applied;
 use crate::current::{self, Current};
 use crate::error::CommandError;
@@ -16,14 +17,18 @@ use crate::fetch;
 use crate::layout::Layout;
 use crate::plan::{self, HostFacts, Plan};
 use crate::reload::{self, Reload};
-use crate::sshd::Sshd;
+use crate::sshd::{Effective, Sshd};
 use crate::verify;
 
-/// Makes sshd accept certificates of the CA for this host's logins, and verifies that it does.
-///
-/// Shows the difference, writes it, checks with `sshd -t` and `sshd -T` that it is in force, puts
-/// everything back if it is not, and reloads sshd. Running it again changes nothing.
+/// Make sshd accept certificates of the CA for this host's logins, and verify that it does.
 #[derive(Args)]
+#[command(
+    after_help = "Shows the difference, writes it, checks with `sshd -t` and `sshd -T` that it is in force and that\n\
+    every login can log in with a certificate, puts everything back if not, and reloads sshd.\n\
+    Running it again changes nothing.\n\n\
+    Example:\n  jit-ssh-host setup --ca 'https://ca.example:7443#SHA256:...' --name prod-host --dry-run\n\n\
+    Exit codes: 0 done, 1 error, 2 usage, 7 CA unreachable"
+)]
 pub(crate) struct SetupArgs {
     /// The CA: https://HOST:PORT#SHA256:..., as `jit-ssh-ca init` prints it
     #[arg(long, value_name = "URL", required_unless_present = "remove")]
@@ -40,8 +45,8 @@ pub(crate) struct SetupArgs {
     /// The sshd to ask [default: found in PATH, /usr/sbin or /usr/local/sbin]
     #[arg(long, value_name = "PATH")]
     sshd: Option<PathBuf>,
-    /// Whether logins need the guard, which ends sessions: only `off`, since this version has none
-    #[arg(long, value_enum, default_value_t = Guard::Off)]
+    /// What logins ask of the guard: only `off`, as yet
+    #[arg(long, value_enum, default_value_t = Guard::Off, hide_possible_values = true)]
     guard: Guard,
     /// Shows the difference and writes nothing
     #[arg(long)]
@@ -145,7 +150,7 @@ fn run(layout: &Layout, sshd: &Sshd, goal: &Goal, dry_run: bool) -> Result<Done,
         Goal::Removed => plan::plan_remove(layout, &current),
     };
     let logins = logins_to_ask(goal, &current)?;
-    warn(layout, sshd, goal, &current, &plan, &logins)?;
+    foresee(layout, sshd, goal, &current, &plan, &logins)?;
     eprint!("{}", plan.difference());
     if dry_run {
         eprintln!("Dry run: nothing is written.");
@@ -184,7 +189,8 @@ fn logins_to_ask(goal: &Goal, current: &Current) -> Result<Vec<Login>, CommandEr
     Ok(vec![root])
 }
 
-fn warn(
+/// Says what deserves a word, and refuses a host on which no certificate could log in.
+fn foresee(
     layout: &Layout,
     sshd: &Sshd,
     goal: &Goal,
@@ -193,18 +199,60 @@ fn warn(
     logins: &[Login],
 ) -> Result<(), CommandError> {
     let mut words = plan.warnings.clone();
-    if let (Goal::SetUp(_), Some(login)) = (goal, logins.first()) {
-        let before = sshd.effective(login)?;
-        words.extend(verify::pushed_aside(layout, &current.found, &before));
-        // sshd looks at the real folders, behind symbolic links.
-        let etc = fs::canonicalize(layout.etc()).unwrap_or_else(|_| layout.etc().to_owned());
-        let mode = |dir: &Path| fs::metadata(dir).ok().map(|found| found.permissions().mode());
-        words.extend(verify::open_to_others(&before, &etc, mode));
+    let mut shut = Vec::new();
+    if let Goal::SetUp(facts) = goal {
+        let before =
+            logins.iter().map(|login| sshd.effective(login)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(before) = before.first() {
+            words.extend(verify::pushed_aside(layout, &current.found, before));
+            // sshd looks at the real folders, behind symbolic links.
+            let etc = fs::canonicalize(layout.etc()).unwrap_or_else(|_| layout.etc().to_owned());
+            let mode = |dir: &Path| fs::metadata(dir).ok().map(|found| found.permissions().mode());
+            words.extend(verify::open_to_others(before, &etc, mode));
+        }
+        let asked = facts.logins.iter().zip(&before);
+        for (obstacle, logins) in obstacles(asked, current) {
+            let names: Vec<_> = logins.iter().map(|login| login.as_str()).collect();
+            let names = names.join(", ");
+            match obstacle.weight {
+                Weight::Doubt => {
+                    words.push(format!("Logins as {names}: {}.", obstacle.problem));
+                }
+                Weight::Shut => shut.push((names, obstacle)),
+            }
+        }
     }
     for word in words {
         eprintln!("warning: {word}");
     }
-    Ok(())
+    if shut.is_empty() {
+        return Ok(());
+    }
+    let sentence = |(names, obstacle): &(String, Obstacle)| {
+        format!("No certificate could log in as {names}: {}.", obstacle.problem)
+    };
+    let message = shut.iter().map(sentence).collect::<Vec<_>>().join(" ");
+    let error = CommandError::new(message).named("NO_LOGIN").hint("nothing is changed");
+    Err(shut.into_iter().fold(error, |error, (_, obstacle)| error.hint(obstacle.way_out)))
+}
+
+/// What stands in the way, with the logins it concerns.
+fn obstacles<'a>(
+    asked: impl Iterator<Item = (&'a Login, &'a Effective)>,
+    current: &Current,
+) -> Vec<(Obstacle, Vec<&'a Login>)> {
+    // A file that can not be looked at may be there: only root sees everything.
+    let exists = |path: &Path| path.try_exists().unwrap_or(true);
+    let mut all: Vec<(Obstacle, Vec<&Login>)> = Vec::new();
+    for (login, effective) in asked {
+        for obstacle in admission::obstacles(login, &current.found, effective, exists) {
+            match all.iter_mut().find(|(known, _)| *known == obstacle) {
+                Some((_, logins)) => logins.push(login),
+                None => all.push((obstacle, vec![login])),
+            }
+        }
+    }
+    all
 }
 
 /// Has sshd confirm that the goal is reached.

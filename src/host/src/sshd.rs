@@ -18,9 +18,10 @@ pub(crate) struct Sshd {
     config: PathBuf,
 }
 
-/// What is in force for one login, by keyword in lower case.
+/// What is in force for one login, by keyword in lower case. Lists of users and groups come as one
+/// line for each of their patterns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Effective(BTreeMap<String, String>);
+pub(crate) struct Effective(BTreeMap<String, Vec<String>>);
 
 impl Sshd {
     /// Finds sshd. It must be called by its absolute path, or it refuses to work.
@@ -39,6 +40,7 @@ impl Sshd {
         match program {
             Some(program) => Ok(Sshd { program, config: config.to_owned() }),
             None => Err(CommandError::new("There is no sshd here.")
+                .named("NO_SSHD")
                 .hint("install openssh-server, or say where sshd is with --sshd /path/to/sshd")),
         }
     }
@@ -89,7 +91,8 @@ impl Sshd {
 }
 
 fn refused(config: &Path, said: &str) -> CommandError {
-    let error = CommandError::new(format!("sshd refuses {}: {said}", config.display()));
+    let error = CommandError::new(format!("sshd refuses {}: {said}", config.display()))
+        .named("SSHD_REFUSED");
     if said.contains("privilege separation directory") {
         return error.hint(
             "the ssh service makes this folder when it starts; here: mkdir -m 0755 /run/sshd",
@@ -103,16 +106,21 @@ fn refused(config: &Path, said: &str) -> CommandError {
 
 impl Effective {
     fn parse(answer: &str) -> Effective {
-        let mut values = BTreeMap::new();
+        let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (keyword, value) in answer.lines().filter_map(|line| line.split_once(' ')) {
-            values.entry(keyword.to_ascii_lowercase()).or_insert_with(|| value.trim().to_owned());
+            values.entry(keyword.to_ascii_lowercase()).or_default().push(value.trim().to_owned());
         }
         Effective(values)
     }
 
     /// The value of `keyword`; `none` if sshd says nothing of it.
     pub(crate) fn get(&self, keyword: &str) -> &str {
-        self.0.get(&keyword.to_ascii_lowercase()).map_or("none", String::as_str)
+        self.all(keyword).first().map_or("none", String::as_str)
+    }
+
+    /// Every value of `keyword`.
+    pub(crate) fn all(&self, keyword: &str) -> &[String] {
+        self.0.get(&keyword.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
     }
 
     /// An answer as sshd gives it.

@@ -36,7 +36,8 @@ pub(crate) fn in_force(
         }
         let error = CommandError::new(format!(
             "For logins as {login}, sshd would use `{keyword} {is}` instead of `{keyword} {wanted}`."
-        ));
+        ))
+        .named("NOT_IN_FORCE");
         return Err(match culprit(found, keyword, is) {
             Some(place) => {
                 error.hint(format!("{place} sets it: take that line out, then run setup again"))
@@ -64,7 +65,8 @@ pub(crate) fn gone(
         }
         let error = CommandError::new(format!(
             "For logins as {login}, sshd would still use `{keyword} {ours}`."
-        ));
+        ))
+        .named("STILL_IN_FORCE");
         return Err(match culprit(found, keyword, &ours) {
             Some(place) => error.hint(format!("{place} sets it too: take that line out first")),
             None => error,
@@ -93,11 +95,18 @@ pub(crate) fn pushed_aside(layout: &Layout, found: &[Found], before: &Effective)
     let mut words = Vec::new();
     for keyword in OUR_KEYWORDS {
         let (ours, is) = (wanted(layout, keyword), before.get(keyword));
-        if is != "none" && is != ours {
-            words.push(format!(
-                "`{keyword} {is}` is in force now; jit-ssh's setting takes its place, so logins that need it will fail."
-            ));
+        if is == "none" || is == ours {
+            continue;
         }
+        words.push(match keyword {
+            // On 9.2 and 9.3 the last one wins, so ours may not: sshd is asked afterwards.
+            "AuthorizedPrincipalsCommand" => format!(
+                "`{keyword} {is}` is in force now; jit-ssh needs it off, since it would let in more than the principals files say."
+            ),
+            _ => format!(
+                "`{keyword} {is}` is in force now; jit-ssh's setting takes its place, so logins that need it will fail."
+            ),
+        });
     }
     for entry in found.iter().filter(|found| found.under.is_some()) {
         if let What::Setting { keyword, value } = &entry.what {
@@ -177,7 +186,12 @@ mod tests {
             pushed_aside(&layout(), found, &Effective::of(before)).join("\n")
         };
         assert_eq!(told(&[found(None)], GOOD), "");
-        assert!(told(&[], "trustedusercakeys /x\n").contains("`TrustedUserCAKeys /x` is in force"));
+        let keys = told(&[], "trustedusercakeys /x\n");
+        assert!(keys.contains("`TrustedUserCAKeys /x` is in force"), "{keys}");
+        assert!(keys.contains("takes its place"), "{keys}");
+        let command = told(&[], "authorizedprincipalscommand /x\n");
+        assert!(command.contains("`AuthorizedPrincipalsCommand /x` is in force"), "{command}");
+        assert!(!command.contains("takes its place"), "it may not: {command}");
         let address = told(&[found(under("Address 10.0.0.0/8"))], GOOD);
         assert!(address.contains("/c:3 (under `Match Address 10.0.0.0/8`)"), "{address}");
     }

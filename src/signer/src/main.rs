@@ -1,5 +1,6 @@
 //! `jit-ssh-signer`: the process that holds the CA key.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +9,7 @@ use jit_ssh_signer::server::{Source, run};
 const USAGE: &str = "\
 usage: jit-ssh-signer --config DIR --stdin
        jit-ssh-signer --config DIR --socket PATH [--peer-uid UID]
+       jit-ssh-signer --help | --version
 
 The key holder of jit-ssh. `jit-ssh-ca serve` starts it with --stdin unless ca.toml
 names a socket; then start it by itself, as a user of its own, with --socket.
@@ -21,13 +23,15 @@ fn main() -> ExitCode {
         std::process::abort();
     }));
     match parse(std::env::args().skip(1)) {
-        Some((config, source)) => match run(&config, &source) {
+        Some(Asked::Serve { config, source }) => match run(&config, &source) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("jit-ssh-signer: {error:#}");
                 ExitCode::FAILURE
             }
         },
+        Some(Asked::Help) => print(USAGE),
+        Some(Asked::Version) => print(concat!("jit-ssh-signer ", env!("CARGO_PKG_VERSION"))),
         None => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -35,7 +39,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse(mut args: impl Iterator<Item = String>) -> Option<(PathBuf, Source)> {
+/// What the command line asks for.
+enum Asked {
+    Serve { config: PathBuf, source: Source },
+    Help,
+    Version,
+}
+
+fn print(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Option<Asked> {
     let (mut config, mut stdin, mut socket, mut peer) = (None, false, None, None);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -43,6 +61,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<(PathBuf, Source)> {
             "--stdin" => stdin = true,
             "--socket" => socket = Some(PathBuf::from(args.next()?)),
             "--peer-uid" => peer = Some(args.next()?.parse().ok()?),
+            "--help" | "-h" => return Some(Asked::Help),
+            "--version" | "-V" => return Some(Asked::Version),
             _ => return None,
         }
     }
@@ -51,12 +71,26 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<(PathBuf, Source)> {
         (false, Some(path), peer) => Source::Socket { path, peer },
         _ => return None,
     };
-    Some((config?, source))
+    Some(Asked::Serve { config: config?, source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn help_and_version_are_asked_for_and_not_mistaken() {
+        let parse = |line: &str| parse(line.split_whitespace().map(str::to_owned));
+        for help in ["--help", "-h", "--config c --help"] {
+            assert!(matches!(parse(help), Some(Asked::Help)), "{help}");
+        }
+        for version in ["--version", "-V"] {
+            assert!(matches!(parse(version), Some(Asked::Version)), "{version}");
+        }
+        // What follows an option is its value.
+        assert!(parse("--config --help").is_none());
+        assert!(parse("help").is_none());
+    }
 
     #[test]
     fn exactly_one_source_is_named() {

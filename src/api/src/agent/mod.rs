@@ -48,9 +48,12 @@ pub enum AgentError {
         /// What the system says.
         problem: io::Error,
     },
-    /// It went away, or took too long.
+    /// It went away.
     #[error("the ssh-agent broke off: {0}")]
-    Broken(#[from] io::Error),
+    Broken(io::Error),
+    /// It took longer than it may.
+    #[error("the ssh-agent did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
     /// It said something that is no answer.
     #[error("the ssh-agent gave an answer that makes no sense")]
     Garbled,
@@ -72,6 +75,9 @@ impl AgentError {
             AgentError::Absent => "start one in this shell: eval \"$(ssh-agent)\"",
             AgentError::Connect { .. } | AgentError::Broken(_) | AgentError::Garbled => {
                 "check SSH_AUTH_SOCK; `ssh-add -l` should list your keys"
+            }
+            AgentError::Silent(_) => {
+                "does it wait for a touch or a question on a screen? `ssh-add -l` should list your keys at once"
             }
             AgentError::Refused(_) => {
                 "is the agent locked, or did it want a touch or a confirmation?"
@@ -209,20 +215,31 @@ impl Agent {
     }
 
     fn ask(&mut self, message: &Writer, patience: Duration) -> Result<Vec<u8>, AgentError> {
-        self.0.set_read_timeout(Some(patience))?;
-        let body = message.bytes();
-        let len = u32::try_from(body.len()).map_err(|_| AgentError::Garbled)?;
-        self.0.write_all(&len.to_be_bytes())?;
-        self.0.write_all(body)?;
+        let len = u32::try_from(message.bytes().len()).map_err(|_| AgentError::Garbled)?;
+        self.send(&len.to_be_bytes(), message.bytes()).map_err(|e| broken(e, PROMPT))?;
+        self.0.set_read_timeout(Some(patience)).map_err(AgentError::Broken)?;
         let mut len = [0u8; 4];
-        self.0.read_exact(&mut len)?;
+        self.0.read_exact(&mut len).map_err(|e| broken(e, patience))?;
         let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
         if len == 0 || len > MAX_MESSAGE {
             return Err(AgentError::Garbled);
         }
         let mut answer = vec![0; len];
-        self.0.read_exact(&mut answer)?;
+        self.0.read_exact(&mut answer).map_err(|e| broken(e, patience))?;
         Ok(answer)
+    }
+
+    fn send(&mut self, len: &[u8], body: &[u8]) -> io::Result<()> {
+        self.0.write_all(len)?;
+        self.0.write_all(body)
+    }
+}
+
+/// What it means that reading or writing failed, when `patience` was the limit.
+fn broken(error: io::Error, patience: Duration) -> AgentError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AgentError::Silent(patience),
+        _ => AgentError::Broken(error),
     }
 }
 

@@ -97,6 +97,22 @@ fn an_agent_that_refuses_lies_or_hangs_up_is_an_error_each() {
 }
 
 #[test]
+fn an_agent_that_hangs_is_told_apart_from_one_that_hangs_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("agent");
+    // It takes the connection, and no more.
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let patience = Duration::from_millis(50);
+    let asked = Agent::at(&socket).unwrap().ask(&Writer::message(REQUEST_IDENTITIES), patience);
+    assert!(matches!(asked, Err(AgentError::Silent(limit)) if limit == patience));
+    let said = AgentError::Silent(PROMPT).to_string();
+    assert_eq!(said, "the ssh-agent did not answer within 10 s");
+
+    let mut fake = FakeAgent::answering(vec![vec![]]);
+    assert!(matches!(fake.agent.list(), Err(AgentError::Broken(_))));
+}
+
+#[test]
 fn numbers_have_no_leading_zeros_and_no_sign() {
     for (bytes, wire) in [
         (&[0u8, 0, 1][..], &[0u8, 0, 0, 1, 1][..]),

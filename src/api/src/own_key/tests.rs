@@ -119,10 +119,37 @@ fn key_files_that_can_not_sign_here_are_told_apart() {
     assert!(matches!(refused("long"), KeyFileError::TooLong));
     assert!(matches!(refused("just-not"), KeyFileError::Key(KeyError::Form)));
     assert!(matches!(refused("absent"), KeyFileError::Absent));
-    assert!(matches!(refused("."), KeyFileError::Unreadable(_)));
+    assert!(matches!(refused("."), KeyFileError::NotRegular));
+    assert!(matches!(refused("/dev/zero"), KeyFileError::NotRegular));
+    tools.run("mkfifo", &["pipe"]);
+    assert!(matches!(refused("pipe"), KeyFileError::NotRegular));
     // The control: both halves of a good key.
     let Ok(KeyFile::Public(public)) = KeyFile::read(&tools.path("ed.pub")) else {
         unreachable!("ed.pub is a public key")
     };
     assert_eq!(&public, private(&tools, "ed").key());
+}
+
+#[test]
+fn a_private_key_that_others_can_read_is_refused_and_a_public_one_is_not() {
+    let tools = TestAgent::start();
+    tools.key("ed", Algorithm::Ed25519);
+    tools.run("ssh-keygen", &["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", "rsa"]);
+    let allow = |name: &str, mode: &str| tools.run("chmod", &[mode, name]);
+    allow("ed.pub", "666");
+    assert!(KeyFile::read(&tools.path("ed.pub")).is_ok());
+    for mode in ["640", "604", "601", "620"] {
+        allow("ed", mode);
+        let error = KeyFile::read(&tools.path("ed")).err().unwrap();
+        assert!(error.to_string().contains(&format!("its mode is 0{mode}")), "{error}");
+    }
+    for mode in ["600", "400"] {
+        allow("ed", mode);
+        assert!(KeyFile::read(&tools.path("ed")).is_ok(), "{mode}");
+    }
+    let any = |name: &str| AnyKeyFile::read(&tools.path(name));
+    assert!(matches!(any("rsa"), Ok(AnyKeyFile::Private(_))));
+    assert!(matches!(any("rsa.pub"), Ok(AnyKeyFile::Other(_))));
+    allow("rsa", "644");
+    assert!(matches!(any("rsa"), Err(KeyFileError::OpenToOthers(0o644))));
 }

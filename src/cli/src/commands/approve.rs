@@ -31,6 +31,9 @@ pub(crate) struct ApproveArgs {
     /// Allow only this host of those asked; may be repeated.
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<HostName>,
+    /// Allow only this account of those asked; may be repeated.
+    #[arg(long = "login", value_name = "LOGIN")]
+    logins: Vec<Login>,
     /// Say why.
     #[arg(long, value_name = "TEXT")]
     because: Option<String>,
@@ -56,13 +59,14 @@ pub(super) async fn cmd_approve(context: &Context, args: ApproveArgs) -> Result<
     let view = fetch(&mut ca, &args.id).await?;
     let asked = view.asked();
     let span = narrower_span(asked, args.span)?;
-    let hosts = narrower_hosts(asked, args.hosts)?;
+    let hosts = narrower(&asked.hosts, args.hosts)?;
+    let logins = narrower(&asked.logins, args.logins)?;
     let action = [
         (
             "you allow",
             format!(
                 "{span} as {} on {}",
-                all_of(&asked.logins.iter().map(Login::as_str).collect::<Vec<_>>()),
+                all_of(&logins.iter().map(Login::as_str).collect::<Vec<_>>()),
                 all_of(&hosts.iter().map(HostName::as_str).collect::<Vec<_>>())
             ),
         ),
@@ -76,7 +80,7 @@ pub(super) async fn cmd_approve(context: &Context, args: ApproveArgs) -> Result<
         view.digest(),
         span,
         hosts,
-        asked.logins.clone(),
+        logins,
         args.because,
         clock::now(),
     );
@@ -131,12 +135,34 @@ fn narrower_span(asked: &Request, wanted: Option<Seconds>) -> Result<Seconds, Fa
     }
 }
 
-fn narrower_hosts(asked: &Request, wanted: Vec<HostName>) -> Result<Vec<HostName>, Failure> {
-    if let Some(other) = wanted.iter().find(|host| !asked.hosts.contains(host)) {
-        let hosts = all_of(&asked.hosts.iter().map(HostName::as_str).collect::<Vec<_>>());
+/// Those of the hosts or logins asked for that are allowed: all, or the ones named.
+fn narrower<T: Clone + PartialEq + ToString>(
+    asked: &[T],
+    wanted: Vec<T>,
+) -> Result<Vec<T>, Failure> {
+    if let Some(other) = wanted.iter().find(|one| !asked.contains(one)) {
+        let all = all_of(&asked.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let other = other.to_string();
         return Err(Failure::usage(format!(
-            "{other} was not asked for; the request is for {hosts}."
+            "{other} was not asked for; the request is for {all}."
         )));
     }
-    Ok(if wanted.is_empty() { asked.hosts.clone() } else { wanted })
+    Ok(if wanted.is_empty() { asked.to_vec() } else { wanted })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_approval_names_some_of_what_was_asked_and_nothing_else() {
+        let names = |text: &str| -> Vec<Login> {
+            text.split_whitespace().map(|name| name.parse().unwrap()).collect()
+        };
+        let asked = names("deploy root");
+        assert_eq!(narrower(&asked, names("")).unwrap(), asked);
+        assert_eq!(narrower(&asked, names("deploy")).unwrap(), names("deploy"));
+        let refused = narrower(&asked, names("deploy admin")).unwrap_err();
+        assert_eq!(refused.message, "admin was not asked for; the request is for deploy and root.");
+    }
 }

@@ -8,9 +8,9 @@ use jit_ssh_api::{ApiError, Reason};
 use jit_ssh_core::bundle::Permit;
 use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::digest::Digest;
-use jit_ssh_core::names::{HostName, Login, Principal};
+use jit_ssh_core::names::{HostName, Login};
 use jit_ssh_core::plain::harmless;
-use jit_ssh_core::statement::Request;
+use jit_ssh_core::statement::{self, Request, Verified};
 use jit_ssh_core::time::{Seconds, UnixTime};
 use serde::Serialize;
 
@@ -23,11 +23,13 @@ use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{Changes, Followed, until_decided};
 use crate::grants::{self, Grant, KeyFile, Subject};
-use crate::held;
+use crate::held::{self, Held};
 use crate::obtain::{self, Access};
 use crate::submission::{Submission, submit};
-use crate::text::{either, relative};
+use crate::text::{either, relative, utc};
+use crate::trust;
 use crate::view::{RequestRef, status_name};
+use crate::wish::{self, Wish};
 use jit_ssh_api::agent::Agent;
 
 /// How long a key of a pending request is kept beyond its deadline, in seconds: the time in which
@@ -39,7 +41,9 @@ const KEEP: u32 = 24 * 3600;
 #[command(
     after_help = "Example:\n  jit-ssh login prod-host --as deploy --for 10m --because \"INC-42 disk full\"\n\n\
     LIST is of pty, port-forwarding, agent-forwarding, x11-forwarding and user-rc.\n\
-    Ctrl-C leaves the request standing; `jit-ssh watch ID` or the same login takes it up."
+    Ctrl-C leaves the request standing; `jit-ssh watch ID` or the same login takes it up.\n\
+    What you say is never ignored: another reason, time or permit makes another request,\n\
+    unless what is at hand is enough."
 )]
 pub(crate) struct LoginArgs {
     /// The hosts.
@@ -48,11 +52,11 @@ pub(crate) struct LoginArgs {
     /// The account on them; needless where there is only one.
     #[arg(long = "as", value_name = "LOGIN")]
     login: Option<Login>,
-    /// How long you need it, from approval on.
-    #[arg(long = "for", value_name = "TIME", default_value = "15m")]
-    span: Seconds,
+    /// How long you need it, from approval on [default: 15m].
+    #[arg(long = "for", value_name = "TIME")]
+    span: Option<Seconds>,
     /// Why you need it: approvers and auditors read it.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = wish::reason)]
     because: Option<String>,
     /// Ask, print the id and do not wait: exit code 3 if it is pending.
     #[arg(long)]
@@ -60,17 +64,9 @@ pub(crate) struct LoginArgs {
     /// Certify this key instead of a fresh one.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// What sessions may do.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "pty,port-forwarding",
-          value_parser = permit)]
-    permit: Vec<Permit>,
-}
-
-fn permit(text: &str) -> Result<Permit, String> {
-    Permit::ALL.into_iter().find(|permit| permit.as_str() == text).ok_or_else(|| {
-        let names: Vec<_> = Permit::ALL.iter().map(|permit| permit.as_str()).collect();
-        format!("there is no {text:?}; use {}", either(&names))
-    })
+    /// What sessions may do [default: pty,port-forwarding].
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = wish::permit)]
+    permit: Option<Vec<Permit>>,
 }
 
 /// A request that waits, in `--json`.
@@ -90,13 +86,16 @@ struct Requested<'a> {
 }
 
 pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outcome, Failure> {
-    let Context { ui, home } = context;
+    let home = &context.home;
     let enrolment = Enrolment::load(home)?;
-    let file = args.key.as_deref().map(KeyFile::read).transpose()?;
+    let subject = match args.key.as_deref() {
+        Some(path) => Subject::File(KeyFile::read(path)?),
+        None => Subject::fresh()?,
+    };
     // Better to hear of a missing agent now than after somebody approved.
-    let held = match &file {
-        Some(file) if !file.keypair().is_some_and(held::fits_agent) => Vec::new(),
-        _ => held::list(&mut Agent::open()?)?,
+    let held = match &subject {
+        Subject::File(file) if !file.keypair().is_some_and(held::fits_agent) => Vec::new(),
+        _ => held::list(&mut Agent::open()?, &trust::owner(home, &enrolment)?)?,
     };
     let mut ca = None;
     let login = match args.login.clone() {
@@ -106,28 +105,90 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
             find_login(context, ca, &args.hosts).await?
         }
     };
-    let wanted: Vec<Principal> =
-        args.hosts.iter().map(|host| Principal::new(login.clone(), host.clone())).collect();
-    let now = clock::now();
-    if file.is_none()
-        && let Some(held) = held.iter().find(|held| held.is_at_hand(&wanted, now))
-    {
-        ui.say("This access is at hand already.");
-        Access::at_hand(held).tell(ui, now)?;
-        return Ok(Outcome::Done);
-    }
-    let subject = match file {
-        Some(file) => Subject::File(file),
-        None => Subject::fresh()?,
+    let wish = Wish {
+        hosts: args.hosts,
+        login,
+        span: args.span,
+        because: args.because,
+        permit: args.permit,
     };
-    let earlier = earlier_grant(context, &enrolment, &wanted, &subject)?;
+    // What makes no request is an error too where none is needed.
+    let unsaid = "not said yet".to_owned();
+    statement::encode(&request(&enrolment, &wish, &subject, unsaid)?)?;
+    let now = clock::now();
+    let told = match &subject {
+        Subject::Fresh(_) => at_hand(context, &enrolment, &held, &wish, now)?,
+        Subject::File(_) => AtHand::Nothing,
+    };
+    let told = match told {
+        AtHand::Enough => return Ok(Outcome::Done),
+        AtHand::TooLittle(id) => Some(id),
+        AtHand::Nothing => None,
+    };
+    let mut earlier = earlier_grants(context, &enrolment, &wish, &subject)?;
     let ca = connect(context, &enrolment, &mut ca).await?;
-    if let Some(grant) = earlier
-        && let Some(outcome) = take_up(context, ca, &args, &grant).await?
+    let differs = |grant: &Grant| wish.differs_from(grant.request.body());
+    if let Some(grant) = earlier.extract_if(.., |grant| differs(grant).is_none()).last() {
+        if let Some(outcome) = take_up(context, ca, args.no_wait, &grant).await? {
+            return Ok(outcome);
+        }
+    } else if let Some(grant) = earlier.last()
+        && let Some(difference) = differs(grant)
+        && told.is_none_or(|id| id != grant.request.id().as_str())
     {
-        return Ok(outcome);
+        let id = grant.request.id();
+        context.ui.say(&format!("The earlier request {id} is left as it is: {difference}."));
     }
-    ask(context, ca, &args, login, subject).await
+    ask(context, ca, args.no_wait, &wish, subject).await
+}
+
+/// What the agent has of what is wanted.
+enum AtHand {
+    /// All of it.
+    Enough,
+    /// The accounts, by the request with this id, but for too short or with too little permitted.
+    TooLittle(String),
+    /// Nothing.
+    Nothing,
+}
+
+/// Tells of access that is at hand already, and what is missing where it is not enough.
+fn at_hand(
+    context: &Context,
+    enrolment: &Enrolment,
+    held: &[Held],
+    wish: &Wish,
+    now: UnixTime,
+) -> Result<AtHand, Failure> {
+    let Context { ui, home } = context;
+    let wanted = wish.principals();
+    let mut too_little = None;
+    for held in held.iter().filter(|held| held.is_at_hand(&wanted, now)) {
+        let asked = grants::noted(home, &enrolment.ca(), &held.id, now)?;
+        let asked = asked.as_ref().map(Verified::body);
+        let because = asked.map(|asked| format!(" ({})", harmless(&asked.reason)));
+        let standing = format!(
+            "Access is at hand until {} under request {}{}.",
+            utc(held.access_until),
+            held.id,
+            because.unwrap_or_default()
+        );
+        match wish.exceeds(held, asked, now) {
+            None => {
+                ui.say(&standing);
+                Access::at_hand(held).tell(ui, now)?;
+                return Ok(AtHand::Enough);
+            }
+            Some(more) => too_little = Some((held, format!("{standing} More is wanted: {more}."))),
+        }
+    }
+    Ok(match too_little {
+        Some((held, words)) => {
+            ui.say(&words);
+            AtHand::TooLittle(held.id.clone())
+        }
+        None => AtHand::Nothing,
+    })
 }
 
 /// Connects, if that was not done yet: a login that is at hand needs no CA.
@@ -142,13 +203,14 @@ async fn connect<'a, 'b>(
     Ok(ca.as_mut().expect("connected just now"))
 }
 
-/// What is kept of an earlier login for the same, with the same kind of key.
-fn earlier_grant(
+/// What is kept of earlier logins for the same accounts, with the same kind of key; oldest first.
+fn earlier_grants(
     context: &Context,
     enrolment: &Enrolment,
-    wanted: &[Principal],
+    wish: &Wish,
     subject: &Subject,
-) -> Result<Option<Grant>, Failure> {
+) -> Result<Vec<Grant>, Failure> {
+    let wanted = wish.principals();
     let mut grants = grants::list(&context.home, &enrolment.ca(), clock::now())?;
     grants.retain(|grant| {
         let body = grant.request.body();
@@ -159,16 +221,38 @@ fn earlier_grant(
             }
             _ => false,
         };
-        same_key && body.by == enrolment.id && grant.is_for(wanted)
+        same_key && body.by == enrolment.id && grant.is_for(&wanted)
     });
-    Ok(grants.pop())
+    Ok(grants)
+}
+
+/// The request that a wish makes.
+fn request(
+    enrolment: &Enrolment,
+    wish: &Wish,
+    subject: &Subject,
+    reason: String,
+) -> Result<Request, Failure> {
+    let mut request = Request::new(
+        enrolment.ca(),
+        enrolment.id.clone(),
+        subject.public()?,
+        wish.hosts.clone(),
+        vec![wish.login.clone()],
+        wish.span(),
+        wish.because.clone().unwrap_or(reason),
+        clock::now(),
+        ca::nonce(),
+    );
+    request.permit = wish.permit();
+    Ok(request)
 }
 
 /// Takes up an earlier request: renews, or goes on waiting. `None` if nothing can come of it.
 async fn take_up(
     context: &Context,
     ca: &mut Ca<'_>,
-    args: &LoginArgs,
+    no_wait: bool,
     grant: &Grant,
 ) -> Result<Option<Outcome>, Failure> {
     let Context { ui, home } = context;
@@ -203,35 +287,23 @@ async fn take_up(
     ui.say(&format!("The request {id} for this waits already; taking it up."));
     let view = fetch(ca, &RequestRef::Digest(grant.digest())).await?;
     ui.object(&view.row())?;
-    wait(context, ca, args, grant).await.map(Some)
+    wait(context, ca, no_wait, grant).await.map(Some)
 }
 
 /// Makes a new request.
 async fn ask(
     context: &Context,
     ca: &mut Ca<'_>,
-    args: &LoginArgs,
-    login: Login,
+    no_wait: bool,
+    wish: &Wish,
     subject: Subject,
 ) -> Result<Outcome, Failure> {
     let Context { ui, home } = context;
-    let Enrolment { id, .. } = ca.enrolment;
-    let reason = match &args.because {
+    let reason = match &wish.because {
         Some(because) => because.clone(),
         None => ui.ask("Why do you need it?", "say why you need it: --because TEXT").await?,
     };
-    let mut request = Request::new(
-        ca.enrolment.ca(),
-        id.clone(),
-        subject.public()?,
-        args.hosts.clone(),
-        vec![login],
-        args.span,
-        reason,
-        clock::now(),
-        ca::nonce(),
-    );
-    request.permit = args.permit.clone();
+    let mut request = request(ca.enrolment, wish, &subject, reason)?;
     let (request, answer) = match submit(ca, &request).await {
         Err(Submission::SourceNeeded(address, _)) => {
             // The rule binds the certificate to where it is asked from: name that, once.
@@ -269,7 +341,7 @@ async fn ask(
         relative(UnixTime(answer.decide_by), clock::now())
     ));
     if answer.status() == Status::Pending {
-        return wait(context, ca, args, &grant).await;
+        return wait(context, ca, no_wait, &grant).await;
     }
     let certificate = obtain::certify(ca, grant.digest()).await?;
     obtain::take(ui, home, ca, &grant, &certificate).await?;
@@ -280,12 +352,12 @@ async fn ask(
 async fn wait(
     context: &Context,
     ca: &mut Ca<'_>,
-    args: &LoginArgs,
+    no_wait: bool,
     grant: &Grant,
 ) -> Result<Outcome, Failure> {
     let Context { ui, home } = context;
     let id = grant.request.id();
-    if args.no_wait {
+    if no_wait {
         ui.data(id.as_str())?;
         return Ok(Outcome::Pending);
     }

@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use crate::ca;
 use crate::cli::Context;
+use crate::commands::status::owner;
+use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::grants;
 use crate::held;
@@ -23,15 +25,18 @@ struct LoggedOut {
     keys_removed: usize,
 }
 
-pub(super) fn cmd_logout(context: &Context, _: &LogoutArgs) -> Result<Outcome, Failure> {
+pub(super) async fn cmd_logout(context: &Context, _: LogoutArgs) -> Result<Outcome, Failure> {
     let Context { ui, home } = context;
     // The files first: they are ours to remove, whatever the agent does.
     let keys_removed = grants::forget_all(home)?;
     ca::forget_session(home)?;
-    let certificates_removed = match Agent::open() {
-        Ok(mut agent) => held::remove_all(&mut agent)?,
-        Err(AgentError::Absent) => 0,
-        Err(error) => return Err(error.into()),
+    let certificates_removed = match (Agent::open(), Enrolment::find(home)?) {
+        (Ok(mut agent), Some(enrolment)) => {
+            let owner = owner(context, &mut agent, &enrolment).await?;
+            held::remove_all(&mut agent, &owner)?
+        }
+        (Ok(_), None) | (Err(AgentError::Absent), _) => 0,
+        (Err(error), _) => return Err(error.into()),
     };
     ui.say(&format!(
         "Removed {certificates_removed} certificates from the ssh-agent and {keys_removed} keys from this machine."

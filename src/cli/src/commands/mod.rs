@@ -44,6 +44,6 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Outcome, 
         Command::Deny(args) => deny::cmd_deny(context, args).await,
         Command::Cancel(args) => cancel::cmd_cancel(context, args).await,
         Command::Status(args) => status::cmd_status(context, args).await,
-        Command::Logout(args) => logout::cmd_logout(context, &args),
+        Command::Logout(args) => logout::cmd_logout(context, args).await,
     }
 }

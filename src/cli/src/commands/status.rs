@@ -12,8 +12,9 @@ use crate::clock;
 use crate::commands::requests;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::held::{self, Held};
+use crate::held::{self, Held, Owner};
 use crate::text::{relative, table, utc};
+use crate::trust;
 use crate::view::{RequestRow, View};
 use jit_ssh_api::agent::{Agent, AgentError};
 
@@ -30,6 +31,7 @@ struct CertificateRow<'a> {
     id: &'a str,
     status: &'static str,
     serial: u64,
+    serial_text: String,
     key_id: &'a str,
     principals: Vec<String>,
     valid_after: UnixTime,
@@ -51,7 +53,10 @@ pub(super) async fn cmd_status(context: &Context, _: StatusArgs) -> Result<Outco
     let ui = &context.ui;
     let enrolment = Enrolment::load(&context.home)?;
     let held = match Agent::open() {
-        Ok(mut agent) => held::list(&mut agent)?,
+        Ok(mut agent) => {
+            let owner = owner(context, &mut agent, &enrolment).await?;
+            held::list(&mut agent, &owner)?
+        }
         Err(AgentError::Absent) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
@@ -78,6 +83,24 @@ pub(super) async fn cmd_status(context: &Context, _: StatusArgs) -> Result<Outco
     Ok(Outcome::Done)
 }
 
+/// Whose certificates in the agent are ours; says so where that can not be told.
+pub(super) async fn owner(
+    context: &Context,
+    agent: &mut Agent,
+    enrolment: &Enrolment,
+) -> Result<Owner, Failure> {
+    if !agent.list()?.iter().any(held::is_marked) {
+        return trust::owner(&context.home, enrolment);
+    }
+    let owner = trust::owner_asking(&context.home, enrolment).await?;
+    if owner.signers.is_none() {
+        context.ui.say(
+            "warning: the ssh-agent holds certificates of jit-ssh, but without the CA nobody can tell whether they are yours; they are left alone.",
+        );
+    }
+    Ok(owner)
+}
+
 async fn waiting(context: &Context, enrolment: &Enrolment) -> Result<Vec<View>, Failure> {
     let mut ca = Ca::connect(&context.home, enrolment).await?;
     let (views, _) = requests::list(context, &mut ca, v1::Scope::Mine, 100, true).await?;
@@ -100,7 +123,7 @@ fn certificate_table(held: &[Held], now: UnixTime) -> String {
         .iter()
         .map(|held| {
             let principals: Vec<String> = held.principals.iter().map(ToString::to_string).collect();
-            let (end, access) = (held.valid_before, held.access_until());
+            let (end, access) = (held.valid_before, held.access_until);
             [
                 harmless(&held.id),
                 principals.join(" "),
@@ -120,12 +143,13 @@ fn certificate_row(held: &Held) -> CertificateRow<'_> {
         id: &held.id,
         status: "active",
         serial: held.serial,
+        serial_text: held.serial.to_string(),
         key_id: &held.key_id,
         command: principals.first().map(|first| format!("ssh {first}")).unwrap_or_default(),
         principals,
         valid_after: held.valid_after,
         valid_before: held.valid_before,
-        access_until: held.access_until(),
+        access_until: held.access_until,
         loaded: "agent",
     }
 }

@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt;
+
 use jit_ssh_core::statement::Nonce;
 use jit_ssh_core::time::Seconds;
 use ssh_key::HashAlg;
@@ -53,6 +55,24 @@ fn a_kept_key_comes_back_for_its_ca_until_its_time_and_then_is_gone() {
 }
 
 #[test]
+fn a_request_is_noted_without_its_key_until_its_access_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::under(dir.path());
+    let (grant, other) = (grant("INC-42"), grant("INC-43"));
+    for grant in [&grant, &other] {
+        note(&home, &grant.request, NOW.plus_secs(600)).unwrap();
+    }
+    let noted = |now| noted(&home, &ca(), grant.request.id().as_str(), now).unwrap();
+    assert_eq!(noted(NOW).unwrap().body().reason, "INC-42");
+    for path in home::files_of(&home.runtime(NOTES)).unwrap() {
+        assert!(!std::fs::read_to_string(path).unwrap().contains("PRIVATE"));
+    }
+    assert!(list(&home, &ca(), NOW).unwrap().is_empty(), "there is no key to take up");
+    assert!(noted(NOW.plus_secs(600)).is_none());
+    assert!(home::files_of(&home.runtime(NOTES)).unwrap().is_empty(), "it is removed, not hidden");
+}
+
+#[test]
 fn a_kept_key_that_is_not_the_one_of_its_request_is_not_used() {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::under(dir.path());
@@ -76,4 +96,30 @@ fn a_public_key_file_brings_the_private_half_beside_it_only_if_they_belong_toget
     std::fs::copy(path("b"), path("a")).unwrap();
     assert!(KeyFile::read(&path("a.pub")).unwrap().keypair().is_none());
     assert!(KeyFile::read(&path("none.pub")).is_err());
+}
+
+#[test]
+fn a_private_half_open_to_others_is_refused_by_either_of_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+    key.write_openssh_file(path("a"), LineEnding::LF).unwrap();
+    std::fs::write(path("a.pub"), key.public_key().to_openssh().unwrap()).unwrap();
+    let allow = |name: &str, mode| {
+        std::fs::set_permissions(path(name), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    for (mode, fine) in [(0o600, true), (0o644, false)] {
+        allow("a", mode);
+        for file in ["a", "a.pub"] {
+            let read = KeyFile::read(&path(file));
+            let hint = read.as_ref().err().and_then(|failure| failure.hint.clone());
+            let chmod = format!("chmod 600 {}", path("a").display());
+            assert_eq!(hint, (!fine).then_some(chmod), "{file} {mode:o}");
+        }
+    }
+    std::fs::remove_file(path("a")).unwrap();
+    allow("a.pub", 0o666);
+    assert!(KeyFile::read(&path("a.pub")).is_ok(), "a public key alone may be open");
+    let device = KeyFile::read(Path::new("/dev/zero")).unwrap_err();
+    assert_eq!(device.message, "/dev/zero: this is not a regular file.");
 }

@@ -1,24 +1,38 @@
 use jit_ssh_api::testkit::{FakeAgent, TestAgent, framed};
 use jit_ssh_core::digest::Digest;
-use ssh_key::Algorithm;
+use jit_ssh_core::log::VerifierKey;
+use ssh_key::{Algorithm, PrivateKey};
 
 use super::*;
 use crate::clock;
 
 const ID: &str = "alice/7kq2m9xw4p/1790000900";
 
+/// alice, by the CA whose key is in the file `ca`.
+fn owner(tools: &TestAgent, ca: &str) -> Owner {
+    let line = std::fs::read_to_string(tools.path(&format!("{ca}.pub"))).unwrap();
+    let log = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+    let log = VerifierKey::new("x", &log.public_key().key_data().ed25519().unwrap().0).unwrap();
+    let ca = line.trim();
+    let text = format!("[[signer]]\nnumber = 1\nca_key = \"{ca}\"\nlog_key = \"{log}\"\n");
+    let signers = Some(Signers::parse(text.as_bytes()).unwrap());
+    Owner { id: "alice".parse().unwrap(), signers }
+}
+
 #[test]
 fn a_new_certificate_replaces_the_stale_ones_and_no_other() {
     let agent = TestAgent::with_foreign();
+    let owner = owner(&agent, "ca");
     let mut connection = agent.connect();
     let now = clock::now();
     let mut load = |name: &str, id: &str, principals: &str| {
         let key = agent.key(name, Algorithm::Ed25519);
-        let options = ["-I", ID, "-n", principals, "-V", "-1m:+5m"];
-        let certificate = agent.certify(name, &options);
         let id = Digest::of(id.as_bytes()).short_id();
-        replace(&mut connection, id, key.key_data(), &certificate, now).unwrap();
-        let mut names: Vec<_> = list(&mut connection).unwrap();
+        let key_id = format!("alice/{id}/1790000900");
+        let options = ["-I", &key_id, "-n", principals, "-V", "-1m:+5m"];
+        let certificate = agent.certify(name, &options);
+        replace(&mut connection, &owner, id, key.key_data(), &certificate, now).unwrap();
+        let mut names: Vec<_> = list(&mut connection, &owner).unwrap();
         names.sort_by_key(|held| held.principals.clone());
         names.iter().map(|held| held.principals.len()).collect::<Vec<_>>()
     };
@@ -30,10 +44,65 @@ fn a_new_certificate_replaces_the_stale_ones_and_no_other() {
     // A wider one takes the place of those it covers, a narrower one does not.
     assert_eq!(load("e", "4", "deploy@other-host,deploy@prod-host"), [2]);
     assert_eq!(load("f", "5", "deploy@prod-host"), [2, 1]);
-    let ours = agent.connect().list().unwrap().iter().filter(|held| is_ours(held)).count();
+    let ours = agent.connect().list().unwrap().iter().filter(|held| is_marked(held)).count();
     assert_eq!(ours, 2);
-    assert_eq!(remove_all(&mut agent.connect()).unwrap(), 2);
+    assert_eq!(remove_all(&mut agent.connect(), &owner).unwrap(), 2);
     assert_eq!(agent.connect().list().unwrap().len(), 2, "the foreign ones stay");
+}
+
+#[test]
+fn another_persons_and_another_cas_certificates_in_the_same_agent_are_not_ours() {
+    let agent = TestAgent::start();
+    for ca in ["ca", "other-ca"] {
+        agent.key(ca, Algorithm::Ed25519);
+    }
+    let alice = owner(&agent, "ca");
+    let bob = Owner { id: "bob".parse().unwrap(), ..alice.clone() };
+    let elsewhere = owner(&agent, "other-ca");
+    let unknown = Owner { signers: None, ..alice.clone() };
+    // Each loads a certificate for the same login on the same host.
+    for (name, ca, owner) in [("a", "ca", &alice), ("b", "ca", &bob), ("c", "other-ca", &elsewhere)]
+    {
+        let key = agent.key(name, Algorithm::Ed25519);
+        let id = Digest::of(name.as_bytes()).short_id();
+        let key_id = format!("{}/{id}/1790000900", owner.id);
+        let options = ["-I", &key_id, "-n", "deploy@prod-host", "-V", "-1m:+5m"];
+        let public = format!("{name}.pub");
+        agent.run("ssh-keygen", &[&["-q", "-s", ca], &options[..], &[&public]].concat());
+        let certificate = Certificate::read_file(&agent.path(&format!("{name}-cert.pub"))).unwrap();
+        let mut connection = agent.connect();
+        replace(&mut connection, owner, id, key.key_data(), &certificate, clock::now()).unwrap();
+    }
+    let ids = |owner: &Owner| -> Vec<String> {
+        list(&mut agent.connect(), owner).unwrap().into_iter().map(|held| held.id).collect()
+    };
+    let id = |name: &str| Digest::of(name.as_bytes()).short_id().to_string();
+    assert_eq!(ids(&alice), [id("a")]);
+    assert_eq!(ids(&bob), [id("b")]);
+    assert_eq!(ids(&elsewhere), [id("c")]);
+    assert!(ids(&unknown).is_empty());
+
+    assert_eq!(remove_all(&mut agent.connect(), &unknown).unwrap(), 0);
+    assert_eq!(remove_all(&mut agent.connect(), &alice).unwrap(), 1);
+    assert_eq!((ids(&bob).len(), ids(&elsewhere).len()), (1, 1), "theirs stay");
+}
+
+#[test]
+fn a_certificate_that_only_names_the_ca_is_not_ours() {
+    let agent = TestAgent::start();
+    let key = agent.key("a", Algorithm::Ed25519);
+    let options = ["-I", ID, "-n", "deploy@prod-host", "-V", "-1m:+5m"];
+    let good = agent.certify("a", &options).to_bytes().unwrap();
+    let owner = owner(&agent, "ca");
+    let read = |blob: &[u8]| {
+        let identity = Identity { blob: blob.to_vec(), comment: "jit-ssh:7kq2m9xw4p".to_owned() };
+        Held::read(&identity, &owner)
+    };
+    assert_eq!(read(&good).unwrap().id, "7kq2m9xw4p");
+    let mut forged = good.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    assert!(read(&forged).is_none());
+    assert!(read(&key.public_key().to_bytes().unwrap()).is_none(), "the bare key");
 }
 
 #[test]
@@ -41,8 +110,10 @@ fn a_certificate_that_has_ended_is_not_loaded() {
     let agent = TestAgent::start();
     let key = agent.key("late", Algorithm::Ed25519);
     let certificate = agent.certify("late", &["-I", ID, "-n", "deploy@prod-host", "-V", "-2m:-1m"]);
+    let owner = owner(&agent, "ca");
     let id = Digest::of(b"late").short_id();
-    let loaded = replace(&mut agent.connect(), id, key.key_data(), &certificate, clock::now());
+    let loaded =
+        replace(&mut agent.connect(), &owner, id, key.key_data(), &certificate, clock::now());
     assert!(matches!(loaded, Err(AgentError::Refused(_))));
     assert_eq!(agent.connect().list().unwrap(), []);
 }
@@ -62,7 +133,14 @@ fn an_agent_that_drops_the_certificate_is_asked_to_drop_the_bare_key_too() {
     let empty = framed(&[IDENTITIES_ANSWER, 0, 0, 0, 0]);
     let mut fake = FakeAgent::answering(vec![empty.clone(), success.clone(), empty, success]);
     let id = Digest::of(b"x").short_id();
-    let added = replace(&mut fake.agent, id, key.key_data(), &certificate, clock::now());
+    let added = replace(
+        &mut fake.agent,
+        &owner(&tools, "ca"),
+        id,
+        key.key_data(),
+        &certificate,
+        clock::now(),
+    );
     assert!(matches!(added, Err(AgentError::Dropped)));
     assert_eq!(
         fake.asked(),

@@ -44,3 +44,16 @@ fn keys_that_can_not_sign_here_are_refused_with_a_way_out() {
     assert!(refused("none").message.contains("not an OpenSSH public key"));
     assert!(refused("absent").message.contains("no such file"));
 }
+
+#[test]
+fn a_private_key_open_to_others_is_refused_with_the_chmod_that_mends_it() {
+    let tools = TestAgent::start();
+    tools.key("ed", Algorithm::Ed25519);
+    tools.run("chmod", &["640", "ed"]);
+    let refused = Identity::from_file(&tools.path("ed")).unwrap_err();
+    assert_eq!(refused.hint.unwrap(), format!("chmod 600 {}", tools.path("ed").display()));
+    tools.run("chmod", &["600", "ed"]);
+    assert!(Identity::from_file(&tools.path("ed")).is_ok());
+    let device = Identity::from_file(Path::new("/dev/zero")).unwrap_err();
+    assert_eq!(device.message, "/dev/zero: this is not a regular file.");
+}

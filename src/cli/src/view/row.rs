@@ -72,13 +72,20 @@ impl DecisionRow {
 #[derive(Debug, Serialize)]
 struct CertificateRow {
     serial: u64,
+    /// The same as text: it exceeds 2^53, where many readers of JSON lose digits.
+    serial_text: String,
     at: u64,
     valid_before: u64,
 }
 
 impl CertificateRow {
     fn of(issued: &v1::IssuedCertificate) -> CertificateRow {
-        CertificateRow { serial: issued.serial, at: issued.at, valid_before: issued.valid_before }
+        CertificateRow {
+            serial: issued.serial,
+            serial_text: issued.serial.to_string(),
+            at: issued.at,
+            valid_before: issued.valid_before,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_host_that_includes_drop_ins_is_set_up_without_touching_its_main_file() {
     let host = TestHost::new(INCLUDE);
-    host.write("sshd_config.d/50-site.conf", "PermitRootLogin no\n");
+    host.write("sshd_config.d/50-site.conf", "PermitRootLogin prohibit-password\n");
     let before = host.read("sshd_config");
     let done = host.set_up(&["deploy", "root"]).unwrap();
     assert_eq!(done.plan.changed().len(), 4);
@@ -42,7 +42,7 @@ fn removal_restores_every_byte_mode_and_absence() {
     ] {
         let host = TestHost::new(config);
         if config == INCLUDE {
-            host.write("sshd_config.d/50-site.conf", "PermitRootLogin no\n");
+            host.write("sshd_config.d/50-site.conf", "PermitRootLogin prohibit-password\n");
         }
         fs::set_permissions(host.layout.config(), fs::Permissions::from_mode(0o600)).unwrap();
         let before = timeless(host.snapshot());

@@ -1,5 +1,6 @@
 //! With the real sshd, on a folder of its own.
 
+mod admission;
 mod command_line;
 mod files;
 mod roll_back;
