@@ -103,6 +103,7 @@ pub(crate) fn refused(path: &Path, error: &KeyFileError) -> Failure {
         KeyFileError::Encrypted | KeyFileError::SecurityKey => {
             failure.hint(format!("ssh-add {shown}, and leave --identity away or name {shown}.pub"))
         }
+        KeyFileError::OpenToOthers(_) => failure.hint(format!("chmod 600 {shown}")),
         _ => failure,
     }
 }
@@ -129,7 +130,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         for (seed, good) in [(1, true), (2, false)] {
-            fs::write(&path, private(seed).to_openssh(LineEnding::LF).unwrap()).unwrap();
+            private(seed).write_openssh_file(&path, LineEnding::LF).unwrap();
             let found = Identity::find(Some(&path), &root());
             assert_eq!(found.is_ok(), good);
             if let Ok(mut identity) = found {
