@@ -43,8 +43,11 @@ const MAX_BATCH: usize = 256;
 /// Most bytes of one batch's entries, under the log's limit of 4 MiB.
 const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 
-/// Longest time between what is durable and what is published, under load.
+/// Longest time between what is durable and what is published, where nothing waits.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+
+/// The same under load: each publish makes and removes files, which costs more than the entries.
+const PUBLISH_UNDER_LOAD: Duration = Duration::from_secs(1);
 
 /// A batch of more calls than this means load, though nothing may be waiting just now.
 const IDLE_BATCH: usize = 2;
@@ -179,9 +182,11 @@ impl Desk {
                 }
             };
             let finished = self.batch(first, &mut inbox);
-            // Idle: readers see it before the caller hears of it. Busy: at least every 100 ms.
+            // Idle: readers see it before the caller hears of it. Busy: at least every second.
             let idle = finished.drafts.len() <= IDLE_BATCH && inbox.is_empty();
-            if finished.committed.is_some() && (idle || self.published.elapsed() > PUBLISH_EVERY) {
+            if finished.committed.is_some()
+                && (idle || self.published.elapsed() > PUBLISH_UNDER_LOAD)
+            {
                 self.publish();
             }
             if out.send(finished).is_err() {

@@ -70,8 +70,8 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     // Every commit is on the disk before it is acknowledged.
     connection.pragma_update(None, "synchronous", "full")?;
-    // 1 MiB each: the system caches the file too.
-    connection.pragma_update(None, "cache_size", -1024)?;
+    // At most 8 MiB, taken under load only: each request touches another page of the index by id.
+    connection.pragma_update(None, "cache_size", -8 * 1024)?;
     // 16 MiB between two checkpoints: pages written again and again are copied once.
     connection.pragma_update(None, "wal_autocheckpoint", 4096)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
