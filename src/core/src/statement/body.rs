@@ -1,4 +1,10 @@
-//! The fields of each statement type, in their canonical order.
+//! The fields of each statement type, in their canonical order, and what they obey by themselves.
+//!
+//! - `request.rs`, `decision.rs`: the request; the decision and the end;
+//! - here: the bundle and the session, and what all of them share.
+
+mod decision;
+mod request;
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,20 +12,27 @@ use std::str::FromStr;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Body, Kind, count_principals};
-use crate::bundle::Permit;
-use crate::cidr::Cidr;
+pub use decision::{Cause, Decision, End, Verdict};
+pub use request::{MAX_COMMAND, MAX_REASON, Request};
+
+use super::{Body, Kind};
 use crate::digest::{Digest, RootFingerprint};
-use crate::key::SubjectKey;
-use crate::names::{ActorId, HostName, Login, deserialize_from_str};
+use crate::names::{ActorId, deserialize_from_str};
 use crate::time::{Seconds, UnixTime};
 
-/// Longest reason in bytes.
-pub const MAX_REASON: usize = 1024;
-/// Longest forced command in bytes.
-pub const MAX_COMMAND: usize = 1024;
-/// Most source ranges of one request.
-const MAX_SOURCES: usize = 16;
+/// What every statement answers alike: which CA it is for, and when it was made.
+macro_rules! dated {
+    () => {
+        fn ca(&self) -> &RootFingerprint {
+            &self.ca
+        }
+
+        fn at(&self) -> UnixTime {
+            self.at
+        }
+    };
+}
+use dated;
 
 /// The format version: always 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,314 +118,6 @@ impl<'de> Deserialize<'de> for Nonce {
     }
 }
 
-/// Somebody asks for access.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Request {
-    v: V1,
-    r#type: Kind,
-    /// The CA asked.
-    pub ca: RootFingerprint,
-    /// Who asks and signs.
-    pub by: ActorId,
-    /// Who will use the access.
-    pub subject: ActorId,
-    /// The key to certify.
-    pub key: SubjectKey,
-    /// The hosts, at least one.
-    pub hosts: Vec<HostName>,
-    /// The accounts on each of them, at least one.
-    pub logins: Vec<Login>,
-    /// How long, from approval on.
-    pub r#for: Seconds,
-    /// Not before this moment. Only null in this version.
-    pub not_before: Option<UnixTime>,
-    /// Why.
-    pub reason: String,
-    /// The second reason of a break-glass request. Only null in this version.
-    pub break_glass: Option<String>,
-    /// The request this one prolongs. Only null in this version.
-    pub extends: Option<Digest>,
-    /// What the session may do beyond running a command; the rule may grant less.
-    pub permit: Vec<Permit>,
-    /// The addresses the certificate is to be used from; empty for what the rule says.
-    pub source: Vec<Cidr>,
-    /// The only command to run, if the requester wants to be held to one.
-    pub command: Option<String>,
-    /// When it was made.
-    pub at: UnixTime,
-    /// What makes it unlike any other.
-    pub nonce: Nonce,
-}
-
-impl Request {
-    /// A request by and for one person, with nothing optional asked.
-    #[allow(clippy::too_many_arguments, reason = "each is a field of the statement")]
-    pub fn new(
-        ca: RootFingerprint,
-        by: ActorId,
-        key: SubjectKey,
-        hosts: Vec<HostName>,
-        logins: Vec<Login>,
-        span: Seconds,
-        reason: String,
-        at: UnixTime,
-        nonce: Nonce,
-    ) -> Request {
-        Request {
-            v: V1,
-            r#type: Kind::Request,
-            ca,
-            subject: by.clone(),
-            by,
-            key,
-            hosts,
-            logins,
-            r#for: span,
-            not_before: None,
-            reason,
-            break_glass: None,
-            extends: None,
-            permit: Vec::new(),
-            source: Vec::new(),
-            command: None,
-            at,
-            nonce,
-        }
-    }
-}
-
-impl Body for Request {
-    const KIND: Kind = Kind::Request;
-
-    fn ca(&self) -> &RootFingerprint {
-        &self.ca
-    }
-
-    fn at(&self) -> UnixTime {
-        self.at
-    }
-
-    fn check(&self) -> Result<(), String> {
-        check_kind::<Self>(self.r#type)?;
-        check_moment("at", self.at)?;
-        no_repeats("hosts", &self.hosts)?;
-        no_repeats("logins", &self.logins)?;
-        no_repeats("permit", &self.permit)?;
-        no_repeats("source", &self.source)?;
-        count_principals(self.hosts.len(), self.logins.len())?;
-        if self.source.len() > MAX_SOURCES {
-            return Err(format!("source: {} ranges; at most {MAX_SOURCES}", self.source.len()));
-        }
-        check_text("reason", &self.reason, MAX_REASON)?;
-        if let Some(command) = &self.command {
-            check_text("command", command, MAX_COMMAND)?;
-        }
-        unsupported("not_before", self.not_before.is_some())?;
-        unsupported("break_glass", self.break_glass.is_some())?;
-        unsupported("extends", self.extends.is_some())
-    }
-}
-
-/// What an approver says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// Yes, within the given bounds.
-    Approve,
-    /// No.
-    Deny,
-}
-
-/// Somebody approves or denies a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Decision {
-    v: V1,
-    r#type: Kind,
-    /// The CA asked.
-    pub ca: RootFingerprint,
-    /// Who decides and signs.
-    pub by: ActorId,
-    /// The request decided.
-    pub request: Digest,
-    /// Yes or no.
-    pub verdict: Verdict,
-    /// How long an approval allows; null in a denial.
-    pub r#for: Option<Seconds>,
-    /// The hosts an approval allows, equal to or fewer than asked; null in a denial.
-    pub hosts: Option<Vec<HostName>>,
-    /// The logins an approval allows, equal to or fewer than asked; null in a denial.
-    pub logins: Option<Vec<Login>>,
-    /// Why; a denial needs a reason.
-    pub reason: Option<String>,
-    /// When it was made.
-    pub at: UnixTime,
-}
-
-impl Decision {
-    /// An approval within these bounds.
-    #[allow(clippy::too_many_arguments, reason = "each is a field of the statement")]
-    pub fn approve(
-        ca: RootFingerprint,
-        by: ActorId,
-        request: Digest,
-        span: Seconds,
-        hosts: Vec<HostName>,
-        logins: Vec<Login>,
-        reason: Option<String>,
-        at: UnixTime,
-    ) -> Decision {
-        Decision {
-            v: V1,
-            r#type: Kind::Decision,
-            ca,
-            by,
-            request,
-            verdict: Verdict::Approve,
-            r#for: Some(span),
-            hosts: Some(hosts),
-            logins: Some(logins),
-            reason,
-            at,
-        }
-    }
-
-    /// A denial.
-    pub fn deny(
-        ca: RootFingerprint,
-        by: ActorId,
-        request: Digest,
-        reason: String,
-        at: UnixTime,
-    ) -> Decision {
-        Decision {
-            v: V1,
-            r#type: Kind::Decision,
-            ca,
-            by,
-            request,
-            verdict: Verdict::Deny,
-            r#for: None,
-            hosts: None,
-            logins: None,
-            reason: Some(reason),
-            at,
-        }
-    }
-
-    /// What an approval allows; `None` for a denial.
-    pub fn bounds(&self) -> Option<(Seconds, &[HostName], &[Login])> {
-        match (self.verdict, self.r#for, &self.hosts, &self.logins) {
-            (Verdict::Approve, Some(span), Some(hosts), Some(logins)) => {
-                Some((span, hosts, logins))
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Body for Decision {
-    const KIND: Kind = Kind::Decision;
-
-    fn ca(&self) -> &RootFingerprint {
-        &self.ca
-    }
-
-    fn at(&self) -> UnixTime {
-        self.at
-    }
-
-    fn check(&self) -> Result<(), String> {
-        check_kind::<Self>(self.r#type)?;
-        check_moment("at", self.at)?;
-        if let Some(reason) = &self.reason {
-            check_text("reason", reason, MAX_REASON)?;
-        }
-        match (self.verdict, self.r#for, &self.hosts, &self.logins, &self.reason) {
-            (Verdict::Approve, Some(_), Some(hosts), Some(logins), _) => {
-                no_repeats("hosts", hosts)?;
-                no_repeats("logins", logins)?;
-                count_principals(hosts.len(), logins.len())
-            }
-            (Verdict::Approve, ..) => {
-                Err("for, hosts and logins: an approval names all three".to_owned())
-            }
-            (Verdict::Deny, None, None, None, Some(_)) => Ok(()),
-            (Verdict::Deny, None, None, None, None) => Err("reason: a denial needs one".to_owned()),
-            (Verdict::Deny, ..) => {
-                Err("for, hosts and logins: a denial has null for all three".to_owned())
-            }
-        }
-    }
-}
-
-/// How a request or access is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cause {
-    /// The requester takes the request back before a certificate exists.
-    Cancel,
-    /// The requester gives live access back.
-    Release,
-    /// An approver or admin takes live access away.
-    Revoke,
-}
-
-/// Somebody ends a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct End {
-    v: V1,
-    r#type: Kind,
-    /// The CA asked.
-    pub ca: RootFingerprint,
-    /// Who ends it and signs.
-    pub by: ActorId,
-    /// The request ended.
-    pub request: Digest,
-    /// How.
-    pub cause: Cause,
-    /// Why, if told.
-    pub reason: Option<String>,
-    /// When it was made.
-    pub at: UnixTime,
-}
-
-impl End {
-    /// The requester takes a request back.
-    pub fn cancel(
-        ca: RootFingerprint,
-        by: ActorId,
-        request: Digest,
-        reason: Option<String>,
-        at: UnixTime,
-    ) -> End {
-        End { v: V1, r#type: Kind::End, ca, by, request, cause: Cause::Cancel, reason, at }
-    }
-}
-
-impl Body for End {
-    const KIND: Kind = Kind::End;
-
-    fn ca(&self) -> &RootFingerprint {
-        &self.ca
-    }
-
-    fn at(&self) -> UnixTime {
-        self.at
-    }
-
-    fn check(&self) -> Result<(), String> {
-        check_kind::<Self>(self.r#type)?;
-        check_moment("at", self.at)?;
-        if let Some(reason) = &self.reason {
-            check_text("reason", reason, MAX_REASON)?;
-        }
-        unsupported("cause release or revoke", self.cause != Cause::Cancel)
-    }
-}
-
 /// Admins set people, hosts, policy and signers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -468,13 +173,7 @@ impl Bundle {
 impl Body for Bundle {
     const KIND: Kind = Kind::Bundle;
 
-    fn ca(&self) -> &RootFingerprint {
-        &self.ca
-    }
-
-    fn at(&self) -> UnixTime {
-        self.at
-    }
+    dated!();
 
     fn check(&self) -> Result<(), String> {
         check_kind::<Self>(self.r#type)?;
@@ -520,13 +219,7 @@ impl Session {
 impl Body for Session {
     const KIND: Kind = Kind::Session;
 
-    fn ca(&self) -> &RootFingerprint {
-        &self.ca
-    }
-
-    fn at(&self) -> UnixTime {
-        self.at
-    }
+    dated!();
 
     fn check(&self) -> Result<(), String> {
         check_kind::<Self>(self.r#type)?;
