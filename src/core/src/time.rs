@@ -125,6 +125,74 @@ impl fmt::Display for Seconds {
     }
 }
 
+/// A day of the calendar, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date {
+    year: u16,
+    month: u8,
+    day: u8,
+}
+
+/// A text is no day.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a day; write it like \"2027-01-31\"")]
+pub struct DateError(String);
+
+impl Date {
+    /// The first moment after this day.
+    pub fn end(self) -> UnixTime {
+        UnixTime(self.days().saturating_add(1).saturating_mul(DAY)).min(UnixTime::MAX)
+    }
+
+    /// Days since 1970-01-01.
+    fn days(self) -> u64 {
+        let leap = |year: u64| year / 4 - year / 100 + year / 400;
+        let year = u64::from(self.year);
+        let (last, before_epoch) = (year.saturating_sub(1), 1969);
+        let years = (year.saturating_sub(1970)).saturating_mul(365);
+        let months = (1..self.month).map(|month| u64::from(month_length(self.year, month)));
+        years
+            .saturating_add(leap(last).saturating_sub(leap(before_epoch)))
+            .saturating_add(months.sum())
+            .saturating_add(u64::from(self.day).saturating_sub(1))
+    }
+}
+
+const DAY: u64 = 86_400;
+
+fn month_length(year: u16, month: u8) -> u8 {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 => 28 + u8::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+impl FromStr for Date {
+    type Err = DateError;
+
+    fn from_str(text: &str) -> Result<Self, DateError> {
+        let error = || DateError(text.chars().take(20).collect());
+        let mut parts = text.split('-');
+        let mut number = |length: usize| -> Option<u16> {
+            let part = parts.next().filter(|part| part.len() == length)?;
+            part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok()).flatten()
+        };
+        let year = number(4).filter(|year| (1970..=2200).contains(year)).ok_or_else(error)?;
+        let month = number(2).and_then(|month| u8::try_from(month).ok()).ok_or_else(error)?;
+        let day = number(2).and_then(|day| u8::try_from(day).ok()).ok_or_else(error)?;
+        let exists = (1..=12).contains(&month) && (1..=month_length(year, month)).contains(&day);
+        if exists && parts.next().is_none() { Ok(Date { year, month, day }) } else { Err(error()) }
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,7 +34,7 @@ pub(crate) struct Memory {
 pub(crate) fn over_at(request: &Request, rule: &Allow) -> UnixTime {
     let access = match &rule.approval {
         // Approved when it was made.
-        Approval::Auto => request.at,
+        Approval::Auto(_) => request.at,
         Approval::Steps(_) => request.at.plus(rule.decide_within).plus(rule.use_within),
     };
     access.plus(request.r#for).plus_secs(2 * MAX_SKEW)

@@ -153,7 +153,7 @@ fn deny(rule: &Deny) -> Vec<Field> {
 
 fn allow(rule: &Allow) -> Vec<Field> {
     let approvals = match &rule.approval {
-        Approval::Auto => "none, it approves by itself".to_owned(),
+        Approval::Auto(_) => "none, it approves by itself".to_owned(),
         Approval::Steps(steps) => {
             let steps = steps.iter().map(|step| {
                 format!("{} of {} (strength {})", step.count, list(&step.from), step.strength)

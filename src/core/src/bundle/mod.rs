@@ -5,7 +5,7 @@
 //!
 //! - [`people`], [`hosts`], [`policy`], [`signers`]: the four files as types;
 //! - [`who`], [`host_pattern`]: how a rule names people and hosts;
-//! - [`reason`]: what a rule asks of a request's reason;
+//! - [`reason`], [`hours`]: what a rule asks of a request's reason; when a rule approves by itself;
 //! - `rules`, `known`: reads `policy.toml`, and checks its names against people and hosts;
 //! - [`diagnostic`]: problems as people see them;
 //! - `source`, `reader`: a file's text, and the walk through its fields.
@@ -15,6 +15,7 @@
 pub mod diagnostic;
 pub mod host_pattern;
 pub mod hosts;
+pub mod hours;
 mod known;
 pub mod people;
 pub mod policy;
@@ -28,9 +29,11 @@ pub mod who;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use host_pattern::{Glob, HostPattern};
 pub use hosts::{Host, Hosts};
+pub use hours::Hours;
 pub use people::{Actor, ActorKind, People};
 pub use policy::{
-    Allow, Approval, Deny, Permit, Policy, Selection, SourceRule, Step, Steps, Strength,
+    Allow, Approval, Auto, BreakGlass, Deny, Extend, Permit, Policy, Selection, SourceRule, Step,
+    Steps, Strength,
 };
 pub use reason::{Pattern, ReasonRule};
 pub use signers::{SignerInfo, Signers};
@@ -54,6 +57,8 @@ pub struct Bundle {
     pub policy: Policy,
     /// Which signers to trust.
     pub signers: Signers,
+    /// The admins of `root.json`, who may revoke and review whatever the policy says.
+    pub admins: Vec<(ActorId, SignerKey)>,
 }
 
 /// The four files' exact bytes.
@@ -101,7 +106,8 @@ impl Bundle {
         let problems: Vec<_> = sources.into_iter().flat_map(Source::into_diagnostics).collect();
         match (people, hosts, policy, signers) {
             (Some(people), Some(hosts), Some(policy), Some(signers)) if problems.is_empty() => {
-                Ok(Bundle { version, people, hosts, policy, signers })
+                let admins = admins.to_vec();
+                Ok(Bundle { version, people, hosts, policy, signers, admins })
             }
             _ => Err(Diagnostics(problems)),
         }

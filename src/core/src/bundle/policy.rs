@@ -1,7 +1,7 @@
 //! `policy.toml` as types: deny rules, allow rules, and who may read everything.
 //!
-//! Shaped for what design.md, section 7 specifies; what this version cannot honour yet is refused
-//! where the file is read (`rules`), so a value that exists is a promise kept.
+//! What design.md, section 7 specifies. What can not be honoured is refused where the file is read
+//! (`rules`), so a value that exists is a promise kept.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,12 +11,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::host_pattern::HostPattern;
+use super::hours::Hours;
 use super::reader::{did_you_mean, quote};
 use super::reason::ReasonRule;
 use super::who::Who;
 use crate::cidr::Cidr;
 use crate::names::{Login, RuleName, deserialize_from_str};
-use crate::time::Seconds;
+use crate::time::{Date, Seconds, UnixTime};
 
 /// All rules.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +60,9 @@ pub struct Allow {
     pub name: RuleName,
     /// Whose requests; never empty.
     pub who: Vec<Who>,
+    /// For whom the machines of `who` may ask; they ask for nobody else then, not even for
+    /// themselves. `None`: everyone asks for themselves. Never empty, never a machine.
+    pub on_behalf: Option<Vec<Who>>,
     /// For which hosts; never empty.
     pub hosts: Vec<HostPattern>,
     /// As which logins; never empty.
@@ -79,15 +83,61 @@ pub struct Allow {
     pub permit: BTreeSet<Permit>,
     /// The addresses a certificate works from.
     pub source: SourceRule,
+    /// Whether, and how, its requesters may go ahead without approvals. Only beside
+    /// [`Approval::Steps`].
+    pub break_glass: Option<BreakGlass>,
+    /// Whether, and how far, live access may be prolonged.
+    pub extend: Option<Extend>,
+}
+
+/// Going ahead without approvals, for a second reason, reviewed afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakGlass {
+    /// With which kind of key the request must be signed.
+    pub strength: Strength,
+    /// The longest access; not longer than the rule's `max_for`.
+    pub max_for: Seconds,
+    /// Who is told, beside those who were skipped; may be empty.
+    pub notify: Vec<Who>,
+}
+
+/// Prolonging live access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extend {
+    /// The longest single extension.
+    pub max: Seconds,
+    /// How many, one after the other.
+    pub times: NonZeroU8,
 }
 
 /// Who must approve. An automatic approval is a rule that says so, never a count of zero (I2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Approval {
     /// Nobody: the rule itself approves.
-    Auto,
+    Auto(Auto),
     /// Persons, step by step.
     Steps(Steps),
+}
+
+/// When a rule approves by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Auto {
+    /// Only where the access begins within these; `None`: always.
+    pub hours: Option<Hours>,
+    /// The last day of the rule, in UTC: somebody must look at it by then. `None`: it stays.
+    pub review_by: Option<Date>,
+}
+
+impl Auto {
+    /// Whether the rule approves access that begins at `start`.
+    pub fn covers(&self, start: UnixTime) -> bool {
+        self.hours.as_ref().is_none_or(|hours| hours.contain(start)) && !self.is_past(start)
+    }
+
+    /// Whether the day by which the rule had to be reviewed is over at `now`.
+    pub fn is_past(&self, now: UnixTime) -> bool {
+        self.review_by.is_some_and(|last| now >= last.end())
+    }
 }
 
 /// One or more steps, each of which must be satisfied.

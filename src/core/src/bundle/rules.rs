@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU8;
 
 use super::known::Known;
-use super::policy::{Allow, Approval, Deny, Policy, Selection, SourceRule, Step, Steps, Strength};
+use super::policy::{Allow, Approval, Auto, Deny, Policy, Selection, SourceRule, Step, Steps, Strength};
 use super::reader::{Empty, Item, Table, quote};
 use super::reason::ReasonRule;
 use super::who::Who;
@@ -90,6 +90,9 @@ impl<'a> Rules<'a, '_> {
             use_within: use_within?,
             permit: permit?.into_iter().collect(),
             source: source?,
+            on_behalf: None,
+            break_glass: None,
+            extend: None,
         })
     }
 
@@ -120,7 +123,7 @@ impl Known<'_> {
                 auto.not_yet("hours");
                 auto.not_yet("review_by");
                 auto.finish();
-                Some(Approval::Auto)
+                Some(Approval::Auto(Auto::default()))
             }
             (Some(_), Some(auto)) => {
                 auto.problem("a rule has either `approvals` or `auto`, not both".to_owned());

@@ -49,7 +49,7 @@ pub(super) fn count(chain: &Chain, rule: &Allow, bundle: &Bundle, decide_by: Uni
         logins: request.logins.clone(),
     };
     let steps = match &rule.approval {
-        Approval::Auto => {
+        Approval::Auto(_) => {
             return Counted { needed: 0, given: 0, grant: Some(grant), refusal: None };
         }
         Approval::Steps(steps) => steps,
@@ -160,7 +160,7 @@ pub(super) fn not_allowed(message: String) -> Refusal {
 /// Whether `actor` is one of those the rule asks to decide `request`.
 pub fn can_decide(actor: &Actor, rule: &Allow, request: &Request) -> bool {
     match &rule.approval {
-        Approval::Auto => false,
+        Approval::Auto(_) => false,
         Approval::Steps(steps) => steps.iter().any(|step| may_decide(actor, step, request).is_ok()),
     }
 }

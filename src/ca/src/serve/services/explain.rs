@@ -35,7 +35,7 @@ pub(super) fn explain(
         ));
     }
     let needed = match &rule.approval {
-        Approval::Auto => 0,
+        Approval::Auto(_) => 0,
         Approval::Steps(steps) => steps.iter().map(|step| u32::from(step.count.get())).sum(),
     };
     let permit = request.permit.iter().filter(|permit| rule.permit.contains(permit));

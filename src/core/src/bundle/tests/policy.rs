@@ -1,5 +1,5 @@
 use super::*;
-use crate::bundle::{Approval, Permit, Selection, SourceRule, Strength};
+use crate::bundle::{Approval, Auto, Permit, Selection, SourceRule, Strength};
 
 #[test]
 fn a_rule_says_what_the_file_says() {
@@ -21,7 +21,7 @@ fn a_rule_says_what_the_file_says() {
     let [step] = steps.iter().as_slice() else { panic!("one step") };
     assert_eq!((step.count.get(), step.strength), (2, Strength::Any));
 
-    assert_eq!(pipeline.approval, Approval::Auto);
+    assert_eq!(pipeline.approval, Approval::Auto(Auto::default()));
     assert_eq!((pipeline.decide_within.get(), pipeline.use_within.get()), (3600, 900));
     assert!(pipeline.permit.is_empty());
     assert_eq!(pipeline.source, SourceRule::Any);
