@@ -141,6 +141,10 @@ fn code_of(reason: Reason) -> Code {
         | Reason::Cancelled
         | Reason::Lapsed
         | Reason::Ended
+        | Reason::Released
+        | Reason::Revoked
+        | Reason::TooEarly
+        | Reason::ReviewNeeded
         | Reason::Settled
         | Reason::SourceNeeded
         | Reason::NoBundle

@@ -53,10 +53,14 @@ impl Outcome {
 
     fn of(reason: Reason) -> Outcome {
         match reason {
-            Reason::PolicyRefused | Reason::NotAllowed => Outcome::Refused,
-            Reason::NotApproved => Outcome::Pending,
+            Reason::PolicyRefused | Reason::NotAllowed | Reason::ReviewNeeded => Outcome::Refused,
+            Reason::NotApproved | Reason::TooEarly => Outcome::Pending,
             Reason::Denied => Outcome::Denied,
-            Reason::Cancelled | Reason::Lapsed | Reason::Ended => Outcome::Over,
+            Reason::Cancelled
+            | Reason::Lapsed
+            | Reason::Ended
+            | Reason::Released
+            | Reason::Revoked => Outcome::Over,
             Reason::LogUnavailable | Reason::SignerUnavailable | Reason::StoreUnavailable => {
                 Outcome::Unreachable
             }

@@ -114,8 +114,9 @@ async fn check(
         signer: certificate.signer,
     };
     let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
-    let check =
-        |trust: &Trust<'_>| receipt::check(&receipt, &grant.request, trust.signers(), clock::now());
+    let check = |trust: &Trust<'_>| {
+        receipt::check(&receipt, &grant.request, trust.signers(), None, clock::now())
+    };
     let mut checked = check(&trust);
     // It may come from a signer that the admins named since this machine last asked.
     if checked.is_err() && trust.refresh(ca.client()).await? {

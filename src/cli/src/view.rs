@@ -84,6 +84,8 @@ pub(crate) fn status_name(status: Status) -> &'static str {
         Status::Cancelled => "cancelled",
         Status::Lapsed => "lapsed",
         Status::Refused => "refused",
+        Status::Released => "released",
+        Status::Revoked => "revoked",
     }
 }
 
@@ -168,6 +170,8 @@ impl View {
             Status::Cancelled => over("CANCELLED", "was cancelled."),
             Status::Lapsed => over("LAPSED", "lapsed: nobody decided or used it in time."),
             Status::Ended => over("ENDED", "has come to its end."),
+            Status::Released => over("RELEASED", "was given back."),
+            Status::Revoked => over("REVOKED", "was taken away."),
             Status::Refused => {
                 let message = told("is no longer allowed.");
                 Some(Failure::new(Outcome::Refused, "POLICY_REFUSED", message).hint(anew))

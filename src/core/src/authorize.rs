@@ -98,21 +98,27 @@ impl Authorized {
 /// [`Refusal`] in every other status than approved or active; it says what is missing.
 pub fn authorize(chain: &Chain, bundle: &Bundle, now: UnixTime) -> Result<Authorized, Refusal> {
     let evaluation = evaluate(chain, bundle, now);
-    let (rule, grant) = match (evaluation.status, evaluation.rule, evaluation.grant) {
+    let (rule, grant) = match (&evaluation.status, evaluation.rule, &evaluation.grant) {
         (Status::Approved | Status::Active, Some(rule), Some(grant)) => (rule, grant),
         (Status::Pending, ..) => {
-            let missing = evaluation.needed.saturating_sub(evaluation.given);
+            let (id, missing) = (chain.request().id(), evaluation.missing());
             return Err(Refusal::new(
                 Reason::NotApproved,
-                format!(
-                    "request {} is not approved yet: {missing} of {} approvals are missing.",
-                    chain.request().id(),
-                    evaluation.needed
-                ),
+                format!("request {id} is not approved yet: {missing}."),
             ));
         }
-        (status, ..) => return Err(standing(chain, &status)),
+        (status, ..) => return Err(standing(chain, status)),
     };
+    if now < grant.opens_at {
+        return Err(Refusal::new(
+            Reason::TooEarly,
+            format!(
+                "request {} is approved, and its access begins in {} s.",
+                chain.request().id(),
+                grant.opens_at.since(now)
+            ),
+        ));
+    }
     let request = chain.request().body();
     let access_until = grant.access_until();
     let valid_before = now.plus(rule.cert_for).min(access_until);

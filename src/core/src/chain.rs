@@ -19,13 +19,21 @@ pub struct Issued {
 
 /// A request with the decisions and ends that name it, and the certificates issued for it. The
 /// order in which they became known does not matter.
+///
+/// Decisions are judged whenever somebody asks where the request stands. Ends are not: who adds one
+/// has checked it ([`admit_end`](crate::lifecycle::admit_end)), and from then on it holds, whatever
+/// becomes of the person who made it.
 #[derive(Debug, Clone)]
 pub struct Chain {
     request: Verified<Request>,
+    /// All that is known of the request this one prolongs.
+    prolonged: Option<Box<Chain>>,
     decisions: Vec<Verified<Decision>>,
     ends: Vec<Verified<End>>,
     first_issued: Option<Issued>,
     last_issued: Option<Issued>,
+    /// Those that were valid when the last one was issued, by serial.
+    live: Vec<Issued>,
 }
 
 /// A statement names another request than the chain's.
@@ -46,11 +54,33 @@ impl Chain {
     pub fn new(request: Verified<Request>) -> Chain {
         Chain {
             request,
+            prolonged: None,
             decisions: Vec::new(),
             ends: Vec::new(),
             first_issued: None,
             last_issued: None,
+            live: Vec::new(),
         }
+    }
+
+    /// The same with all that is known of the request it prolongs. Without that, nothing can come
+    /// of a request that prolongs another.
+    ///
+    /// # Errors
+    /// [`OtherRequest`] if it prolongs another request, or none.
+    pub fn prolonging(mut self, prolonged: Chain) -> Result<Chain, OtherRequest> {
+        let found = prolonged.digest();
+        let expected = self.request.body().extends.unwrap_or(self.digest());
+        if found != expected {
+            return Err(OtherRequest { found, expected });
+        }
+        self.prolonged = Some(Box::new(prolonged));
+        Ok(self)
+    }
+
+    /// All that is known of the request this one prolongs, if that was given.
+    pub fn prolonged(&self) -> Option<&Chain> {
+        self.prolonged.as_deref()
     }
 
     /// The request.
@@ -83,6 +113,11 @@ impl Chain {
         self.last_issued.as_ref()
     }
 
+    /// Every certificate that is valid at `now`, by serial.
+    pub fn live(&self, now: UnixTime) -> impl Iterator<Item = &Issued> {
+        self.live.iter().filter(move |issued| issued.valid_before > now)
+    }
+
     /// Adds a decision; one that is known already changes nothing.
     ///
     /// # Errors
@@ -112,6 +147,12 @@ impl Chain {
         }
         if self.last_issued.as_ref().is_none_or(|last| key(&issued) > key(last)) {
             self.last_issued = Some(issued);
+        }
+        let newest = self.last_issued.map_or(issued.at, |last| last.at);
+        self.live.retain(|known| known.valid_before > newest && known.serial != issued.serial);
+        if issued.valid_before > newest {
+            let place = self.live.partition_point(|known| known.serial < issued.serial);
+            self.live.insert(place, issued);
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! pending ─▶ approved ─▶ active (first certificate) ─▶ ended
-//!    │           └─▶ lapsed (unused)
+//!    │           └─▶ lapsed (unused)                ├▶ released (requester)
+//!    │                                              └▶ revoked (by whom, why)
 //!    └─▶ denied · cancelled · lapsed (undecided) · refused (the bundle no longer allows it)
 //! ```
 //!
@@ -10,22 +11,30 @@
 //! whenever somebody asks. The order in which statements became known does not matter.
 //!
 //! - `approval.rs`: which decisions count, and what they grant together;
-//! - `admit.rs`: what is checked before a statement is recorded.
+//! - `tally.rs`: who counts for which step;
+//! - `prolong.rs`: what a request may be that prolongs another;
+//! - `admit.rs`: what is checked before a statement is recorded; `standing.rs`: a status in words.
 
 mod admit;
 mod approval;
+mod prolong;
+mod standing;
+mod tally;
 
-pub use admit::{admit_decision, admit_end, admit_request, standing};
-pub use approval::{can_decide, counts};
+pub use admit::{admit_decision, admit_end, admit_request, is_reviewed};
+pub use approval::{can_decide, could_approve, counts};
+pub use standing::standing;
 
-use crate::bundle::{Actor, Allow, Bundle};
+use crate::bundle::{Actor, Allow, Approval, Bundle};
 use crate::chain::Chain;
 use crate::names::{ActorId, HostName, Login, Principal};
-use crate::policy;
+use crate::policy::{self, Asked};
 use crate::refusal::{Reason, Refusal};
 use crate::statement::{Cause, Request, Verified};
 use crate::time::{Seconds, UnixTime};
 use approval::{Counted, count, denial};
+use prolong::Prolonged;
+pub use tally::StepTally;
 
 /// Where a request stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +47,15 @@ pub enum Status {
     Active,
     /// The access time is over.
     Ended,
+    /// The requester gave it back.
+    Released,
+    /// An approver or admin took it away.
+    Revoked {
+        /// Who.
+        by: ActorId,
+        /// Why, if told.
+        reason: Option<String>,
+    },
     /// An approver said no.
     Denied {
         /// Who.
@@ -45,7 +63,7 @@ pub enum Status {
         /// Why.
         reason: String,
     },
-    /// The requester took it back.
+    /// The requester took it back before there was a certificate.
     Cancelled,
     /// Not decided by `decide_by`.
     LapsedUndecided,
@@ -55,12 +73,28 @@ pub enum Status {
     Refused(Refusal),
 }
 
+/// What approves a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// Persons.
+    Approvals,
+    /// The rule, by itself.
+    Auto,
+    /// Its requester, for a second reason; persons review it afterwards.
+    BreakGlass,
+}
+
 /// What the counted approvals grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// When the last needed approval was given.
     pub approved_at: UnixTime,
-    /// How long access lasts from then.
+    /// From when on certificates are issued.
+    pub opens_at: UnixTime,
+    /// What `span` is counted from: the approval; the moment the access was asked for, if that is
+    /// later; or the end of the access it prolongs.
+    pub counts_from: UnixTime,
+    /// How long access lasts.
     pub span: Seconds,
     /// The hosts granted.
     pub hosts: Vec<HostName>,
@@ -71,7 +105,7 @@ pub struct Grant {
 impl Grant {
     /// When the access ends.
     pub fn access_until(&self) -> UnixTime {
-        self.approved_at.plus(self.span)
+        self.counts_from.plus(self.span)
     }
 
     /// Every granted `login@host`, sorted.
@@ -97,10 +131,14 @@ pub struct Evaluation<'b> {
     pub status: Status,
     /// The rule that decides it; `None` if none does (any more).
     pub rule: Option<&'b Allow>,
-    /// Approvals the rule asks for; 0 only under a rule that approves by itself.
+    /// What approves it; `None` if no rule does.
+    pub basis: Option<Basis>,
+    /// Approvals the rule asks for; 0 only where nobody is asked.
     pub needed: usize,
     /// Approvals that count.
     pub given: usize,
+    /// The same, step by step.
+    pub steps: Vec<StepTally>,
     /// What is granted, once approved.
     pub grant: Option<Grant>,
     /// Until when it can be decided.
@@ -109,22 +147,45 @@ pub struct Evaluation<'b> {
     pub use_by: Option<UnixTime>,
 }
 
+impl Evaluation<'_> {
+    /// Which approvals are missing, in words without a full stop.
+    pub fn missing(&self) -> String {
+        let missing = self.needed.saturating_sub(self.given);
+        let Some(Approval::Steps(steps)) = self.rule.map(|rule| &rule.approval) else {
+            return "a rule is missing".to_owned();
+        };
+        let open = steps.iter().zip(&self.steps).filter(|(_, tally)| tally.given < tally.needed);
+        let from: Vec<String> = open
+            .map(|(step, tally)| {
+                let who: Vec<String> = step.from.iter().map(ToString::to_string).collect();
+                let strength = match step.strength {
+                    crate::bundle::Strength::Any => String::new(),
+                    stronger => format!(" with strength {stronger}"),
+                };
+                let left = tally.needed.saturating_sub(tally.given);
+                format!("{left} from {}{strength}", who.join(" or "))
+            })
+            .collect();
+        format!("{missing} of {} approvals are missing, {}", self.needed, from.join(", "))
+    }
+}
+
 /// Computes where the request of `chain` stands under `bundle` at `now`.
 pub fn evaluate<'b>(chain: &Chain, bundle: &'b Bundle, now: UnixTime) -> Evaluation<'b> {
     let request = chain.request().body();
     let mut evaluation = Evaluation {
         status: Status::Pending,
         rule: None,
+        basis: None,
         needed: 0,
         given: 0,
+        steps: Vec::new(),
         grant: None,
         decide_by: request.at,
         use_by: None,
     };
-    let rule = match requester(chain.request(), bundle)
-        .and_then(|requester| policy::decide(request, requester, bundle))
-    {
-        Ok(rule) => rule,
+    let (rule, prolonged) = match rule_of(chain, bundle, now) {
+        Ok(found) => found,
         Err(refusal) => {
             evaluation.status =
                 settled_without_rule(chain, now).unwrap_or(Status::Refused(refusal));
@@ -132,16 +193,53 @@ pub fn evaluate<'b>(chain: &Chain, bundle: &'b Bundle, now: UnixTime) -> Evaluat
         }
     };
     let decide_by = request.at.plus(rule.decide_within);
-    let counted = count(chain, rule, bundle, decide_by);
+    // An extension comes before the end of what it prolongs, or not at all.
+    evaluation.decide_by =
+        prolonged.as_ref().map_or(decide_by, |of| decide_by.min(of.access_until));
     evaluation.rule = Some(rule);
-    evaluation.decide_by = decide_by;
+    let basis = basis(request, rule);
+    evaluation.basis = Some(basis);
+    let counted = count(chain, rule, basis, bundle, evaluation.decide_by, prolonged.as_ref());
     evaluation.needed = counted.needed;
     evaluation.given = counted.given;
     evaluation.use_by =
-        counted.grant.as_ref().map(|g| g.approved_at.plus(rule.use_within).min(g.access_until()));
-    evaluation.status = status(chain, rule, bundle, &evaluation, &counted, now);
+        counted.grant.as_ref().map(|g| g.counts_from.plus(rule.use_within).min(g.access_until()));
+    evaluation.status = match prolonged.and_then(|prolonged| prolonged.cut_short) {
+        Some(status) => status,
+        None => status(chain, rule, bundle, &evaluation, &counted, now),
+    };
+    evaluation.steps = counted.steps;
     evaluation.grant = counted.grant;
     evaluation
+}
+
+/// The rule that decides the request of `chain`, and what the request prolongs, if it does.
+fn rule_of<'b>(
+    chain: &Chain,
+    bundle: &'b Bundle,
+    now: UnixTime,
+) -> Result<(&'b Allow, Option<Prolonged>), Refusal> {
+    let requester = requester(chain.request(), bundle)?;
+    let prolonged = prolong::find(chain, bundle, now)?;
+    let asked = Asked {
+        request: chain.request().body(),
+        requester,
+        presence: chain.request().presence(),
+        extension: prolonged.as_ref().map(|prolonged| prolonged.place),
+    };
+    let rule = policy::decide(asked, bundle)?;
+    if let Some(prolonged) = &prolonged {
+        prolonged.check_rule(chain, rule)?;
+    }
+    Ok((rule, prolonged))
+}
+
+fn basis(request: &Request, rule: &Allow) -> Basis {
+    match &rule.approval {
+        Approval::Auto(_) => Basis::Auto,
+        Approval::Steps(_) if request.break_glass.is_some() => Basis::BreakGlass,
+        Approval::Steps(_) => Basis::Approvals,
+    }
 }
 
 /// The requester, who must still be in the bundle with the key that signed.
@@ -174,23 +272,28 @@ fn signer<'b, T>(
 
 /// What stays true of a request when no rule covers it any more.
 fn settled_without_rule(chain: &Chain, now: UnixTime) -> Option<Status> {
-    if cancelled(chain) {
-        return Some(Status::Cancelled);
+    let until = chain.last_issued().map(|issued| issued.access_until);
+    if let Some(status) = ended_by_someone(chain, until) {
+        return Some(status);
     }
-    let over = chain.last_issued().is_some_and(|issued| now >= issued.access_until);
-    over.then_some(Status::Ended)
+    until.is_some_and(|until| now >= until).then_some(Status::Ended)
 }
 
-/// Whether the requester took the request back before a certificate existed. The request's own key
-/// is enough: a person who lost a key can still be safe by it.
-fn cancelled(chain: &Chain) -> bool {
-    let request = chain.request();
-    chain.ends().iter().any(|end| {
-        end.body().cause == Cause::Cancel
-            && end.body().by == request.body().by
-            && end.key() == request.key()
-            && before_first_certificate(chain, end.body().at)
-    })
+/// Whether somebody ended the request before its time, which was `until`: an approver or admin, or
+/// who made it. Taking it back counts also where a certificate was issued meanwhile.
+fn ended_by_someone(chain: &Chain, until: Option<UnixTime>) -> Option<Status> {
+    let in_time = |at: UnixTime| until.is_none_or(|until| at < until);
+    let mut ends = chain.ends().iter().map(Verified::body).filter(|end| in_time(end.at));
+    if let Some(revoke) = ends.clone().find(|end| end.cause == Cause::Revoke) {
+        return Some(Status::Revoked { by: revoke.by.clone(), reason: revoke.reason.clone() });
+    }
+    let request = chain.request().body();
+    let own = ends.any(|end| end.by == request.by || end.by == request.subject);
+    match (own, chain.first_issued()) {
+        (false, _) => None,
+        (true, None) => Some(Status::Cancelled),
+        (true, Some(_)) => Some(Status::Released),
+    }
 }
 
 fn before_first_certificate(chain: &Chain, at: UnixTime) -> bool {
@@ -205,8 +308,10 @@ fn status(
     counted: &Counted,
     now: UnixTime,
 ) -> Status {
-    if cancelled(chain) || cancelled_by_other_key(chain, bundle) {
-        return Status::Cancelled;
+    let until = counted.grant.as_ref().map(Grant::access_until);
+    let until = until.or(chain.last_issued().map(|last| last.access_until));
+    if let Some(ended) = ended_by_someone(chain, until) {
+        return ended;
     }
     if let Some(denial) = denial(chain, rule, bundle, evaluation.decide_by) {
         return denial;
@@ -245,16 +350,6 @@ fn no_longer_approved(chain: &Chain) -> Refusal {
         ),
     )
     .hint("ask anew with: jit-ssh login")
-}
-
-/// A cancel signed with another of the requester's present keys.
-fn cancelled_by_other_key(chain: &Chain, bundle: &Bundle) -> bool {
-    chain.ends().iter().any(|end| {
-        end.body().cause == Cause::Cancel
-            && end.body().by == chain.request().body().by
-            && signer(&end.body().by, end, bundle).is_ok()
-            && before_first_certificate(chain, end.body().at)
-    })
 }
 
 #[cfg(test)]

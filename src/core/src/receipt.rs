@@ -76,7 +76,8 @@ pub enum ReceiptError {
     Signature,
 }
 
-/// Checks a received certificate against the request it should answer.
+/// Checks a received certificate against the request it should answer. `prolongs` is when the access
+/// ends that the request prolongs, if it prolongs one.
 ///
 /// # Errors
 /// [`ReceiptError`] says what does not fit; such a certificate must not be used.
@@ -84,6 +85,7 @@ pub fn check(
     receipt: &Receipt<'_>,
     request: &Verified<Request>,
     signers: &Signers,
+    prolongs: Option<UnixTime>,
     now: UnixTime,
 ) -> Result<Accepted, ReceiptError> {
     let unknown = || ReceiptError::UnknownSigner(receipt.signer);
@@ -116,7 +118,7 @@ pub fn check(
     signer.ca_key.point().verify_strict(tbs, &signature).map_err(|_| ReceiptError::Signature)?;
 
     // The CA's clock may be ahead or behind by what statements may be.
-    let context = |now| Context { request, serial, ca: &signer.ca_key, now };
+    let context = |now| Context { request, serial, ca: &signer.ca_key, now, prolongs };
     let facts = lint::check(tbs, context(now))
         .or_else(|_| lint::check(tbs, context(now.plus_secs(MAX_SKEW))))?;
     // A second parser, the one that ssh-agent messages are made with, must read it too.

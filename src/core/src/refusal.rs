@@ -41,6 +41,14 @@ reasons! {
     Lapsed = "LAPSED",
     /// The access is over.
     Ended = "ENDED",
+    /// The requester gave the access back.
+    Released = "RELEASED",
+    /// The access was taken away.
+    Revoked = "REVOKED",
+    /// Approved, and the time it was asked for has not come.
+    TooEarly = "TOO_EARLY",
+    /// An earlier break-glass access of the same person has not been reviewed.
+    ReviewNeeded = "REVIEW_NEEDED",
     /// The matter is settled: another decision or end changes nothing.
     Settled = "SETTLED",
     /// Not a canonical statement, or not a well-formed call.

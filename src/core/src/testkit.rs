@@ -11,7 +11,7 @@ use crate::key::{CaKey, SignerKey, SubjectKey};
 use crate::log::VerifierKey;
 use crate::root::{Admin, Root};
 use crate::sshsig;
-use crate::statement::{self, Body, Decision, End, Nonce, Request, Verified};
+use crate::statement::{self, Body, Cause, Decision, End, Nonce, Request, Verified};
 use crate::time::{Seconds, UnixTime};
 use crate::wire;
 
@@ -246,7 +246,7 @@ logins = ["deploy"]
     /// A cancel of `request`.
     pub fn cancel(&self, by: &Person, request: &Verified<Request>, at: UnixTime) -> End {
         let by = by.id.parse().unwrap();
-        End::cancel(self.root.fingerprint(), by, request.digest(), None, at)
+        End::new(self.root.fingerprint(), by, request.digest(), Cause::Cancel, None, at)
     }
 }
 

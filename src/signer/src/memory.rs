@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use jit_ssh_core::bundle::{Allow, Approval, Bundle};
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::{Digest, ShortId};
-use jit_ssh_core::policy;
-use jit_ssh_core::statement::{MAX_SKEW, Request};
+use jit_ssh_core::policy::{self, Asked};
+use jit_ssh_core::statement::{MAX_SKEW, Request, Verified};
 use jit_ssh_core::time::UnixTime;
 
 /// Longest time, in seconds, in which anything can come of a request: 7 days to decide, one to use
@@ -42,11 +42,12 @@ pub(crate) fn over_at(request: &Request, rule: &Allow) -> UnixTime {
 
 /// The same for a request in the log, under the bundle of now. If no rule covers it, a later bundle
 /// might: then the longest that any rule may allow.
-pub(crate) fn over_at_under(request: &Request, bundle: &Bundle) -> UnixTime {
-    let rule = bundle
-        .people
-        .get(&request.by)
-        .and_then(|requester| policy::decide(request, requester, bundle).ok());
+pub(crate) fn over_at_under(signed: &Verified<Request>, bundle: &Bundle) -> UnixTime {
+    let request = signed.body();
+    let rule = bundle.people.get(&request.by).and_then(|requester| {
+        let presence = signed.presence();
+        policy::decide(Asked { request, requester, presence, extension: None }, bundle).ok()
+    });
     match rule {
         Some(rule) => over_at(request, rule),
         None => request.at.plus_secs(LONGEST_LIFE),

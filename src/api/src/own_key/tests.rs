@@ -1,7 +1,7 @@
 use std::fs;
 
 use jit_ssh_core::digest::{Digest, RootFingerprint};
-use jit_ssh_core::statement::{self, End};
+use jit_ssh_core::statement::{self, Cause, End};
 use jit_ssh_core::time::UnixTime;
 use ssh_key::{Algorithm, EcdsaCurve, LineEnding, SshSig};
 
@@ -14,7 +14,8 @@ fn statement() -> Vec<u8> {
     let digest = Digest::of(b"x");
     let alice = "alice".parse().unwrap();
     let ca = RootFingerprint(digest);
-    statement::encode(&End::cancel(ca, alice, digest, None, UnixTime(1_790_000_000))).unwrap()
+    statement::encode(&End::new(ca, alice, digest, Cause::Cancel, None, UnixTime(1_790_000_000)))
+        .unwrap()
 }
 
 fn private(tools: &TestAgent, name: &str) -> OwnKey {

@@ -93,6 +93,10 @@ impl Trust for Front {
         Err(Status::unimplemented("not asked here"))
     }
 
+    async fn get_krl(&self, _: Request<v1::GetKrlRequest>) -> Answer<v1::GetKrlResponse> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
     async fn open_session(
         &self,
         request: Request<v1::OpenSessionRequest>,

@@ -260,7 +260,8 @@ impl<'a, F: Files> Judge<'a, F> {
             return Err(Fault::Rule { named, decides });
         }
         let request = live.chain.request();
-        let context = Context { request, serial, ca: &signer.ca_key, now: entry.at };
+        let context =
+            Context { request, serial, ca: &signer.ca_key, now: entry.at, prolongs: None };
         let tbs = &entry.tbs.0;
         let facts = lint::check(tbs, context)?;
         compare(&facts, &authorized)?;

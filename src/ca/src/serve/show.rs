@@ -44,6 +44,7 @@ pub(super) fn access(
         principals: principals.iter().map(ToString::to_string).collect(),
         certificates: known.issued.iter().map(certificate).collect(),
         end: chain.ends().first().map(signed),
+        ..v1::AccessState::default()
     }
 }
 
@@ -54,6 +55,8 @@ pub(super) fn status(status: &Status) -> v1::Status {
         Status::Approved => v1::Status::Approved,
         Status::Active => v1::Status::Active,
         Status::Ended => v1::Status::Ended,
+        Status::Released => v1::Status::Released,
+        Status::Revoked { .. } => v1::Status::Revoked,
         Status::Denied { .. } => v1::Status::Denied,
         Status::Cancelled => v1::Status::Cancelled,
         Status::LapsedUndecided | Status::LapsedUnused => v1::Status::Lapsed,
@@ -123,6 +126,8 @@ pub(super) fn next_turn(evaluation: &Evaluation<'_>) -> Option<UnixTime> {
         }
         Status::Active => grant.map(|grant| grant.access_until()),
         Status::Ended
+        | Status::Released
+        | Status::Revoked { .. }
         | Status::Denied { .. }
         | Status::Cancelled
         | Status::LapsedUndecided

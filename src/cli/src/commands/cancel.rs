@@ -4,7 +4,7 @@ use clap::Args;
 use jit_ssh_api::v1;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::plain::harmless;
-use jit_ssh_core::statement::End;
+use jit_ssh_core::statement::{Cause, End};
 use serde::Serialize;
 
 use crate::ca::Ca;
@@ -45,7 +45,7 @@ pub(super) async fn cmd_cancel(context: &Context, args: CancelArgs) -> Result<Ou
     let because = args.because.as_deref().map_or_else(|| "-".to_owned(), harmless);
     confirm(context, &view, &[("you cancel", because)], &format!("Cancel {}?", view.id())).await?;
     let (by, digest) = (enrolment.id.clone(), view.digest());
-    let end = End::cancel(enrolment.ca(), by, digest, args.because, clock::now());
+    let end = End::new(enrolment.ca(), by, digest, Cause::Cancel, args.because, clock::now());
     let end = Some(enrolment.identity.sign(&end)?.to_message());
     let answer = ca.client().end(v1::EndRequest { end }).await?;
     grants::forget(home, &digest)?;

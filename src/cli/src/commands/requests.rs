@@ -65,7 +65,8 @@ pub(super) async fn list(
     limit: u32,
     open_only: bool,
 ) -> Result<(Vec<View>, bool), Failure> {
-    let message = v1::ListRequest { scope: scope.into(), limit, after: String::new(), open_only };
+    let message =
+        v1::ListRequest { scope: scope.into(), limit, after: String::new(), open_only, since: 0 };
     let answer = ca.read(async |client| client.list(message.clone()).await).await?;
     let mut views = Vec::new();
     for said in answer.accesses {

@@ -1,6 +1,6 @@
 use jit_ssh_api::testkit::TestAgent;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
-use jit_ssh_core::statement::End;
+use jit_ssh_core::statement::{Cause, End};
 use jit_ssh_core::time::UnixTime;
 use ssh_key::Algorithm;
 
@@ -14,7 +14,7 @@ fn a_key_file_signs_until_it_holds_another_key_or_is_gone() {
     assert_eq!(identity.file, Some(tools.path("ed")));
     let ca = RootFingerprint(Digest::of(b"x"));
     let alice = "alice".parse().unwrap();
-    let end = End::cancel(ca, alice, Digest::of(b"y"), None, UnixTime(1_790_000_000));
+    let end = End::new(ca, alice, Digest::of(b"y"), Cause::Cancel, None, UnixTime(1_790_000_000));
     let signed = identity.sign(&end).unwrap();
     let opened = statement::open::<End>(&signed.bytes, &signed.signature, &ca).unwrap();
     assert_eq!(opened.key(), &identity.key);

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::num::NonZeroU8;
 
 use super::known::Known;
-use super::policy::{Allow, Approval, Auto, Deny, Policy, Selection, SourceRule, Step, Steps, Strength};
+use super::policy::{
+    Allow, Approval, Auto, Deny, Policy, Selection, SourceRule, Step, Steps, Strength,
+};
 use super::reader::{Empty, Item, Table, quote};
 use super::reason::ReasonRule;
 use super::who::Who;

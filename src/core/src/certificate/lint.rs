@@ -29,6 +29,8 @@ pub struct Context<'a> {
     pub ca: &'a CaKey,
     /// The moment of signing.
     pub now: UnixTime,
+    /// When the access ends that the request prolongs, if it prolongs one.
+    pub prolongs: Option<UnixTime>,
 }
 
 /// To-be-signed bytes that passed the lint. Only these may be logged and signed.
@@ -217,8 +219,18 @@ fn check_validity(
     ensure(before <= until, "it outlives the access")?;
     ensure(before.0.saturating_sub(after.0) <= MAX_VALIDITY, "it is valid for too long")?;
     // The clock of the approval may be ahead by what statements may be, and no more.
-    let asked = context.request.body().r#for.get();
-    let latest = now.0.saturating_add(u64::from(asked)).saturating_add(u64::from(MAX_SKEW));
+    let request = context.request.body();
+    ensure(
+        request.not_before.is_none_or(|not_before| not_before <= now),
+        "the access has not begun",
+    )?;
+    ensure(
+        request.extends.is_some() == context.prolongs.is_some(),
+        "it is not known what it prolongs",
+    )?;
+    let begins = now.max(context.prolongs.unwrap_or(now));
+    let asked = request.r#for.get();
+    let latest = begins.0.saturating_add(u64::from(asked)).saturating_add(u64::from(MAX_SKEW));
     ensure(until.0 <= latest, "the access is longer than what was asked for")
 }
 

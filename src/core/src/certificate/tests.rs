@@ -30,7 +30,13 @@ fn make(change: impl Fn(&mut Request)) -> Made {
 impl Made {
     fn check(&self, bytes: &[u8]) -> Result<lint::Facts, LintError> {
         let ca = self.world.ca_key();
-        let context = Context { request: &self.request, serial: self.serial, ca: &ca, now: START };
+        let context = Context {
+            request: &self.request,
+            serial: self.serial,
+            ca: &ca,
+            now: START,
+            prolongs: None,
+        };
         lint::check(bytes, context)
     }
 }

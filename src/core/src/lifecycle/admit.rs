@@ -1,24 +1,45 @@
 //! What is checked before a statement is recorded. Nothing here leads to a certificate: that is
 //! [`authorize`](crate::authorize::authorize()) alone.
 
-use super::approval::{approver, not_allowed, within};
-use super::{Status, evaluate, requester, signer};
+use super::approval::{adds, decider, not_allowed, within};
+use super::{Evaluation, Status, before_first_certificate, evaluate, rule_of, signer, standing};
 use crate::bundle::{Allow, Approval, Bundle};
 use crate::chain::Chain;
-use crate::policy;
+use crate::names::ActorId;
 use crate::refusal::{Reason, Refusal};
-use crate::statement::{Decision, End, Request, Verdict, Verified};
+use crate::statement::{Cause, Decision, End, Verdict, Verified};
 use crate::time::UnixTime;
 
-/// Checks a new request before it is recorded: by a known key, and allowed by a rule.
+/// Checks a new request before it is recorded: by a known key, and allowed by a rule. `chain` is the
+/// request with what it prolongs; `unreviewed` an earlier break-glass request of the same subject
+/// that nobody has reviewed.
 ///
 /// # Errors
 /// [`Refusal`] that names the rule, what was asked and what would fit.
 pub fn admit_request<'b>(
-    request: &Verified<Request>,
+    chain: &Chain,
+    unreviewed: Option<&Chain>,
     bundle: &'b Bundle,
+    now: UnixTime,
 ) -> Result<&'b Allow, Refusal> {
-    policy::decide(request.body(), requester(request, bundle)?, bundle)
+    let (rule, prolonged) = rule_of(chain, bundle, now)?;
+    if let Some(status) = prolonged.and_then(|prolonged| prolonged.cut_short) {
+        return Err(chain.prolonged().map_or_else(
+            || not_allowed("what this request prolongs is over.".to_owned()),
+            |of| standing(of, &status),
+        ));
+    }
+    if chain.request().body().break_glass.is_some()
+        && let Some(earlier) = unreviewed
+    {
+        let (id, subject) = (earlier.request().id(), &earlier.request().body().subject);
+        return Err(Refusal::new(
+            Reason::ReviewNeeded,
+            format!("the break-glass request {id} of {subject} was not reviewed yet, so there can be no other."),
+        )
+        .hint(format!("somebody who could have approved it, or an admin, reviews it with: jit-ssh approve {id}, or deny {id}")));
+    }
+    Ok(rule)
 }
 
 /// Checks a new decision before it is recorded.
@@ -35,8 +56,11 @@ pub fn admit_decision(
     let body = decision.body();
     let request = chain.request().body();
     let id = chain.request().id();
-    signer(&body.by, decision, bundle)?;
     let evaluation = evaluate(chain, bundle, now);
+    if request.break_glass.is_some() {
+        return admit_review(decision, chain, bundle, &evaluation);
+    }
+    signer(&body.by, decision, bundle)?;
     let Some(rule) = evaluation.rule else {
         return Err(standing(chain, &evaluation.status));
     };
@@ -46,15 +70,7 @@ pub fn admit_decision(
             format!("request {id} is approved by the rule {}; nobody is asked.", rule.name),
         ));
     };
-    // The most telling refusal: the one of the last step asked.
-    let mut asked = Err(not_allowed(format!("nobody is asked to decide request {id}.")));
-    for step in steps {
-        asked = approver(decision, step, chain, bundle).map(drop);
-        if asked.is_ok() {
-            break;
-        }
-    }
-    asked?;
+    decider(decision, steps, chain, bundle)?;
     if body.verdict == Verdict::Approve && within(body, request).is_none() {
         return Err(not_allowed(format!("this approval is wider than request {id}."))
             .hint("approve the same or less: fewer hosts, fewer logins, a shorter time"));
@@ -70,44 +86,99 @@ pub fn admit_decision(
         )
         .hint("check the clock of the machine that signed it"));
     }
-    match (&evaluation.status, body.verdict) {
+    open_for(body.verdict, chain, &evaluation, now)?;
+    if body.verdict == Verdict::Approve
+        && !adds(decision, chain, steps, bundle, evaluation.decide_by)
+    {
+        let has = chain
+            .decisions()
+            .iter()
+            .any(|d| d.body().by == body.by && d.body().verdict == Verdict::Approve);
+        let message = if has {
+            format!("{} has approved request {id} already; each person counts once.", body.by)
+        } else {
+            format!(
+                "request {id} has all the approvals that {} could give; another changes nothing.",
+                body.by
+            )
+        };
+        return Err(Refusal::new(Reason::Settled, message));
+    }
+    Ok(())
+}
+
+/// Whether a verdict can still change where a request stands.
+fn open_for(
+    verdict: Verdict,
+    chain: &Chain,
+    evaluation: &Evaluation<'_>,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let id = chain.request().id();
+    match (&evaluation.status, verdict) {
         (Status::Pending, Verdict::Approve | Verdict::Deny) | (Status::Approved, Verdict::Deny) => {
+            Ok(())
         }
-        (Status::Approved, Verdict::Approve) => {
-            return Err(Refusal::new(
-                Reason::Settled,
-                format!("request {id} is approved already; this changes nothing."),
-            ));
-        }
+        (Status::Approved, Verdict::Approve) => Err(Refusal::new(
+            Reason::Settled,
+            format!("request {id} is approved already; this changes nothing."),
+        )),
         (Status::Active, Verdict::Approve | Verdict::Deny) => {
-            let left = evaluation.grant.map_or(0, |grant| grant.access_until().since(now));
-            return Err(Refusal::new(
+            let left = evaluation.grant.as_ref().map_or(0, |grant| grant.access_until().since(now));
+            Err(Refusal::new(
                 Reason::Settled,
                 format!(
                     "request {id} has a certificate already, and {left} s are left; a decision changes nothing."
                 ),
-            ));
+            )
+            .hint(format!("to take the access away: jit-ssh revoke {id}")))
         }
-        (status, Verdict::Approve | Verdict::Deny) => return Err(standing(chain, status)),
+        (status, Verdict::Approve | Verdict::Deny) => Err(standing(chain, status)),
     }
-    if body.verdict == Verdict::Approve
-        && chain
-            .decisions()
-            .iter()
-            .any(|d| d.body().by == body.by && d.body().verdict == Verdict::Approve)
-    {
+}
+
+/// Checks a decision on a break-glass request: it needs no approval, and one review, at any time. A
+/// "no" before the first certificate also stops it.
+fn admit_review(
+    decision: &Verified<Decision>,
+    chain: &Chain,
+    bundle: &Bundle,
+    evaluation: &Evaluation<'_>,
+) -> Result<(), Refusal> {
+    let body = decision.body();
+    let request = chain.request().body();
+    if body.by == request.by || body.by == request.subject {
+        return Err(not_allowed(format!("{} can not review their own access.", body.by)));
+    }
+    let asked = match evaluation.rule.map(|rule| &rule.approval) {
+        Some(Approval::Steps(steps)) => decider(decision, steps, chain, bundle).map(drop),
+        _ => Err(not_allowed(format!("{} may not review this request.", body.by))),
+    };
+    if !is_admin(&body.by, decision, bundle) {
+        asked?;
+    }
+    let stops = body.verdict == Verdict::Deny
+        && matches!(evaluation.status, Status::Approved)
+        && before_first_certificate(chain, body.at);
+    if is_reviewed(chain) && !stops {
         return Err(Refusal::new(
             Reason::Settled,
-            format!("{} has approved request {id} already; each person counts once.", body.by),
+            format!("request {} is reviewed already; this changes nothing.", chain.request().id()),
         ));
     }
     Ok(())
 }
 
+/// Whether somebody has reviewed a break-glass request. Who may was checked when it was recorded.
+pub fn is_reviewed(chain: &Chain) -> bool {
+    let request = chain.request().body();
+    chain.decisions().iter().any(|d| d.body().by != request.by && d.body().by != request.subject)
+}
+
 /// Checks a new end before it is recorded.
 ///
 /// # Errors
-/// [`Refusal`] if it is not the requester's, or there is nothing left to take back.
+/// [`Refusal`] if the person may not end it so, or there is nothing left to end.
 pub fn admit_end(
     end: &Verified<End>,
     chain: &Chain,
@@ -115,52 +186,86 @@ pub fn admit_end(
     now: UnixTime,
 ) -> Result<(), Refusal> {
     let id = chain.request().id();
-    let own_key = end.key() == chain.request().key();
-    if end.body().by != chain.request().body().by {
-        return Err(not_allowed(format!("request {id} can be cancelled only by who made it.")));
+    let evaluation = evaluate(chain, bundle, now);
+    match end.body().cause {
+        Cause::Cancel | Cause::Release => own_end(end, chain, bundle)?,
+        Cause::Revoke => may_revoke(end, chain, bundle, &evaluation)?,
     }
-    if !own_key {
-        signer(&end.body().by, end, bundle)?;
-    }
-    match evaluate(chain, bundle, now).status {
-        Status::Pending | Status::Approved => Ok(()),
-        Status::Active => Err(Refusal::new(
+    match (&evaluation.status, end.body().cause) {
+        (Status::Pending | Status::Approved, Cause::Cancel | Cause::Revoke)
+        | (Status::Active, Cause::Release | Cause::Revoke) => Ok(()),
+        (Status::Pending | Status::Approved, Cause::Release) => Err(Refusal::new(
+            Reason::Settled,
+            format!("request {id} has no certificate yet, so there is nothing to give back."),
+        )
+        .hint(format!("to take the request back: jit-ssh cancel {id}"))),
+        (Status::Active, Cause::Cancel) => Err(Refusal::new(
             Reason::Settled,
             format!("request {id} has a certificate already and can not be cancelled."),
         )
-        .hint("`jit-ssh logout` removes the certificate from your agent")),
-        status => Err(standing(chain, &status)),
+        .hint(format!("to give the access back: jit-ssh release {id}"))),
+        // A certificate may still be valid under a rule that is gone: it can be ended all the same.
+        (Status::Refused(_), Cause::Release | Cause::Revoke)
+            if chain.live(now).next().is_some() =>
+        {
+            Ok(())
+        }
+        (status, _) => Err(standing(chain, status)),
     }
 }
 
-/// Why nothing follows from the request of `chain` in this status.
-pub fn standing(chain: &Chain, status: &Status) -> Refusal {
-    let id = chain.request().id();
-    match status {
-        Status::Pending => {
-            Refusal::new(Reason::NotApproved, format!("request {id} is not approved yet."))
-        }
-        Status::Approved | Status::Active => {
-            Refusal::new(Reason::Settled, format!("request {id} is approved."))
-        }
-        Status::Ended => {
-            Refusal::new(Reason::Ended, format!("the access of request {id} is over."))
-                .hint("ask anew with: jit-ssh login")
-        }
-        Status::Denied { by, reason } => {
-            Refusal::new(Reason::Denied, format!("request {id} was denied by {by}: {reason}"))
-        }
-        Status::Cancelled => {
-            Refusal::new(Reason::Cancelled, format!("request {id} was cancelled by who made it."))
-        }
-        Status::LapsedUndecided => {
-            Refusal::new(Reason::Lapsed, format!("request {id} was not decided in time."))
-                .hint("ask anew with: jit-ssh login")
-        }
-        Status::LapsedUnused => {
-            Refusal::new(Reason::Lapsed, format!("request {id} was approved but not used in time."))
-                .hint("ask anew with: jit-ssh login")
-        }
-        Status::Refused(refusal) => refusal.clone(),
+/// Whether an end is by who made the request, or by who uses the access. The request's own key is
+/// enough: a person who lost it from the bundle can still be safe by it.
+fn own_end(end: &Verified<End>, chain: &Chain, bundle: &Bundle) -> Result<(), Refusal> {
+    let (id, request) = (chain.request().id(), chain.request().body());
+    let by = &end.body().by;
+    if *by == request.by && end.key() == chain.request().key() {
+        return Ok(());
     }
+    if *by != request.by && *by != request.subject {
+        let cause = end.body().cause.as_str();
+        return Err(not_allowed(format!(
+            "{by} did not ask for request {id} and can not {cause} it."
+        ))
+        .hint(format!("who could approve it, or an admin, can use: jit-ssh revoke {id}")));
+    }
+    signer(by, end, bundle).map(drop)
+}
+
+fn may_revoke(
+    end: &Verified<End>,
+    chain: &Chain,
+    bundle: &Bundle,
+    evaluation: &Evaluation<'_>,
+) -> Result<(), Refusal> {
+    let by = &end.body().by;
+    if is_admin(by, end, bundle) {
+        return Ok(());
+    }
+    let actor = signer(by, end, bundle)?;
+    let request = chain.request().body();
+    let is_own = *by == request.by || *by == request.subject;
+    let asked = evaluation.rule.is_some_and(|rule| super::can_decide(actor, rule, request));
+    let approved = actor.is_person()
+        && chain
+            .decisions()
+            .iter()
+            .any(|d| d.body().by == *by && d.body().verdict == Verdict::Approve);
+    if !is_own && (asked || approved) {
+        return Ok(());
+    }
+    let id = chain.request().id();
+    let refusal = not_allowed(format!("{by} may not revoke request {id}."));
+    Err(if is_own {
+        refusal.hint(format!("to give your own access back: jit-ssh release {id}"))
+    } else {
+        refusal.hint("those who could approve it may, and the admins")
+    })
+}
+
+/// Whether an admin made the statement: with the key of `root.json`, or with one that the bundle
+/// lists for the same id.
+fn is_admin<T>(by: &ActorId, statement: &Verified<T>, bundle: &Bundle) -> bool {
+    let admin = bundle.admins.iter().find(|(id, _)| id == by);
+    admin.is_some_and(|(_, key)| key == statement.key() || signer(by, statement, bundle).is_ok())
 }

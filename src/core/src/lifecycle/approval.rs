@@ -1,15 +1,18 @@
 //! Which decisions count, and what they grant together.
 
-use super::{Grant, Status, before_first_certificate, signer};
-use crate::bundle::{Actor, Allow, Approval, Bundle, Step, Strength};
+use super::prolong::Prolonged;
+use super::tally::{Candidate, StepTally, Tally};
+use super::{Basis, Grant, Status, before_first_certificate, signer};
+use crate::bundle::{Actor, Allow, Approval, Bundle, Step, Steps};
 use crate::chain::Chain;
-use crate::names::{ActorId, HostName, Login};
+use crate::names::{HostName, Login};
+use crate::policy::is_strong;
 use crate::refusal::{Reason, Refusal};
-use crate::sshsig::Presence;
 use crate::statement::{Decision, MAX_SKEW, Request, Verdict, Verified};
 use crate::time::{Seconds, UnixTime};
 
-/// The first denial by somebody the rule asks, if it came before any certificate.
+/// The first denial by somebody the rule asks, if it came before any certificate. A "no" needs no
+/// strength.
 pub(super) fn denial(
     chain: &Chain,
     rule: &Allow,
@@ -24,7 +27,7 @@ pub(super) fn denial(
         .iter()
         .filter(|d| d.body().verdict == Verdict::Deny)
         .filter(|d| before_first_certificate(chain, d.body().at) && d.body().at <= decide_by)
-        .find(|d| steps.iter().any(|step| approver(d, step, chain, bundle).is_ok()))
+        .find(|d| steps.iter().any(|step| asked(d, step, chain, bundle).is_ok()))
         .map(|d| Status::Denied {
             by: d.body().by.clone(),
             reason: d.body().reason.clone().unwrap_or_default(),
@@ -35,58 +38,46 @@ pub(super) fn denial(
 pub(super) struct Counted {
     pub(super) needed: usize,
     pub(super) given: usize,
+    pub(super) steps: Vec<StepTally>,
     pub(super) grant: Option<Grant>,
     /// Approved, but what the approvals leave together is nothing.
     pub(super) refusal: Option<Refusal>,
 }
 
-pub(super) fn count(chain: &Chain, rule: &Allow, bundle: &Bundle, decide_by: UnixTime) -> Counted {
+pub(super) fn count(
+    chain: &Chain,
+    rule: &Allow,
+    basis: Basis,
+    bundle: &Bundle,
+    decide_by: UnixTime,
+    prolonged: Option<&Prolonged>,
+) -> Counted {
     let request = chain.request().body();
     let mut grant = Grant {
         approved_at: request.at,
+        opens_at: request.begins(),
+        counts_from: request.begins(),
         span: request.r#for,
         hosts: request.hosts.clone(),
         logins: request.logins.clone(),
     };
-    let steps = match &rule.approval {
-        Approval::Auto(_) => {
-            return Counted { needed: 0, given: 0, grant: Some(grant), refusal: None };
-        }
-        Approval::Steps(steps) => steps,
-    };
-    let (mut needed, mut complete) = (0usize, true);
-    // One person counts once over all steps: whoever an earlier step counted is taken.
-    let mut taken: Vec<&ActorId> = Vec::new();
-    for step in steps {
-        let count = usize::from(step.count.get());
-        needed = needed.saturating_add(count);
-        let mut counted = 0usize;
-        for decision in chain.decisions() {
-            if counted == count {
-                break;
-            }
-            let body = decision.body();
-            if body.at > decide_by
-                || taken.contains(&&body.by)
-                || approver(decision, step, chain, bundle).is_err()
-            {
-                continue;
-            }
-            let Some((span, hosts, logins)) = within(body, request) else {
-                continue;
-            };
-            taken.push(&body.by);
-            counted = counted.saturating_add(1);
+    let mut counted =
+        Counted { needed: 0, given: 0, steps: Vec::new(), grant: None, refusal: None };
+    if let (Basis::Approvals, Approval::Steps(steps)) = (basis, &rule.approval) {
+        let tally = tally(chain, steps, bundle, decide_by, |body, (span, hosts, logins)| {
             grant.approved_at = grant.approved_at.max(body.at);
             grant.span = grant.span.min(span);
             grant.hosts.retain(|host| hosts.contains(host));
             grant.logins.retain(|login| logins.contains(login));
+        });
+        counted.steps = tally.steps();
+        let sum = |of: fn(&StepTally) -> usize| {
+            counted.steps.iter().map(of).fold(0usize, usize::saturating_add)
+        };
+        (counted.needed, counted.given) = (sum(|step| step.needed), sum(|step| step.given));
+        if !tally.is_complete() {
+            return counted;
         }
-        complete &= counted == count;
-    }
-    let given = taken.len();
-    if !complete {
-        return Counted { needed, given, grant: None, refusal: None };
     }
     if grant.hosts.is_empty() || grant.logins.is_empty() {
         let refusal = Refusal::new(
@@ -94,9 +85,94 @@ pub(super) fn count(chain: &Chain, rule: &Allow, bundle: &Bundle, decide_by: Uni
             "the approvals have no host or no login in common, so together they grant nothing.",
         )
         .hint("ask anew, and let the approvers agree on hosts and logins");
-        return Counted { needed, given, grant: None, refusal: Some(refusal) };
+        counted.refusal = Some(refusal);
+        return counted;
     }
-    Counted { needed, given, grant: Some(grant), refusal: None }
+    grant.opens_at = grant.approved_at.max(grant.opens_at);
+    grant.counts_from = grant.opens_at.max(prolonged.map_or(grant.opens_at, |of| of.access_until));
+    counted.grant = Some(grant);
+    counted
+}
+
+/// Counts the approvals in the order in which they were given until no more are needed; tells
+/// `counted` of each that counts.
+fn tally<'c>(
+    chain: &'c Chain,
+    steps: &Steps,
+    bundle: &Bundle,
+    decide_by: UnixTime,
+    mut counted: impl FnMut(&'c Decision, (Seconds, &'c [HostName], &'c [Login])),
+) -> Tally<'c> {
+    let mut tally = Tally::new(steps.iter().map(|step| usize::from(step.count.get())));
+    for decision in chain.decisions() {
+        if tally.is_complete() {
+            break;
+        }
+        let body = decision.body();
+        let Some(bounds) = within(body, chain.request().body()) else { continue };
+        if body.at <= decide_by && tally.add(candidate(decision, steps, chain, bundle)) {
+            counted(body, bounds);
+        }
+    }
+    tally
+}
+
+/// The maker of a decision and the steps it is good for.
+fn candidate<'d>(
+    decision: &'d Verified<Decision>,
+    steps: &Steps,
+    chain: &Chain,
+    bundle: &Bundle,
+) -> Candidate<'d> {
+    let good = |step: &Step| approver(decision, step, chain, bundle).is_ok();
+    let places = steps.iter().enumerate().filter(|(_, step)| good(step));
+    Candidate { person: &decision.body().by, steps: places.map(|(place, _)| place).collect() }
+}
+
+/// Whether one more approval, this one, would change how far a request is.
+pub(super) fn adds(
+    decision: &Verified<Decision>,
+    chain: &Chain,
+    steps: &Steps,
+    bundle: &Bundle,
+    decide_by: UnixTime,
+) -> bool {
+    let mut tally = tally(chain, steps, bundle, decide_by, |_, _| ());
+    tally.add(candidate(decision, steps, chain, bundle))
+}
+
+/// Who could still approve a request so that it changes something: for whom a place is left, by
+/// their groups. Whether their key is strong enough shows when they sign.
+pub fn could_approve<'b>(
+    chain: &Chain,
+    rule: &Allow,
+    bundle: &'b Bundle,
+) -> impl Iterator<Item = &'b Actor> {
+    let request = chain.request().body();
+    let decide_by = request.at.plus(rule.decide_within);
+    let open: Vec<&Step> = match &rule.approval {
+        Approval::Auto(_) => Vec::new(),
+        Approval::Steps(steps) => {
+            let base = || tally(chain, steps, bundle, decide_by, |_, _| ());
+            // A stand-in with a place in one step alone: is there room once others have moved?
+            let room = |place: usize| {
+                let person = &request.by;
+                base().add(Candidate { person, steps: vec![place] })
+            };
+            steps.iter().enumerate().filter(|(place, _)| room(*place)).map(|(_, s)| s).collect()
+        }
+    };
+    let who: Vec<crate::bundle::Who> =
+        open.iter().flat_map(|step| step.from.iter().cloned()).collect();
+    let decided: Vec<_> = chain.decisions().iter().map(|d| d.body().by.clone()).collect();
+    let request = (request.by.clone(), request.subject.clone());
+    bundle.people.iter().filter(move |actor| {
+        actor.is_person()
+            && actor.id != request.0
+            && actor.id != request.1
+            && !decided.contains(&actor.id)
+            && who.iter().any(|who| who.covers(actor))
+    })
 }
 
 /// The bounds of an approval that asks for nothing beyond the request.
@@ -111,25 +187,31 @@ pub(super) fn within<'d>(
     })
 }
 
-/// The person who made a decision, if `step` asks them.
+/// The person who made a decision, if `step` asks them and takes their signature.
 pub(super) fn approver<'b>(
     decision: &Verified<Decision>,
     step: &Step,
     chain: &Chain,
     bundle: &'b Bundle,
 ) -> Result<&'b Actor, Refusal> {
-    let request = chain.request().body();
-    let by = &decision.body().by;
-    let actor = signer(by, decision, bundle)?;
-    may_decide(actor, step, request)?;
-    let strong = match step.strength {
-        Strength::Any => true,
-        Strength::Hardware => decision.presence() >= Presence::Touched,
-        Strength::Verified => decision.presence() >= Presence::UserVerified,
-    };
-    if !strong {
-        return Err(not_allowed(format!("this approval needs strength {}.", step.strength)));
+    let actor = asked(decision, step, chain, bundle)?;
+    if is_strong(decision.presence(), step.strength) {
+        return Ok(actor);
     }
+    Err(not_allowed(format!("this approval needs strength {}.", step.strength))
+        .hint("sign with a security key (sk-*) that people.toml lists for you"))
+}
+
+/// The person who made a decision, if `step` asks them.
+fn asked<'b>(
+    decision: &Verified<Decision>,
+    step: &Step,
+    chain: &Chain,
+    bundle: &'b Bundle,
+) -> Result<&'b Actor, Refusal> {
+    let request = chain.request().body();
+    let actor = signer(&decision.body().by, decision, bundle)?;
+    may_decide(actor, step, request)?;
     // A decision names the request's digest, so it can not honestly be older.
     if decision.body().at < request.at.minus_secs(MAX_SKEW) {
         return Err(not_allowed("the decision is dated before the request.".to_owned()));
@@ -137,10 +219,40 @@ pub(super) fn approver<'b>(
     Ok(actor)
 }
 
+/// The person who made a decision, if any step asks them: with a strong enough signature if it
+/// approves.
+pub(super) fn decider<'b>(
+    decision: &Verified<Decision>,
+    steps: &Steps,
+    chain: &Chain,
+    bundle: &'b Bundle,
+) -> Result<&'b Actor, Refusal> {
+    let mut refusal = None;
+    for step in steps {
+        let this = match decision.body().verdict {
+            Verdict::Approve => approver(decision, step, chain, bundle),
+            Verdict::Deny => asked(decision, step, chain, bundle),
+        };
+        match this {
+            Ok(actor) => return Ok(actor),
+            // That a step asks them and wants a stronger key says more than that one does not.
+            Err(found) if refusal.is_none() || asked(decision, step, chain, bundle).is_ok() => {
+                refusal = Some(found);
+            }
+            Err(_) => {}
+        }
+    }
+    Err(refusal.unwrap_or_else(|| not_allowed("nobody is asked to decide this.".to_owned())))
+}
+
 fn may_decide(actor: &Actor, step: &Step, request: &Request) -> Result<(), Refusal> {
     if actor.id == request.by || actor.id == request.subject {
-        return Err(not_allowed(format!("{} made this request and can not decide it.", actor.id))
-            .hint("ask somebody else who may approve it"));
+        let does = if actor.id == request.by { "made" } else { "is the subject of" };
+        return Err(not_allowed(format!(
+            "{} {does} this request and can not decide it.",
+            actor.id
+        ))
+        .hint("ask somebody else who may approve it"));
     }
     if !actor.is_person() {
         return Err(not_allowed(format!("{} is a machine; only persons decide.", actor.id)));
@@ -174,5 +286,5 @@ pub fn counts(decision: &Verified<Decision>, chain: &Chain, rule: &Allow, bundle
     let body = decision.body();
     body.at <= request.at.plus(rule.decide_within)
         && (body.verdict == Verdict::Deny || within(body, request).is_some())
-        && steps.iter().any(|step| approver(decision, step, chain, bundle).is_ok())
+        && decider(decision, steps, chain, bundle).is_ok()
 }

@@ -340,10 +340,11 @@ fn refusals_name_the_rule_what_was_asked_and_what_would_fit() {
     let refusal = |change: &dyn Fn(&mut Request)| {
         let mut request = base();
         change(&mut request);
-        let refusal = admit_request(case.chain_of(&request).request(), &case.bundle).unwrap_err();
+        let refusal =
+            admit_request(&case.chain_of(&request), None, &case.bundle, START).unwrap_err();
         format!("{refusal} hint: {}", refusal.hint.clone().unwrap_or_default())
     };
-    assert!(admit_request(case.chain_of(&base()).request(), &case.bundle).is_ok());
+    assert!(admit_request(&case.chain_of(&base()), None, &case.bundle, START).is_ok());
     let too_long = refusal(&|r| r.r#for = Seconds::new(1_801).unwrap());
     assert!(too_long.contains("30m1s") && too_long.contains("--for 30m"), "{too_long}");
     let reason = refusal(&|r| r.reason = "disk full".into());
@@ -358,7 +359,7 @@ fn refusals_name_the_rule_what_was_asked_and_what_would_fit() {
     });
     assert!(denied.contains("no-root-on-db"), "any touched part refuses the whole: {denied}");
     let other = refusal(&|r| r.subject = "carol".parse().unwrap());
-    assert!(other.contains("asks for"), "{other}");
+    assert!(other.contains("only for themselves"), "{other}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn receive() -> Received {
     let serial = Serial::new(NonZeroU16::MIN, index).unwrap();
     let ca = world.ca_key();
     let tbs = build(yes, serial, [9; 32], &ca);
-    let context = LintContext { request: &request, serial, ca: &ca, now: START };
+    let context = LintContext { request: &request, serial, ca: &ca, now: START, prolongs: None };
     let tbs = lint(tbs, context).unwrap();
     let entry = Entry::certificate(
         START,
@@ -74,7 +74,7 @@ impl Received {
             proof: &self.proof,
             signer: self.signer,
         };
-        check(&receipt, &self.request, &self.signers, now)
+        check(&receipt, &self.request, &self.signers, None, now)
     }
 }
 

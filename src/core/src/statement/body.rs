@@ -13,7 +13,7 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use decision::{Cause, Decision, End, Verdict};
-pub use request::{MAX_COMMAND, MAX_REASON, Request};
+pub use request::{MAX_AHEAD, MAX_COMMAND, MAX_REASON, Request};
 
 use super::{Body, Kind};
 use crate::digest::{Digest, RootFingerprint};
@@ -262,8 +262,4 @@ fn no_repeats<T: PartialEq + fmt::Debug>(field: &str, items: &[T]) -> Result<(),
         }
     }
     Ok(())
-}
-
-fn unsupported(field: &str, present: bool) -> Result<(), String> {
-    if present { Err(format!("{field}: not supported by this version")) } else { Ok(()) }
 }

@@ -16,7 +16,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use body::{
-    Bundle, Cause, Decision, End, MAX_COMMAND, MAX_REASON, Nonce, Request, Session, Verdict,
+    Bundle, Cause, Decision, End, MAX_AHEAD, MAX_COMMAND, MAX_REASON, Nonce, Request, Session,
+    Verdict,
 };
 
 use crate::digest::{Digest, RootFingerprint, ShortId};

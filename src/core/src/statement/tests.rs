@@ -65,6 +65,9 @@ fn fields_that_make_no_sense_are_refused() {
     let good = text(&world);
     let long = "x".repeat(MAX_REASON + 1);
     let seventeen: Vec<String> = (0..17).map(|n| format!("\"l{n}\"")).collect();
+    let later = |from, to: &str| {
+        good.replace("\"not_before\":null", "\"not_before\":1790000100").replace(from, to)
+    };
     let spoilt = [
         good.replace("[\"prod-host\"]", "[]"),
         good.replace("[\"deploy\"]", "[]"),
@@ -90,9 +93,12 @@ fn fields_that_make_no_sense_are_refused() {
         good.replace("\"nonce\":\"07", "\"nonce\":\""),
         good.replace("\"nonce\":\"07", "\"nonce\":\"+7"),
         good.replace("ssh-ed25519 ", "ssh-ed25519-cert-v01@openssh.com "),
-        // Promised by the format, not by this version.
-        good.replace("\"not_before\":null", "\"not_before\":1790000100"),
-        good.replace("\"break_glass\":null", "\"break_glass\":\"now\""),
+        good.replace("\"not_before\":null", "\"not_before\":1790000000"),
+        good.replace("\"not_before\":null", "\"not_before\":1791209601"),
+        good.replace("\"break_glass\":null", "\"break_glass\":\" \""),
+        good.replace("\"extends\":null", "\"extends\":\"abc\""),
+        later("\"break_glass\":null", "\"break_glass\":\"now\""),
+        later("\"extends\":null", &format!("\"extends\":\"{}\"", "0".repeat(64))),
     ];
     for bad in spoilt {
         assert_ne!(bad, good);
@@ -105,6 +111,10 @@ fn fields_that_make_no_sense_are_refused() {
         good.replace("\"permit\":[]", "\"permit\":[\"pty\",\"x11-forwarding\"]"),
         good.replace("\"source\":[]", "\"source\":[\"10.0.0.0/8\"]"),
         good.replace("\"command\":null", "\"command\":\"uptime\""),
+        good.replace("\"not_before\":null", "\"not_before\":1790000001"),
+        good.replace("\"not_before\":null", "\"not_before\":1791209600"),
+        good.replace("\"break_glass\":null", "\"break_glass\":\"now\""),
+        good.replace("\"extends\":null", &format!("\"extends\":\"{}\"", "0".repeat(64))),
     ];
     for fine in neighbours {
         assert!(parse::<Request>(fine.as_bytes()).is_ok(), "{fine}");

@@ -97,7 +97,8 @@ impl Desk {
         }
         check_date(request.body().at, batch.now, arrival)?;
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
-        let rule = admit_request(&request, &in_force.bundle)?;
+        let chain = Chain::new(request.clone());
+        let rule = admit_request(&chain, None, &in_force.bundle, batch.now)?;
         let over_at = over_at(request.body(), rule);
         if over_at < batch.now {
             return Err(Refusal::new(
@@ -229,7 +230,13 @@ impl Desk {
         getrandom::fill(&mut nonce)
             .map_err(|e| Refusal::new(Reason::Internal, format!("no randomness: {e}.")))?;
         let tbs = certificate::build(authorized, serial, nonce, &self.identity.ca_key);
-        let context = Context { request: chain.request(), serial, ca: &self.identity.ca_key, now };
+        let context = Context {
+            request: chain.request(),
+            serial,
+            ca: &self.identity.ca_key,
+            now,
+            prolongs: None,
+        };
         let tbs = certificate::lint(tbs, context).map_err(|fault| {
             eprintln!("jit-ssh-signer: refused to sign for {}: {fault}", chain.request().id());
             Refusal::new(Reason::Internal, format!("{fault}."))

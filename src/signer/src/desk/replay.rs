@@ -135,7 +135,7 @@ impl Replay<'_> {
     /// A request: everything said of it later is known by now.
     fn request(&mut self, request: Verified<Request>, recorded_at: UnixTime) -> anyhow::Result<()> {
         let later = self.later.remove(&request.digest()).unwrap_or_default();
-        let over_at = over_at_under(request.body(), self.bundle);
+        let over_at = over_at_under(&request, self.bundle);
         if over_at.0 < self.now {
             return Ok(());
         }

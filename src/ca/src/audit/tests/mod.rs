@@ -15,7 +15,7 @@ use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::Entry;
 use jit_ssh_core::root::{Admin, Root};
-use jit_ssh_core::statement::{self, Body, Decision, End, Nonce, Request, Verified};
+use jit_ssh_core::statement::{self, Body, Cause, Decision, End, Nonce, Request, Verified};
 use jit_ssh_core::time::{Seconds, UnixTime};
 use jit_ssh_signer::log::LogKey;
 
@@ -182,7 +182,8 @@ impl Scene {
     fn tbs(&self, second: u64, chain: &Chain, bundle: &Bundle) -> Vec<u8> {
         let serial = self.serial();
         let ca = &ca_key(CA);
-        let context = Context { request: chain.request(), serial, ca, now: at(second) };
+        let context =
+            Context { request: chain.request(), serial, ca, now: at(second), prolongs: None };
         let authorized = authorize(chain, bundle, at(second)).unwrap();
         let built = build(authorized, serial, [7; 32], ca);
         lint(built, context).unwrap().bytes().to_vec()
@@ -250,7 +251,7 @@ fn good() -> Scene {
     scene.add_certificate(300, &chain);
     let second = scene.add(310, ALICE, &scene.request(310, 2));
     let ca = scene.root.fingerprint();
-    let end = End::cancel(ca, "alice".parse().unwrap(), second.digest(), None, at(320));
+    let end = End::new(ca, "alice".parse().unwrap(), second.digest(), Cause::Cancel, None, at(320));
     scene.add(320, ALICE, &end);
     scene
 }

@@ -145,7 +145,8 @@ fn what_the_real_signer_logs_passes_the_audit_and_one_changed_byte_does_not() {
     signer.submit(ALICE, &signer.request(2), true);
     let taken_back = signer.submit(ALICE, &signer.request(3), false);
     let ca = signer.root.fingerprint();
-    let end = End::cancel(ca, "alice".parse().unwrap(), taken_back.digest(), None, now());
+    let end =
+        End::new(ca, "alice".parse().unwrap(), taken_back.digest(), Cause::Cancel, None, now());
     signer.submit(ALICE, &end, false);
 
     signer.published(10);

@@ -36,6 +36,7 @@ pub(super) async fn decide(
         access_until: show::access_until(&evaluation),
         approvals_needed: show::count(evaluation.needed),
         approvals_given: show::count(evaluation.given),
+        detail: String::new(),
     })
 }
 
@@ -50,7 +51,7 @@ pub(super) async fn end(call: &Call, message: v1::EndRequest) -> Result<v1::EndR
     })
     .await?;
     let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
-    Ok(v1::EndResponse { status: show::status(&evaluation.status).into() })
+    Ok(v1::EndResponse { status: show::status(&evaluation.status).into(), live_seconds: 0 })
 }
 
 /// Has a statement about a request recorded, keeps it, and adds it to what is known.

@@ -3,8 +3,9 @@
 use jit_ssh_api::v1;
 use jit_ssh_core::bundle::{Approval, SourceRule};
 use jit_ssh_core::cidr::Cidr;
-use jit_ssh_core::policy;
+use jit_ssh_core::policy::{self, Asked};
 use jit_ssh_core::refusal::{Reason, Refusal};
+use jit_ssh_core::sshsig::Presence;
 use jit_ssh_core::statement::{self, Request};
 
 use crate::serve::call::Call;
@@ -27,7 +28,10 @@ pub(super) fn explain(
     let requester = bundle.people.get(&request.by).ok_or_else(|| {
         Refusal::new(Reason::UnknownSigner, format!("{} is not in people.toml.", request.by))
     })?;
-    let rule = policy::decide(&request, requester, bundle)?;
+    // Unsigned: which key will sign it is not known.
+    let presence = Presence::UserVerified;
+    let asked = Asked { request: &request, requester, presence, extension: None };
+    let rule = policy::decide(asked, bundle)?;
     if rule.source == SourceRule::Client && request.source != [Cidr::single(call.peer())] {
         return Err(Refusal::new(
             Reason::SourceNeeded,
@@ -48,5 +52,6 @@ pub(super) fn explain(
         cert_for: rule.cert_for.get(),
         max_for: rule.max_for.get(),
         permit: permit.map(ToString::to_string).collect(),
+        ..v1::ExplainResponse::default()
     })
 }

@@ -6,8 +6,9 @@ use jit_ssh_core::bundle::SourceRule;
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::lifecycle::evaluate;
-use jit_ssh_core::policy;
+use jit_ssh_core::policy::{self, Asked};
 use jit_ssh_core::refusal::{Reason, Refusal};
+use jit_ssh_core::sshsig::Presence;
 use jit_ssh_core::statement::Request;
 use jit_ssh_signer::protocol::{Op, Outcome};
 
@@ -79,7 +80,8 @@ fn check_source(call: &Call, request: &Request, in_force: &InForce) -> Result<()
         return Ok(());
     }
     let Some(requester) = in_force.bundle.people.get(&request.by) else { return Ok(()) };
-    match policy::decide(request, requester, &in_force.bundle) {
+    let asked = Asked { request, requester, presence: Presence::UserVerified, extension: None };
+    match policy::decide(asked, &in_force.bundle) {
         Ok(rule) if rule.source == SourceRule::Client => {
             let seen = Cidr::single(call.peer());
             if request.source == [seen] {

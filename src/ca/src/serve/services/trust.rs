@@ -47,6 +47,15 @@ impl Trust for TrustService {
         call.end(result)
     }
 
+    async fn get_krl(
+        &self,
+        request: Request<v1::GetKrlRequest>,
+    ) -> Result<Response<v1::GetKrlResponse>, Status> {
+        let call = Call::begin(&self.0, "Trust/GetKrl", &request);
+        let result = get_krl(&call);
+        call.end(result)
+    }
+
     async fn open_session(
         &self,
         request: Request<v1::OpenSessionRequest>,
@@ -61,6 +70,10 @@ fn get_ca_keys(call: &Call) -> Result<v1::GetCaKeysResponse, Refusal> {
     let in_force = call.front().trusted.bundle()?;
     let keys = in_force.bundle.signers.iter().map(|signer| signer.ca_key.to_string());
     Ok(v1::GetCaKeysResponse { user_ca_keys: keys.collect() })
+}
+
+fn get_krl(_call: &Call) -> Result<v1::GetKrlResponse, Refusal> {
+    Err(Refusal::new(Reason::SignerUnavailable, "WIP"))
 }
 
 async fn get_bundle(

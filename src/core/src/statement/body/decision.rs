@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::request::MAX_REASON;
-use super::{V1, check_kind, check_moment, check_text, dated, no_repeats, unsupported};
+use super::{V1, check_kind, check_moment, check_text, dated, no_repeats};
 use crate::digest::{Digest, RootFingerprint};
 use crate::names::{ActorId, HostName, Login};
 use crate::statement::{Body, Kind, count_principals};
@@ -169,15 +169,27 @@ pub struct End {
 }
 
 impl End {
-    /// The requester takes a request back.
-    pub fn cancel(
+    /// `by` ends a request.
+    pub fn new(
         ca: RootFingerprint,
         by: ActorId,
         request: Digest,
+        cause: Cause,
         reason: Option<String>,
         at: UnixTime,
     ) -> End {
-        End { v: V1, r#type: Kind::End, ca, by, request, cause: Cause::Cancel, reason, at }
+        End { v: V1, r#type: Kind::End, ca, by, request, cause, reason, at }
+    }
+}
+
+impl Cause {
+    /// The word in the statement.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::Cancel => "cancel",
+            Cause::Release => "release",
+            Cause::Revoke => "revoke",
+        }
     }
 }
 
@@ -192,6 +204,6 @@ impl Body for End {
         if let Some(reason) = &self.reason {
             check_text("reason", reason, MAX_REASON)?;
         }
-        unsupported("cause release or revoke", self.cause != Cause::Cancel)
+        Ok(())
     }
 }

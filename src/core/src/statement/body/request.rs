@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Nonce, V1, check_kind, check_moment, check_text, dated, no_repeats, unsupported};
+use super::{Nonce, V1, check_kind, check_moment, check_text, dated, no_repeats};
 use crate::bundle::Permit;
 use crate::cidr::Cidr;
 use crate::digest::{Digest, RootFingerprint};
@@ -15,6 +15,8 @@ use crate::time::{Seconds, UnixTime};
 pub const MAX_REASON: usize = 1024;
 /// Longest forced command in bytes.
 pub const MAX_COMMAND: usize = 1024;
+/// How far after it was made a request may ask access to begin, in seconds: 14 days.
+pub const MAX_AHEAD: u32 = 14 * 86_400;
 /// Most source ranges of one request.
 const MAX_SOURCES: usize = 16;
 
@@ -38,13 +40,14 @@ pub struct Request {
     pub logins: Vec<Login>,
     /// How long, from approval on.
     pub r#for: Seconds,
-    /// Not before this moment. Only null in this version.
+    /// The access begins at this moment, if approved by then. Later than `at` by at most
+    /// [`MAX_AHEAD`].
     pub not_before: Option<UnixTime>,
     /// Why.
     pub reason: String,
-    /// The second reason of a break-glass request. Only null in this version.
+    /// The second reason, of who goes ahead without the approvals that the rule asks.
     pub break_glass: Option<String>,
-    /// The request this one prolongs. Only null in this version.
+    /// The request whose live access this one prolongs.
     pub extends: Option<Digest>,
     /// What the session may do beyond running a command; the rule may grant less.
     pub permit: Vec<Permit>,
@@ -115,8 +118,30 @@ impl Body for Request {
         if let Some(command) = &self.command {
             check_text("command", command, MAX_COMMAND)?;
         }
-        unsupported("not_before", self.not_before.is_some())?;
-        unsupported("break_glass", self.break_glass.is_some())?;
-        unsupported("extends", self.extends.is_some())
+        if let Some(not_before) = self.not_before {
+            check_moment("not_before", not_before)?;
+            if not_before <= self.at || not_before > self.at.plus_secs(MAX_AHEAD) {
+                return Err(format!(
+                    "not_before: {not_before} is not within {} days after `at`; null means at once",
+                    MAX_AHEAD / 86_400
+                ));
+            }
+        }
+        if let Some(second) = &self.break_glass {
+            check_text("break_glass", second, MAX_REASON)?;
+        }
+        let special =
+            [self.not_before.is_some(), self.break_glass.is_some(), self.extends.is_some()];
+        if special.iter().filter(|present| **present).count() > 1 {
+            return Err("not_before, break_glass and extends: at most one of them".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Request {
+    /// When the access could begin at the earliest: at once, or at `not_before`.
+    pub fn begins(&self) -> UnixTime {
+        self.not_before.map_or(self.at, |not_before| not_before.max(self.at))
     }
 }
