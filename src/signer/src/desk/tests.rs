@@ -154,7 +154,7 @@ impl Node {
             signer: 1,
         };
         let signers = self.world.bundle(POLICY).signers;
-        receipt::check(&receipt, request, &signers, self.now()).unwrap();
+        receipt::check(&receipt, request, &signers, None, self.now()).unwrap();
     }
 }
 
