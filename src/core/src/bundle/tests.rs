@@ -2,6 +2,7 @@
 //! thing.
 
 mod hosts;
+mod hours;
 mod people;
 mod policy;
 mod references;
