@@ -1,6 +1,7 @@
 //! Every refusal stands beside what is accepted: a case takes four good files and changes one
 //! thing.
 
+mod approvals;
 mod hosts;
 mod hours;
 mod people;
@@ -10,6 +11,7 @@ mod rendering;
 mod robustness;
 mod sample;
 mod signers;
+mod terms;
 
 use super::{Bundle, BundleFiles, Diagnostic, Diagnostics};
 use crate::key::{CaKey, SignerKey};
