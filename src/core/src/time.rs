@@ -228,6 +228,81 @@ mod tests {
         assert_eq!(UnixTime(5).plus_secs(10), UnixTime(15));
     }
 
+    fn date(text: &str) -> Date {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn only_days_of_the_calendar_are_dates() {
+        for good in ["1970-01-01", "2024-02-29", "2000-02-29", "2027-01-31", "2200-12-31"] {
+            assert_eq!(date(good).to_string(), good);
+        }
+        for bad in [
+            "2100-02-29",
+            "2200-02-29",
+            "2027-02-29",
+            "2027-04-31",
+            "2027-00-10",
+            "2027-13-01",
+            "2027-01-00",
+            "2027-01-32",
+            "1969-12-31",
+            "2201-01-01",
+            "9999-12-31",
+            "2027-1-31",
+            "2027-01-1",
+            "27-01-31",
+            "02027-01-31",
+            "2027-01",
+            "2027-01-31-",
+            "2027-01-31T00:00:00Z",
+            "2027/01/31",
+            "+027-01-31",
+            " 2027-01-31",
+            "2027-01-31 ",
+            "２027-01-31",
+            "",
+        ] {
+            assert!(bad.parse::<Date>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_day_ends_where_the_next_begins() {
+        // By `date -u -d "2027-02-01" +%s`.
+        for (day, end) in [
+            ("1970-01-01", 86_400),
+            ("1972-02-29", 68_256_000),
+            ("2000-02-29", 951_868_800),
+            ("2000-12-31", 978_307_200),
+            ("2025-12-31", 1_767_225_600),
+            ("2027-01-31", 1_801_440_000),
+            ("2028-02-29", 1_835_481_600),
+            ("2100-02-28", 4_107_542_400),
+            ("2200-02-28", 7_263_216_000),
+            ("2200-12-31", 7_289_654_400),
+        ] {
+            assert_eq!(date(day).end(), UnixTime(end), "{day}");
+        }
+    }
+
+    #[test]
+    fn each_day_is_one_day_after_the_last() {
+        let mut last = UnixTime(0);
+        for year in 1970..=2200 {
+            for month in 1..=12 {
+                for day in 1..=31 {
+                    let Ok(day) = format!("{year}-{month:02}-{day:02}").parse::<Date>() else {
+                        continue;
+                    };
+                    assert_eq!(day.end(), last.plus_secs(86_400), "{day}");
+                    last = day.end();
+                }
+            }
+        }
+        assert_eq!(last, UnixTime(7_289_654_400));
+    }
+
     proptest! {
         #[test]
         fn shown_durations_parse_back(secs in 1u32..) {

@@ -20,9 +20,9 @@ pub struct Hours {
     text: String,
     /// On which days the hours begin, Monday first.
     days: [bool; 7],
-    /// First second of the day.
+    /// First second of the day that is in.
     from: u32,
-    /// First second that is out again; not after `from` where the hours run over midnight.
+    /// First second that is out again; before `from` where the hours run over midnight.
     until: u32,
     zone: TimeZoneRef<'static>,
 }
@@ -81,6 +81,9 @@ pub enum HoursError {
     /// Hours without length.
     #[error("hours from {0} to {0} are none; for whole days write 00:00-24:00")]
     Empty(String),
+    /// Hours that begin when their day is over.
+    #[error("hours can not begin at 24:00; begin them at 00:00 of the next day")]
+    Begin,
     /// No such zone.
     #[error("{} is no time zone of the IANA database; {help}", quote(.zone))]
     Zone {
@@ -105,7 +108,10 @@ impl FromStr for Hours {
         let days = parse_days(days)?;
         let (from, until) = times.split_once('-').ok_or_else(form)?;
         let (from_second, until_second) = (parse_time(from)?, parse_time(until)?);
-        if from_second == until_second || from_second == DAY {
+        if from_second == DAY {
+            return Err(HoursError::Begin);
+        }
+        if from_second == until_second {
             return Err(HoursError::Empty(from.to_owned()));
         }
         Ok(Hours {

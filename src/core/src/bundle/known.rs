@@ -62,6 +62,55 @@ impl Known<'_> {
         None
     }
 
+    /// Persons, or groups with persons in them. `no_machine` says why a machine can not stand here.
+    pub(super) fn persons(
+        self,
+        item: Item<'_>,
+        empty: Empty,
+        no_machine: &str,
+    ) -> Option<Vec<Who>> {
+        item.unique(empty, |item| {
+            let who = self.one_who(item)?;
+            match &who {
+                Who::Person(_) => return Some(who),
+                Who::Machine(_) => item.problem(no_machine.to_owned()),
+                Who::Group(group) => {
+                    if self.people.and_then(|people| people.persons_in(group)) != Some(0) {
+                        return Some(who);
+                    }
+                    item.problem(format!("there is no person in group `{group}`"));
+                }
+            }
+            None
+        })
+        .whole()
+    }
+
+    /// Machines, or groups with machines in them: who may ask on behalf of others.
+    pub(super) fn machines(self, item: Item<'_>) -> Option<Vec<Who>> {
+        item.unique(Empty::Refused, |item| {
+            let who = self.one_who(item)?;
+            let message = match &who {
+                Who::Machine(_) => return Some(who),
+                Who::Person(id) => format!("`{id}` is a person, and can not ask for others"),
+                Who::Group(group) => {
+                    if self.people.and_then(|people| people.machines_in(group)) != Some(0) {
+                        return Some(who);
+                    }
+                    format!(
+                        "there is no machine in group `{group}`, and persons can not ask for others"
+                    )
+                }
+            };
+            item.problem_with_help(
+                message,
+                "beside `on_behalf`, name machines only; give persons a rule of their own",
+            );
+            None
+        })
+        .whole()
+    }
+
     /// Host patterns; hosts that are named exactly are there.
     pub(super) fn hosts(self, item: Item<'_>) -> Option<Vec<HostPattern>> {
         item.unique(Empty::Refused, |item| {

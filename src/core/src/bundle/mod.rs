@@ -7,6 +7,7 @@
 //! - [`who`], [`host_pattern`]: how a rule names people and hosts;
 //! - [`reason`], [`hours`]: what a rule asks of a request's reason; when a rule approves by itself;
 //! - `rules`, `known`: reads `policy.toml`, and checks its names against people and hosts;
+//! - `words`: how a rule's terms read in a sentence;
 //! - [`diagnostic`]: problems as people see them;
 //! - `source`, `reader`: a file's text, and the walk through its fields.
 //!
@@ -25,6 +26,7 @@ mod rules;
 pub mod signers;
 pub(crate) mod source;
 pub mod who;
+mod words;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use host_pattern::{Glob, HostPattern};

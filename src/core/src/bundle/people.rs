@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::reader::{Empty, Item, Table, quote};
 use super::source::{Source, Span};
+use super::who::Who;
 use crate::key::SignerKey;
 use crate::names::{ActorId, GroupName};
 
@@ -50,8 +51,15 @@ pub struct People {
     actors: Vec<Actor>,
     by_id: HashMap<ActorId, usize>,
     by_key: HashMap<SignerKey, usize>,
-    /// Every group with the number of persons in it.
-    groups: BTreeMap<GroupName, usize>,
+    groups: BTreeMap<GroupName, Members>,
+}
+
+/// Who is in a group.
+#[derive(Debug, Clone, Default)]
+struct Members {
+    /// The persons' places in `actors`, ascending.
+    persons: Vec<usize>,
+    machines: usize,
 }
 
 impl People {
@@ -77,7 +85,45 @@ impl People {
 
     /// How many persons are in `group`; `None` if nobody, not even a machine, is in it.
     pub fn persons_in(&self, group: &GroupName) -> Option<usize> {
-        self.groups.get(group).copied()
+        Some(self.groups.get(group)?.persons.len())
+    }
+
+    /// How many machines are in `group`; `None` if nobody, not even a person, is in it.
+    pub fn machines_in(&self, group: &GroupName) -> Option<usize> {
+        Some(self.groups.get(group)?.machines)
+    }
+
+    /// The persons in `group`, in the file's order. Takes time by their number, not by everyone's.
+    pub fn persons_of(&self, group: &GroupName) -> impl Iterator<Item = &Actor> + use<'_> {
+        let members = self.groups.get(group).map(|members| members.persons.as_slice());
+        members.unwrap_or_default().iter().filter_map(|place| self.actors.get(*place))
+    }
+
+    /// The persons that `who` names, each once, in the file's order. Takes time by the number of
+    /// those who are named, not by everyone's.
+    pub fn covered_by(&self, who: &[Who]) -> impl Iterator<Item = &Actor> + use<'_> {
+        let mut places: Vec<usize> = self.places(who).collect();
+        places.sort_unstable();
+        places.dedup();
+        places.into_iter().filter_map(|place| self.actors.get(place))
+    }
+
+    /// Where in `actors` the persons stand that `who` names: whoever is named twice comes twice.
+    pub(super) fn places(&self, who: &[Who]) -> impl Iterator<Item = usize> {
+        who.iter().flat_map(|who| self.places_of(who)).copied()
+    }
+
+    fn places_of(&self, who: &Who) -> &[usize] {
+        match who {
+            Who::Person(id) => match self.by_id.get(id) {
+                Some(place) if self.actors.get(*place).is_some_and(Actor::is_person) => {
+                    std::slice::from_ref(place)
+                }
+                _ => &[],
+            },
+            Who::Machine(_) => &[],
+            Who::Group(group) => self.groups.get(group).map_or(&[], |members| &members.persons),
+        }
     }
 
     /// Reads the file; `None` if it is not TOML.
@@ -185,8 +231,11 @@ impl Reading<'_> {
         }
         let place = self.people.actors.len();
         for group in &actor.groups {
-            let persons = self.people.groups.entry(group.clone()).or_default();
-            *persons = persons.saturating_add(usize::from(actor.is_person()));
+            let members = self.people.groups.entry(group.clone()).or_default();
+            match actor.kind {
+                ActorKind::Person { .. } => members.persons.push(place),
+                ActorKind::Machine => members.machines = members.machines.saturating_add(1),
+            }
         }
         self.people.by_key.extend(actor.keys.iter().map(|key| (key.clone(), place)));
         self.people.by_id.insert(actor.id.clone(), place);

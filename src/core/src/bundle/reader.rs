@@ -87,16 +87,6 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A field that is specified and not built: refused, since to read past it could loosen a rule.
-    pub(crate) fn not_yet(&mut self, field: &'static str) {
-        if let Some(item) = self.optional(field) {
-            item.problem_with_help(
-                format!("`{field}` is not supported by this version yet"),
-                "take it out; it is refused because ignoring it could allow too much",
-            );
-        }
-    }
-
     /// The repeated tables `[[field]]`, in the file's order; none if there are none.
     pub(crate) fn tables(&mut self, field: &'static str, kind: &'static str) -> Vec<Table<'a>> {
         let Some(item) = self.optional(field) else {

@@ -1,7 +1,9 @@
 //! Every refusal stands beside what is accepted: a case takes four good files and changes one
 //! thing.
 
+mod approvals;
 mod hosts;
+mod hours;
 mod people;
 mod policy;
 mod references;
@@ -9,6 +11,7 @@ mod rendering;
 mod robustness;
 mod sample;
 mod signers;
+mod terms;
 
 use super::{Bundle, BundleFiles, Diagnostic, Diagnostics};
 use crate::key::{CaKey, SignerKey};

@@ -1,5 +1,6 @@
 use super::*;
-use crate::bundle::ActorKind;
+use crate::bundle::{Actor, ActorKind, Who};
+use crate::names::GroupName;
 
 #[test]
 fn people_are_found_by_id_and_by_any_key() {
@@ -144,4 +145,45 @@ fn a_private_key_is_refused_and_never_shown() {
         assert_eq!(error.0[0].message, "this is a private key");
         assert!(!format!("{error} {error:?}").contains("SECRET"));
     }
+}
+
+#[test]
+fn members_are_listed_in_the_order_of_the_file() {
+    let mixed = good().with("people.toml", "groups = [\"ci\"]", "groups = [\"ci\", \"sre\"]");
+    let people = mixed.parse().unwrap().people;
+    let ids = |actors: Vec<&Actor>| actors.iter().map(|a| a.id.to_string()).collect::<Vec<_>>();
+    let group = |name: &str| name.parse::<GroupName>().unwrap();
+    let counted = |name: &str| {
+        let (persons, machines) =
+            (people.persons_in(&group(name)), people.machines_in(&group(name)));
+        assert_eq!(people.persons_of(&group(name)).count(), persons.unwrap_or(0));
+        persons.zip(machines)
+    };
+    assert_eq!(ids(people.persons_of(&group("sre")).collect()), ["alice", "bob"]);
+    assert_eq!(counted("sre"), Some((2, 1)));
+    assert_eq!(counted("sre-leads"), Some((1, 0)));
+    assert_eq!(counted("ci"), Some((0, 1)));
+    assert_eq!(counted("nobody"), None);
+}
+
+#[test]
+fn whom_a_list_covers_are_its_persons_each_once() {
+    let mixed = good().with("people.toml", "groups = [\"ci\"]", "groups = [\"ci\", \"sre\"]");
+    let people = mixed.parse().unwrap().people;
+    let covered = |who: &[&str]| {
+        let who: Vec<Who> = who.iter().map(|who| who.parse().unwrap()).collect();
+        let found: Vec<_> = people.covered_by(&who).map(|actor| actor.id.as_str()).collect();
+        let walked = people.iter().filter(|a| a.is_person() && who.iter().any(|who| who.covers(a)));
+        assert_eq!(found, walked.map(|actor| actor.id.as_str()).collect::<Vec<_>>());
+        found
+    };
+    assert_eq!(covered(&["group:sre"]), ["alice", "bob"]);
+    assert_eq!(
+        covered(&["person:carol", "group:sre-leads", "group:sre", "person:alice"]),
+        ["alice", "bob", "carol"]
+    );
+    for none in ["machine:deploy-bot", "person:deploy-bot", "group:ci", "group:no", "person:no"] {
+        assert_eq!(covered(&[none]), [""; 0], "{none}");
+    }
+    assert_eq!(covered(&[]), [""; 0]);
 }

@@ -99,104 +99,6 @@ fn durations_stay_below_their_limits() {
 }
 
 #[test]
-fn exactly_one_of_approvals_and_auto() {
-    let auto = "auto = {}";
-    assert_refused(
-        "policy.toml",
-        &[
-            (auto, "", "[[allow]] lacks the field `approvals`, or `auto = {}` to need none"),
-            (auto, "auto = true", "expected a table, found a boolean"),
-            (auto, "auto = { maybe = 1 }", "`maybe` is not a field of auto"),
-            (auto, "approvals = []", "this list is empty"),
-            (auto, "approvals = {}", "expected a list, found a table"),
-            (
-                auto,
-                "auto = {}\napprovals = [{ from = [\"person:bob\"], count = 1 }]",
-                "a rule has either `approvals` or `auto`, not both",
-            ),
-        ],
-    );
-    assert_accepted(
-        "policy.toml",
-        &[(auto, "approvals = [{ from = [\"person:bob\"], count = 1 }]")],
-    );
-}
-
-#[test]
-fn an_approval_step_can_be_satisfied_by_persons() {
-    let auto = "auto = {}";
-    let step =
-        |from: &str, count: &str| format!("approvals = [{{ from = [{from}], count = {count} }}]");
-    let impossible =
-        |count, of| format!("{count} approvals are asked of {of} persons: nobody could satisfy it");
-    assert_refused(
-        "policy.toml",
-        &[
-            (auto, &step("", "1"), "this list is empty"),
-            (auto, &step("\"person:bob\"", "0"), "this number must be from 1 to 255"),
-            (auto, &step("\"person:bob\"", "256"), "this number must be from 1 to 255"),
-            (auto, &step("\"person:bob\"", "2"), &impossible(2, 1)),
-            // Bob is in the group already, and counts once.
-            (auto, &step("\"person:bob\", \"group:sre-leads\"", "2"), &impossible(2, 1)),
-            (auto, &step("\"group:sre\"", "3"), &impossible(3, 2)),
-            (auto, &step("\"machine:deploy-bot\"", "1"), "a machine can not approve"),
-            (auto, &step("\"group:ci\"", "1"), "there is no person in group `ci`"),
-            (
-                auto,
-                "approvals = [{ from = [\"person:bob\"] }]",
-                "an approval step lacks the field `count`",
-            ),
-            (auto, "approvals = [{ count = 1 }]", "an approval step lacks the field `from`"),
-            (auto, "approvals = [1]", "expected a table, found an integer"),
-            (
-                auto,
-                "approvals = [{ from = [\"person:bob\"], count = 1, strength = \"hard\" }]",
-                "`hard` is not a strength; known are any, hardware, verified",
-            ),
-        ],
-    );
-    assert_accepted(
-        "policy.toml",
-        &[
-            (auto, &step("\"group:sre\"", "2")),
-            (auto, &step("\"group:sre\", \"person:carol\"", "3")),
-        ],
-    );
-}
-
-#[test]
-fn a_group_of_persons_and_machines_counts_its_persons_only() {
-    let mixed = good().with("people.toml", "groups = [\"ci\"]", "groups = [\"sre\"]");
-    let step = |count| format!("approvals = [{{ from = [\"group:sre\"], count = {count} }}]");
-    assert!(mixed.clone().with("policy.toml", "auto = {}", &step(2)).parse().is_ok());
-    assert!(mixed.with("policy.toml", "auto = {}", &step(3)).parse().is_err());
-}
-
-#[test]
-fn what_is_not_built_yet_is_refused_and_never_ignored() {
-    let auto = "auto = {}";
-    let strong = |strength: &str| {
-        format!("approvals = [{{ from = [\"person:bob\"], count = 1, strength = \"{strength}\" }}]")
-    };
-    let two = "approvals = [{ from = [\"person:bob\"], count = 1 }, { from = [\"person:bob\"], count = 1 }]";
-    let later = |what: &str| format!("{what} not supported by this version yet");
-    assert_refused(
-        "policy.toml",
-        &[
-            (auto, &strong("hardware"), &later("strength `hardware` is")),
-            (auto, &strong("verified"), &later("strength `verified` is")),
-            (auto, two, &later("more than one approval step is")),
-            (auto, "auto = { hours = \"Mon-Fri\" }", &later("`hours` is")),
-            (auto, "auto = { review_by = \"2027-01-31\" }", &later("`review_by` is")),
-            (auto, "auto = {}\non_behalf = [\"group:sre\"]", &later("`on_behalf` is")),
-            (auto, "auto = {}\nbreak_glass = {}", &later("`break_glass` is")),
-            (auto, "auto = {}\nextend = {}", &later("`extend` is")),
-        ],
-    );
-    assert_accepted("policy.toml", &[(auto, &strong("any"))]);
-}
-
-#[test]
 fn reason_permit_and_source_are_checked() {
     let reason = "reason = { min = 10, pattern = \"INC-[0-9]+\", hint = \"name the incident\" }";
     let (permit, source) = ("permit = [\"pty\"]", "source = \"client\"");
@@ -254,9 +156,4 @@ fn permits_have_one_spelling_everywhere() {
     assert_eq!(Permit::X11Forwarding.extension(), "permit-X11-forwarding");
     assert!("PTY".parse::<Permit>().is_err());
     assert!(Strength::Any < Strength::Hardware && Strength::Hardware < Strength::Verified);
-}
-
-#[test]
-fn steps_are_never_empty() {
-    assert!(crate::bundle::Steps::new(Vec::new()).is_none());
 }

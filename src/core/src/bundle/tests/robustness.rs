@@ -32,6 +32,18 @@ const PIECES: [&str; 24] = [
     "ä",
 ];
 
+/// The good files, with every field there is.
+fn whole() -> Files {
+    let (auto, source) = ("auto = {}", "source = \"client\"");
+    let glass =
+        r#"break_glass = { strength = "hardware", max_for = "15m", notify = ["group:sre"] }"#;
+    let terms = r#"auto = { hours = "Mon-Fri 08:00-18:00 Europe/Berlin", review_by = "2027-01-31" }
+on_behalf = ["group:sre"]
+extend = { max = "30m", times = 2 }"#;
+    let files = good().with("policy.toml", source, &format!("{source}\n{glass}"));
+    files.with("policy.toml", auto, terms)
+}
+
 fn parse(files: &BundleFiles) -> Result<(), TestCaseError> {
     if let Err(problems) = Bundle::parse(1, files, &admins()) {
         prop_assert!(!problems.0.is_empty());
@@ -50,6 +62,11 @@ fn file_of(files: &mut BundleFiles, which: usize) -> &mut Vec<u8> {
     }
 }
 
+#[test]
+fn the_whole_files_are_good() {
+    assert!(whole().parse().is_ok(), "{:?}", whole().parse().err());
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(which in 0usize..4, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -63,7 +80,7 @@ proptest! {
         which in 0usize..4,
         edits in proptest::collection::vec((any::<prop::sample::Index>(), 0usize..12, 0usize..PIECES.len()), 1..6),
     ) {
-        let mut files = good().bytes();
+        let mut files = whole().bytes();
         let file = file_of(&mut files, which);
         for (place, cut, piece) in edits {
             let start = place.index(file.len() + 1);

@@ -1,6 +1,7 @@
 //! The sample that `init` writes: valid and empty as it is, valid and whole without its prefix.
 
 use super::*;
+use crate::bundle::Approval;
 
 const PEOPLE: &str = include_str!("../../../../../ca-config/people.toml");
 const HOSTS: &str = include_str!("../../../../../ca-config/hosts.toml");
@@ -41,5 +42,14 @@ fn the_sample_without_its_prefix_is_a_whole_bundle() {
     let ids: Vec<_> = bundle.people.iter().map(|actor| actor.id.as_str()).collect();
     assert_eq!(ids, ["alice", "bob", "deploy-bot"]);
     assert!(bundle.hosts.get(&"prod-host".parse().unwrap()).is_some());
-    assert_eq!((bundle.policy.deny.len(), bundle.policy.allow.len()), (1, 3));
+    assert_eq!((bundle.policy.deny.len(), bundle.policy.allow.len()), (1, 4));
+    // It shows every field there is.
+    let allow = &bundle.policy.allow;
+    assert!(allow.iter().any(|rule| rule.break_glass.is_some()));
+    assert!(allow.iter().any(|rule| rule.extend.is_some()));
+    assert!(allow.iter().any(|rule| rule.on_behalf.is_some()));
+    assert!(allow.iter().any(|rule| match &rule.approval {
+        Approval::Auto(auto) => auto.hours.is_some() && auto.review_by.is_some(),
+        Approval::Steps(_) => false,
+    }));
 }
