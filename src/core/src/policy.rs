@@ -3,8 +3,21 @@
 //! Any `deny` that touches any part of the request refuses it. Else the first `allow` that covers
 //! the whole request decides everything. None: refused, with the nearest rule and what did not fit
 //! (`misfit.rs`).
+//!
+//! - [`judgement`]: all that the rules say to one request, real or supposed;
+//! - [`cases`]: what an admin expects of the rules, and whether it is so;
+//! - [`lint`]: rules that can not do what they seem to; [`compare`]: who may do what after a change;
+//! - [`moment`]: moments as files have them;
+//! - `census`, `set`: people and hosts by the kinds that rules tell apart.
 
+pub mod cases;
+mod census;
+pub mod compare;
+pub mod judgement;
+pub mod lint;
 mod misfit;
+pub mod moment;
+mod set;
 
 use crate::bundle::{
     Actor, Allow, Approval, Bundle, Deny, Host, Selection, SourceRule, Strength, Who,

@@ -171,6 +171,14 @@ impl<'a> Item<'a> {
         fits
     }
 
+    /// Yes or no.
+    pub(crate) fn boolean(self) -> Option<bool> {
+        match self.value {
+            DeValue::Boolean(truth) => Some(*truth),
+            _ => self.wrong_type("a boolean"),
+        }
+    }
+
     /// Whether the value is a list.
     pub(crate) fn is_list(self) -> bool {
         matches!(self.value, DeValue::Array(_))

@@ -181,7 +181,8 @@ impl<'s> Source<'s> {
         None
     }
 
-    fn locate(&self, at: Span) -> (usize, usize, Excerpt) {
+    /// Line and column of `at`, counted from 1, and the line as it is shown.
+    pub(crate) fn locate(&self, at: Span) -> (usize, usize, Excerpt) {
         let line = self.line(at);
         let line_start = self.line_starts().get(line - 1).copied().unwrap_or(0);
         let rest = self.text.get(line_start..).unwrap_or_default();

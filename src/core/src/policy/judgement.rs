@@ -1,0 +1,231 @@
+//! All that the rules say to one request, real or supposed: for who wants to know why.
+//!
+//! Asks the same [`decide`](super::decide()) that decides, so it can not say anything else.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::census::can_sign_with;
+use super::{Asked, decide, denied_by, explain};
+use crate::bundle::{Actor, Allow, Approval, Bundle, Deny, Step, Strength};
+use crate::cidr::Cidr;
+use crate::digest::{Digest, RootFingerprint};
+use crate::key::SubjectKey;
+use crate::lifecycle::Basis;
+use crate::names::{ActorId, HostName, Login};
+use crate::refusal::{Reason, Refusal};
+use crate::sshsig::Presence;
+use crate::statement::{Body as _, Nonce, Request};
+use crate::time::{Seconds, UnixTime};
+
+/// A request that nobody made.
+#[derive(Debug, Clone)]
+pub struct Supposed {
+    /// Who would ask.
+    pub by: ActorId,
+    /// Who would use the access, if another.
+    pub subject: Option<ActorId>,
+    /// The hosts.
+    pub hosts: Vec<HostName>,
+    /// The logins.
+    pub logins: Vec<Login>,
+    /// For how long.
+    pub span: Seconds,
+    /// Why.
+    pub reason: String,
+    /// The second reason, to go ahead without approvals.
+    pub break_glass: Option<String>,
+    /// With which kind of key it would be signed.
+    pub strength: Strength,
+    /// From which address; `None` for any that the rule takes.
+    pub from: Option<IpAddr>,
+    /// When it would be made.
+    pub at: UnixTime,
+}
+
+/// What the rules say to a request.
+#[derive(Debug)]
+pub struct Judgement<'b> {
+    /// The request.
+    pub request: Request,
+    /// The rule that decides it, or why none does.
+    pub decision: Result<&'b Allow, Refusal>,
+    /// The deny rule that refuses it.
+    pub denied_by: Option<&'b Deny>,
+    /// Where no rule fits, the one that came nearest.
+    pub nearest: Option<&'b Allow>,
+    /// Every other rule.
+    pub others: Vec<Other<'b>>,
+}
+
+/// An allow rule that does not decide a request.
+#[derive(Debug)]
+pub struct Other<'b> {
+    /// The rule.
+    pub rule: &'b Allow,
+    /// Why it does not fit; `None` if it does, and an earlier one decides.
+    pub why: Option<Refusal>,
+}
+
+/// An approval step, and who could satisfy it.
+#[derive(Debug)]
+pub struct AskedStep<'b> {
+    /// The step.
+    pub step: &'b Step,
+    /// The persons it asks, without requester and subject, who have a strong enough key.
+    pub persons: Vec<&'b Actor>,
+}
+
+/// Why nothing can be said of a supposed request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SupposedError {
+    /// It breaks a rule that every request obeys.
+    #[error("there can be no such request: {0}")]
+    Form(String),
+    /// Nobody with this id is in people.toml.
+    #[error("there is nobody with the id {0} in people.toml")]
+    Unknown(ActorId),
+}
+
+impl Supposed {
+    /// What the rules of `bundle` say to it.
+    ///
+    /// # Errors
+    /// [`SupposedError`] if nobody could make such a request.
+    pub fn judge<'b>(&self, bundle: &'b Bundle) -> Result<Judgement<'b>, SupposedError> {
+        let requester =
+            bundle.people.get(&self.by).ok_or_else(|| SupposedError::Unknown(self.by.clone()))?;
+        let presence = match self.strength {
+            Strength::Any => Presence::Software,
+            Strength::Hardware => Presence::Touched,
+            Strength::Verified => Presence::UserVerified,
+        };
+        let judge = |from: Option<IpAddr>| {
+            let request = self.request(from)?;
+            let asked = Asked { request: &request, requester, presence, extension: None };
+            Ok(judge(asked, bundle))
+        };
+        let judgement = judge(self.from)?;
+        match &judgement.decision {
+            // As the person's command does: it names its address where a rule asks for it.
+            Err(refusal) if refusal.reason == Reason::SourceNeeded && self.from.is_none() => {
+                judge(Some(SOME_ADDRESS))
+            }
+            _ => Ok(judgement),
+        }
+    }
+
+    fn request(&self, from: Option<IpAddr>) -> Result<Request, SupposedError> {
+        // Neither CA, key nor nonce is looked at by any rule.
+        let ca = RootFingerprint(Digest([0; 32]));
+        let key: SubjectKey = SOME_KEY.parse().expect("it is a key");
+        let mut request = Request::new(
+            ca,
+            self.by.clone(),
+            key,
+            self.hosts.clone(),
+            self.logins.clone(),
+            self.span,
+            self.reason.clone(),
+            self.at,
+            Nonce([0; 16]),
+        );
+        request.subject = self.subject.clone().unwrap_or_else(|| self.by.clone());
+        request.break_glass = self.break_glass.clone();
+        request.source = from.map(Cidr::single).into_iter().collect();
+        request.check().map_err(SupposedError::Form)?;
+        Ok(request)
+    }
+}
+
+/// What the rules of `bundle` say to a request.
+pub fn judge<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Judgement<'b> {
+    let decision = decide(asked, bundle);
+    let denied_by = denied_by(asked, bundle).ok().flatten();
+    let said = explain(asked, bundle).unwrap_or_default();
+    let is_decisive = |rule: &Allow| decision.as_ref().is_ok_and(|by| by.name == rule.name);
+    // Each rule's refusal names the rule, so the one that is given names the nearest.
+    let is_nearest = |why: &Option<Refusal>| {
+        decision.as_ref().err().is_some_and(|refusal| why.as_ref() == Some(refusal))
+    };
+    let nearest = said.iter().find(|(_, why)| is_nearest(why)).map(|(rule, _)| *rule);
+    let others = said.into_iter().filter(|(rule, _)| !is_decisive(rule));
+    let others = others.map(|(rule, why)| Other { rule, why }).collect();
+    Judgement { request: asked.request.clone(), decision, denied_by, nearest, others }
+}
+
+impl<'b> Judgement<'b> {
+    /// What approves the request; `None` if no rule does.
+    pub fn basis(&self) -> Option<Basis> {
+        let rule = self.decision.as_ref().ok()?;
+        Some(match &rule.approval {
+            Approval::Auto(_) => Basis::Auto,
+            Approval::Steps(_) if self.request.break_glass.is_some() => Basis::BreakGlass,
+            Approval::Steps(_) => Basis::Approvals,
+        })
+    }
+
+    /// How many approvals it needs.
+    pub fn approvals(&self) -> usize {
+        match (self.basis(), self.decision.as_ref().map(|rule| &rule.approval)) {
+            (Some(Basis::Approvals), Ok(Approval::Steps(steps))) => steps
+                .iter()
+                .map(|step| usize::from(step.count.get()))
+                .fold(0, usize::saturating_add),
+            _ => 0,
+        }
+    }
+
+    /// The steps of the deciding rule with those who could satisfy them: none where the rule
+    /// approves by itself. For break-glass they are those who review it.
+    pub fn steps(&self, bundle: &'b Bundle) -> Vec<AskedStep<'b>> {
+        let Ok(Approval::Steps(steps)) = self.decision.as_ref().map(|rule| &rule.approval) else {
+            return Vec::new();
+        };
+        let asked = |step: &'b Step| {
+            let may = |actor: &&Actor| {
+                actor.is_person()
+                    && actor.id != self.request.by
+                    && actor.id != self.request.subject
+                    && step.from.iter().any(|who| who.covers(actor))
+                    && can_sign_with(actor, step.strength)
+            };
+            AskedStep { step, persons: bundle.people.iter().filter(may).collect() }
+        };
+        steps.iter().map(asked).collect()
+    }
+
+    /// The name of the rule that is to be looked at: the one that decides, forbids, or came nearest.
+    pub fn rule_name(&self) -> Option<&'b crate::names::RuleName> {
+        match (&self.decision, self.denied_by) {
+            (Ok(rule), _) => Some(&rule.name),
+            (Err(_), Some(deny)) => Some(&deny.name),
+            (Err(_), None) => self.nearest.map(|rule| &rule.name),
+        }
+    }
+}
+
+impl Other<'_> {
+    /// Why the rule does not decide, in a few words.
+    pub fn why(&self) -> String {
+        let Some(refusal) = &self.why else {
+            return "fits too, but comes after the rule that decides".to_owned();
+        };
+        // A refusal begins by saying what is asked, which is known here.
+        let message = refusal.message.trim_end_matches('.');
+        let short = message.strip_prefix("no rule allows ").and_then(|rest| rest.split_once(": "));
+        let short = short.map_or(message, |(_, why)| why);
+        let name = &self.rule.name;
+        [format!("the nearest rule, {name}, "), format!("the rule {name} ")]
+            .iter()
+            .find_map(|start| short.strip_prefix(start.as_str()))
+            .unwrap_or(short)
+            .to_owned()
+    }
+}
+
+/// A key to be certified, of RFC 8032, 7.1; which one is no matter.
+const SOME_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea";
+
+/// An address of the documentation (RFC 5737): a rule that binds to the client's takes any.
+const SOME_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
