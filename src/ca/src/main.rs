@@ -4,6 +4,9 @@
 //! - [`serve`]: runs the front, and the signer beside it;
 //! - [`apply`]: signs the configuration and puts it in force;
 //! - [`audit`]: `log verify`, `log show` and `log export`;
+//! - [`policy`]: what the rules do: `policy test`, `explain`, `lint`, `replay`, `diff` and `suggest`;
+//! - [`report`]: who had access where;
+//! - [`history`]: the log request by request, for both;
 //! - [`identity`]: the admin's signing key, from a file or the ssh-agent;
 //! - [`anchor`]: the TLS anchor, made by `init` and used by `serve`;
 //! - [`failure`], [`terminal`], [`clock`]: exit codes, the terminal, the time.
@@ -24,8 +27,11 @@ mod apply;
 mod audit;
 mod clock;
 mod failure;
+mod history;
 mod identity;
 mod init;
+mod policy;
+mod report;
 mod serve;
 mod terminal;
 #[cfg(test)]
@@ -96,6 +102,12 @@ enum Command {
     /// Verify, show or export the log of all that was decided and signed.
     #[command(subcommand, after_help = help!("jit-ssh-ca log verify --config ca-config"))]
     Log(audit::LogCommand),
+    /// Test, explain, lint, replay, compare and grow the rules.
+    #[command(subcommand, after_help = help!("jit-ssh-ca policy test --config ca-config"))]
+    Policy(policy::PolicyCommand),
+    /// Report who had access where, as whom, why, and by whose leave.
+    #[command(after_help = help!("jit-ssh-ca report --config ca-config --since 30d --csv"))]
+    Report(report::ReportArgs),
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -106,6 +118,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::cmd_serve(args),
         Command::Apply(args) => apply::cmd_apply(args),
         Command::Log(command) => audit::cmd_log(command),
+        Command::Policy(command) => policy::cmd_policy(command),
+        Command::Report(args) => report::cmd_report(args),
     }
 }
 
@@ -129,6 +143,6 @@ mod tests {
             assert!(help.contains("Exit codes: 0 done"), "{help}");
             seen += 1;
         }
-        assert_eq!(seen, 8, "one for each command");
+        assert_eq!(seen, 16, "one for each command");
     }
 }

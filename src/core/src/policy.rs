@@ -18,6 +18,8 @@ pub mod lint;
 mod misfit;
 pub mod moment;
 mod set;
+#[cfg(test)]
+mod texts;
 
 use crate::bundle::{
     Actor, Allow, Approval, Bundle, Deny, Host, Selection, SourceRule, Strength, Who,

@@ -153,7 +153,7 @@ fn deny(rule: &Deny) -> Vec<Field> {
 
 fn allow(rule: &Allow) -> Vec<Field> {
     let approvals = match &rule.approval {
-        Approval::Auto(_) => "none, it approves by itself".to_owned(),
+        Approval::Auto(auto) => format!("none, it approves {auto}"),
         Approval::Steps(steps) => {
             let steps = steps.iter().map(|step| {
                 format!("{} of {} (strength {})", step.count, list(&step.from), step.strength)
@@ -173,7 +173,10 @@ fn allow(rule: &Allow) -> Vec<Field> {
         ("who", list(&rule.who)),
         ("hosts", list(&rule.hosts)),
         ("logins", list(&rule.logins)),
+        ("on_behalf", rule.on_behalf.as_deref().map(list).unwrap_or_default()),
         ("approvals", approvals),
+        ("break_glass", rule.break_glass.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("extend", rule.extend.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("max_for", rule.max_for.to_string()),
         ("cert_for", rule.cert_for.to_string()),
         (

@@ -1,23 +1,26 @@
 //! `jit-ssh-ca apply`: checks the configuration, shows what changes, signs it, and hands it in.
 //!
+//! Checked is what `policy lint` and `policy test` check: what can not be meant, and what is not as
+//! expected, is not signed. Shown is who gains and loses what, and then every field that changes.
+//!
 //! - [`difference`]: what changes between two bundles, pure;
 //! - [`remote`]: the CA: what is in force there, what waits there, and handing in.
 
-mod difference;
+pub(crate) mod difference;
 mod remote;
 
-use std::fs;
-use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use jit_ssh_api::{CaUrl, Client};
-use jit_ssh_core::bundle::{Bundle, BundleFiles};
+use jit_ssh_core::bundle::{Bundle, BundleFiles, People, Policy};
 use jit_ssh_core::deployment::{Deployment, Tls};
 use jit_ssh_core::names::ActorId;
 use jit_ssh_core::plain::harmless;
+use jit_ssh_core::policy::compare::{Shift, compare};
+use jit_ssh_core::policy::lint::Finding;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, Kind};
 use serde::Serialize;
@@ -28,6 +31,9 @@ use crate::clock;
 use crate::failure::{Failure, Outcome};
 use crate::identity::Identity;
 use crate::init::reachable;
+use crate::policy::check::{require_cases, require_lint};
+use crate::policy::config::{parse, read_files};
+use crate::policy::diff::{PrintedShift, in_words, printed};
 use crate::terminal;
 use difference::Change;
 use remote::{Handed, Remote, Waiting};
@@ -50,6 +56,9 @@ pub(crate) struct ApplyArgs {
     /// Only show what would change
     #[arg(long)]
     dry_run: bool,
+    /// Apply though policy_test.toml may not be as expected
+    #[arg(long)]
+    skip_tests: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -61,6 +70,10 @@ struct Printed<'a> {
     version: u64,
     in_force: bool,
     changes: Vec<String>,
+    /// What people gain and lose.
+    people: Vec<PrintedShift>,
+    /// What is found in the rules that is no error.
+    warnings: Vec<String>,
     signed: &'a [ActorId],
     missing: usize,
 }
@@ -74,7 +87,7 @@ pub(crate) fn cmd_apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
 async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     let Ca { url, root, here } = find_ca(args).await?;
     let files = read_files(&args.config)?;
-    let new = parse(&files, &root, &args.config)?;
+    let (new, warnings) = check(args, &files, &root)?;
     let mut identity = Identity::find(args.identity.as_deref(), &root)?;
     let client = match here {
         Some(address) => Client::connect_at(address, &url, &root).await?,
@@ -91,14 +104,14 @@ async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
             "nothing changes: version {version} is in force and says the same."
         ));
         if args.json {
-            print(version, Handed::in_force(&current.admins), &[], &root)?;
+            print(version, Handed::in_force(&current.admins), &Differs::nothing(warnings), &root)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let changes = difference::between(current.as_ref().and_then(|c| c.bundle.as_ref()), &new);
+    let differs = Differs::of(current.as_ref().and_then(|c| c.bundle.as_ref()), &new, warnings);
     let version = current.map_or(0, |current| current.body.version);
     let version = version.checked_add(1).context("there is no version after this one")?;
-    show(version, &changes, args.json)?;
+    show(version, &differs, args.json)?;
     let proposal = remote.proposal(version).await?;
     let waiting = proposal.filter(|waiting| {
         let same = waiting.body.names(&files);
@@ -116,7 +129,7 @@ async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     if args.dry_run {
         if args.json {
             let signed = waiting.as_ref().map_or(&[][..], |waiting| &waiting.admins);
-            print(version, Handed::waiting(signed), &changes, &root)?;
+            print(version, Handed::waiting(signed), &differs, &root)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -134,7 +147,7 @@ async fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
             remote.hand_in(statement, signatures, &files).await?
         }
     };
-    finish(args.json, version, handed, &changes, &root)
+    finish(args.json, version, handed, &differs, &root)
 }
 
 /// A CA that was found.
@@ -184,46 +197,68 @@ fn name_here(deployment: &Deployment, here: SocketAddr) -> anyhow::Result<String
     }
 }
 
-fn read_files(config: &Path) -> anyhow::Result<BundleFiles> {
-    let read = |name: &str| {
-        let path = config.join(name);
-        let too_long = || {
-            let max = BundleFiles::MAX_BYTES;
-            io::Error::other(format!("it is longer than the {max} bytes a bundle may have"))
+/// What is checked before anything is signed: the files, what is expected of the rules, and what can
+/// not be meant.
+fn check(
+    args: &ApplyArgs,
+    files: &BundleFiles,
+    root: &Root,
+) -> anyhow::Result<(Bundle, Vec<Finding>)> {
+    let config = &args.config;
+    let bundle = parse(files, &root.admin_keys()).map_err(|found| {
+        Failure::error(format!("{} has {found}; nothing was sent.", config.display()))
+    })?;
+    let now = clock::now();
+    let warnings = require_lint(&bundle, &files.policy, now)?;
+    if args.skip_tests {
+        terminal::say("warning: --skip-tests: what policy_test.toml expects was not checked.");
+    } else {
+        require_cases(config, &bundle, now)?;
+    }
+    Ok((bundle, warnings))
+}
+
+/// What an admin is shown before signing.
+struct Differs {
+    changes: Vec<Change>,
+    shifts: Vec<Shift>,
+    warnings: Vec<Finding>,
+}
+
+impl Differs {
+    fn nothing(warnings: Vec<Finding>) -> Differs {
+        Differs { changes: Vec::new(), shifts: Vec::new(), warnings }
+    }
+
+    fn of(old: Option<&Bundle>, new: &Bundle, warnings: Vec<Finding>) -> Differs {
+        // Before the first bundle nobody may do anything.
+        let nobody =
+            || Bundle { people: People::default(), policy: Policy::default(), ..new.clone() };
+        let changes = difference::between(old, new);
+        let shifts = match old {
+            Some(old) => compare(old, new),
+            None => compare(&nobody(), new),
         };
-        let length = fs::metadata(&path).map(|data| data.len());
-        length
-            .and_then(|length| match usize::try_from(length) {
-                Ok(length) if length <= BundleFiles::MAX_BYTES => fs::read(&path),
-                _ => Err(too_long()),
-            })
-            .with_context(|| format!("cannot read {}", path.display()))
-    };
-    Ok(BundleFiles {
-        people: read("people.toml")?,
-        hosts: read("hosts.toml")?,
-        policy: read("policy.toml")?,
-        signers: read("signers.toml")?,
-    })
+        Differs { changes, shifts, warnings }
+    }
 }
 
-fn parse(files: &BundleFiles, root: &Root, config: &Path) -> anyhow::Result<Bundle> {
-    // The version is known only when the CA was asked, and no check hangs on it.
-    Bundle::parse(1, files, &root.admin_keys()).map_err(|problems| {
-        let count = problems.0.len();
-        terminal::say(&format!("{problems}\n"));
-        let found = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
-        Failure::error(format!("{} has {found}; nothing was sent.", config.display())).into()
-    })
-}
+/// Most lines of what people gain and lose.
+const SHIFTS: usize = 100;
 
-fn show(version: u64, changes: &[Change], json: bool) -> anyhow::Result<()> {
-    let heading = format!("version {version} changes:");
-    let mut lines = vec![heading];
-    for change in changes {
+fn show(version: u64, differs: &Differs, json: bool) -> anyhow::Result<()> {
+    let people = in_words(&differs.shifts);
+    let mut lines = vec![format!("version {version} means:")];
+    lines.extend(people.iter().take(SHIFTS).map(|line| format!("  {line}")));
+    let more = people.len().saturating_sub(SHIFTS);
+    if more > 0 {
+        lines.push(format!("  and {more} more; see all with: jit-ssh-ca policy diff"));
+    }
+    lines.push(format!("version {version} changes:"));
+    for change in &differs.changes {
         lines.extend(change.to_string().split('\n').map(|line| format!("  {}", harmless(line))));
     }
-    if changes.is_empty() {
+    if differs.changes.is_empty() {
         lines.push("  nothing but comments, order and spelling".to_owned());
     }
     if json {
@@ -258,7 +293,7 @@ fn finish(
     json: bool,
     version: u64,
     handed: Handed,
-    changes: &[Change],
+    differs: &Differs,
     root: &Root,
 ) -> anyhow::Result<ExitCode> {
     let signed = names(&handed.signed);
@@ -280,16 +315,23 @@ fn finish(
     }
     let code = if handed.in_force { 0 } else { Outcome::Pending.code() };
     if json {
-        print(version, handed, changes, root)?;
+        print(version, handed, differs, root)?;
     }
     Ok(ExitCode::from(code))
 }
 
-fn print(version: u64, handed: Handed, changes: &[Change], root: &Root) -> anyhow::Result<()> {
+fn print(version: u64, handed: Handed, differs: &Differs, root: &Root) -> anyhow::Result<()> {
     let Handed { in_force, signed } = handed;
     let missing = root.threshold().saturating_sub(signed.len());
-    let changes = changes.iter().map(ToString::to_string).collect();
-    terminal::object(&Printed { version, in_force, changes, signed: &signed, missing })
+    terminal::object(&Printed {
+        version,
+        in_force,
+        changes: differs.changes.iter().map(ToString::to_string).collect(),
+        people: differs.shifts.iter().map(printed).collect(),
+        warnings: differs.warnings.iter().map(|found| found.at.message.clone()).collect(),
+        signed: &signed,
+        missing,
+    })
 }
 
 fn names(ids: &[ActorId]) -> String {

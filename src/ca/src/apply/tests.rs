@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -156,6 +157,7 @@ impl Scene {
             url: Some(self.url.clone()),
             yes: true,
             dry_run: false,
+            skip_tests: false,
             json: false,
         }
     }

@@ -23,6 +23,7 @@ const CA: &str = include_str!("../../../../ca-config/ca.toml");
 const PEOPLE: &str = include_str!("../../../../ca-config/people.toml");
 const HOSTS: &str = include_str!("../../../../ca-config/hosts.toml");
 const POLICY: &str = include_str!("../../../../ca-config/policy.toml");
+const POLICY_TEST: &str = include_str!("../../../../ca-config/policy_test.toml");
 const SIGNERS: &str = include_str!("../../../../ca-config/signers.toml");
 
 /// The line of the sample that shows how to name a signer's socket.
@@ -136,6 +137,7 @@ pub(super) fn plan(
         ("people.toml", PEOPLE),
         ("hosts.toml", HOSTS),
         ("policy.toml", POLICY),
+        ("policy_test.toml", POLICY_TEST),
         ("signers.toml", SIGNERS),
     ] {
         files.push(File::read(dir, name, sample)?);

@@ -238,7 +238,7 @@ fn existing_files_are_kept_and_open_markers_filled() {
     assert!(signers.starts_with("# mine too\n[[signer]]\nnumber = 1\n"), "{signers}");
     assert_eq!(made.config.signers, Signers::Named);
     assert_eq!(made.config.kept, [scene.config("people.toml")]);
-    assert_eq!(made.config.written.len(), 4);
+    assert_eq!(made.config.written.len(), 5);
 }
 
 #[test]

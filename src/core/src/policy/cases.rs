@@ -73,3 +73,6 @@ impl Case {
         verdict::judge(self, bundle)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,3 +68,6 @@ pub fn compare(old: &Bundle, new: &Bundle) -> Vec<Shift> {
     });
     shifts
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,3 +193,6 @@ impl Lint<'_, '_, '_> {
         self.found.push(Finding { severity, kind, rule: Some(rule.clone()), at });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,11 +20,6 @@ impl Set {
         }
     }
 
-    /// Whether it holds a place.
-    pub(super) fn contains(&self, place: usize) -> bool {
-        self.words.get(place / BITS).is_some_and(|word| word & (1 << (place % BITS)) != 0)
-    }
-
     /// Adds all of `other`.
     pub(super) fn add(&mut self, other: &Set) {
         if self.words.len() < other.words.len() {
@@ -114,9 +109,6 @@ mod tests {
             prop_assert_eq!(x.is_within(&y), a.is_subset(&b));
             prop_assert_eq!(x.meets(&y), !a.is_disjoint(&b));
             prop_assert_eq!(x.is_empty(), a.is_empty());
-            for place in 0..300 {
-                prop_assert_eq!(x.contains(place), a.contains(&place));
-            }
         }
     }
 }

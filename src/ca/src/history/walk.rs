@@ -1,0 +1,271 @@
+//! Walks through the log's entries and puts together what belongs to one request.
+
+use std::collections::HashMap;
+
+use jit_ssh_core::bundle::{Bundle, BundleFiles};
+use jit_ssh_core::certificate::{self, KeyId};
+use jit_ssh_core::chain::{Chain, Issued};
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
+use jit_ssh_core::lifecycle::{counts, evaluate};
+use jit_ssh_core::names::Principal;
+use jit_ssh_core::refusal::{Reason, Refusal};
+use jit_ssh_core::root::Root;
+use jit_ssh_core::statement::{self, Body, Decision, End, Kind, Request, Verdict, Verified};
+use jit_ssh_core::time::UnixTime;
+
+use super::{Certified, History, Past, Said};
+use crate::audit::folder::Folder;
+
+/// Longest that anything can follow from a request, in seconds: it begins at most 14 days ahead, is
+/// decided within 7 and used within 1, lasts 1, and is prolonged at most ten times by a day; and a
+/// margin for limits of older versions.
+const LONGEST: u32 = 40 * 86_400;
+
+/// No rule lets more than ten extensions follow each other; more would only take time.
+const MOST_EXTENSIONS: u8 = 16;
+
+/// The walk.
+pub(super) struct Walk<'a> {
+    folder: &'a Folder,
+    root: &'a Root,
+    since: UnixTime,
+    past: Vec<Past>,
+    places: HashMap<Digest, usize>,
+    /// For each request that prolongs another, which extension of the first it is.
+    extensions: HashMap<Digest, u8>,
+    in_force: InForce,
+    gaps: Vec<String>,
+}
+
+/// The bundle in force at this point of the log: read only where it is asked for.
+enum InForce {
+    None,
+    Named(statement::Bundle),
+    Read(Box<Bundle>),
+    /// It could not be read, which was told.
+    Lost,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(folder: &'a Folder, root: &'a Root, since: UnixTime) -> Walk<'a> {
+        Walk {
+            folder,
+            root,
+            since,
+            past: Vec::new(),
+            places: HashMap::new(),
+            extensions: HashMap::new(),
+            in_force: InForce::None,
+            gaps: Vec::new(),
+        }
+    }
+
+    pub(super) fn entry(&mut self, index: u64, bytes: &[u8]) {
+        let done = match Entry::parse(bytes) {
+            Ok(Entry::Statement(entry)) => self.statement(&entry),
+            Ok(Entry::Certificate(entry)) => self.certificate(index, &entry),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(problem) = done {
+            self.gaps.push(format!("entry {index} is left out: {problem}"));
+        }
+    }
+
+    pub(super) fn finish(mut self) -> History {
+        self.read_bundle();
+        let since = self.since;
+        let whole = (0..self.past.len()).filter_map(|place| self.whole(place, MOST_EXTENSIONS));
+        let whole: Vec<Chain> = whole.collect();
+        let requests = self.past.into_iter().zip(whole).map(|(past, chain)| Past { chain, ..past });
+        // What came before was kept only for what could follow.
+        let requests = requests.filter(|past| {
+            let until = past.certificates.iter().map(|certified| certified.access_until).max();
+            past.recorded >= since || until.is_some_and(|until| until >= since)
+        });
+        let requests = requests.collect();
+        let bundle = match self.in_force {
+            InForce::Read(bundle) => Some(*bundle),
+            InForce::None | InForce::Named(_) | InForce::Lost => None,
+        };
+        History { requests, bundle, gaps: self.gaps }
+    }
+
+    fn statement(&mut self, entry: &StatementEntry) -> Result<(), String> {
+        match Kind::of(entry.statement.as_bytes()) {
+            Some(Kind::Request) => self.request(open(entry)?, entry.at),
+            Some(Kind::Decision) => {
+                let decision: Verified<Decision> = open(entry)?;
+                let request = decision.body().request;
+                self.add(request, entry.at, |past| {
+                    // The chain was found by the request that the decision names.
+                    let _ = past.chain.add_decision(decision);
+                });
+            }
+            Some(Kind::End) => {
+                let end: Verified<End> = open(entry)?;
+                let request = end.body().request;
+                self.add(request, entry.at, |past| {
+                    let _ = past.chain.add_end(end);
+                });
+            }
+            Some(Kind::Bundle) => {
+                let body = statement::parse(entry.statement.as_bytes());
+                self.in_force = InForce::Named(body.map_err(|error| error.to_string())?);
+            }
+            Some(Kind::Session) | None => {
+                return Err("a statement of a type that is not logged".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, request: Verified<Request>, at: UnixTime) {
+        let digest = request.digest();
+        let extension = request.body().extends.map(|of| {
+            let earlier = self.extensions.get(&of).copied().unwrap_or(0);
+            earlier.saturating_add(1)
+        });
+        extension.into_iter().for_each(|place| {
+            self.extensions.insert(digest, place);
+        });
+        if at.plus_secs(LONGEST) < self.since || self.places.contains_key(&digest) {
+            return;
+        }
+        self.places.insert(digest, self.past.len());
+        self.past.push(Past {
+            chain: Chain::new(request),
+            recorded: at,
+            extension,
+            first: None,
+            last: None,
+            certificates: Vec::new(),
+        });
+        self.add(digest, at, |_| ());
+    }
+
+    fn certificate(&mut self, index: u64, entry: &CertificateEntry) -> Result<(), String> {
+        if !self.places.contains_key(&entry.request) {
+            return Ok(());
+        }
+        // Any signature will do to have the bytes read; the log holds none.
+        let whole = certificate::assemble(&entry.tbs.0, &[0; 64]);
+        let parsed = ssh_key::Certificate::from_bytes(&whole)
+            .map_err(|_| format!("entry {index} holds bytes that are no certificate"))?;
+        let key_id: KeyId =
+            parsed.key_id().parse().map_err(|error: certificate::KeyIdError| error.to_string())?;
+        let principals = parsed.valid_principals().iter().map(|text| text.parse::<Principal>());
+        let principals = principals.collect::<Result<Vec<_>, _>>();
+        let certified = Certified {
+            at: entry.at,
+            rule: entry.rule.clone(),
+            principals: principals.map_err(|error| error.to_string())?,
+            access_until: key_id.access_until,
+        };
+        let issued = Issued {
+            serial: entry.serial,
+            at: entry.at,
+            valid_before: UnixTime(parsed.valid_before()),
+            access_until: key_id.access_until,
+        };
+        self.add(entry.request, entry.at, |past| {
+            past.chain.add_issued(issued);
+            past.certificates.push(certified);
+        });
+        Ok(())
+    }
+
+    /// Adds something to a request that is kept, and asks the bundle of now what it makes of it.
+    fn add(&mut self, request: Digest, at: UnixTime, add: impl FnOnce(&mut Past)) {
+        let Some(place) = self.places.get(&request).copied() else { return };
+        let Some(past) = self.past.get_mut(place) else { return };
+        add(past);
+        self.read_bundle();
+        let InForce::Read(bundle) = &self.in_force else { return };
+        let Some(chain) = self.whole(place, MOST_EXTENSIONS) else { return };
+        let said = said(&chain, bundle, at);
+        if let Some(past) = self.past.get_mut(place) {
+            past.first.get_or_insert_with(|| said.clone());
+            past.last = Some(said);
+        }
+    }
+
+    /// A request with what it prolongs, as far as that is kept. `left`: how many more to look back.
+    fn whole(&self, place: usize, left: u8) -> Option<Chain> {
+        let chain = self.past.get(place)?.chain.clone();
+        let of = chain.request().body().extends.and_then(|of| self.places.get(&of)).copied();
+        // What it prolongs was recorded before it.
+        let Some((of, left)) = of.filter(|of| *of < place).zip(left.checked_sub(1)) else {
+            return Some(chain);
+        };
+        let parent = self.whole(of, left)?;
+        Some(chain.clone().prolonging(parent).unwrap_or(chain))
+    }
+
+    fn read_bundle(&mut self) {
+        let InForce::Named(body) = &self.in_force else { return };
+        self.in_force = match read(body, self.folder, self.root) {
+            Ok(bundle) => InForce::Read(Box::new(bundle)),
+            Err(problem) => {
+                self.gaps.push(format!(
+                    "version {} of the configuration can not be read, so what it made of requests is not known: {problem}",
+                    body.version
+                ));
+                InForce::Lost
+            }
+        };
+    }
+}
+
+fn open<T: Body>(entry: &StatementEntry) -> Result<Verified<T>, String> {
+    let [signature] = entry.signatures.as_slice() else {
+        return Err("it has not exactly one signature".to_owned());
+    };
+    statement::open_recorded(entry.statement.as_bytes(), &signature.0)
+        .map_err(|error| error.to_string())
+}
+
+fn read(body: &statement::Bundle, folder: &Folder, root: &Root) -> Result<Bundle, String> {
+    let file = |digest: Digest| {
+        let bytes = folder.bundle_file(digest).map_err(|error| error.to_string())?;
+        let bytes = bytes.ok_or_else(|| format!("bundles/{digest} is not there"))?;
+        if Digest::of(&bytes) == digest {
+            Ok(bytes)
+        } else {
+            Err(format!("bundles/{digest} is not the file that was signed"))
+        }
+    };
+    let files = BundleFiles {
+        people: file(body.people)?,
+        hosts: file(body.hosts)?,
+        policy: file(body.policy)?,
+        signers: file(body.signers)?,
+    };
+    Bundle::parse(body.version, &files, &root.admin_keys()).map_err(|problems| {
+        let first = problems.0.first();
+        first.map_or_else(String::new, |problem| format!("{}: {}", problem.file, problem.message))
+    })
+}
+
+/// What `bundle` makes of a request at a moment.
+fn said(chain: &Chain, bundle: &Bundle, at: UnixTime) -> Said {
+    let evaluation = evaluate(chain, bundle, at);
+    let decision = match (evaluation.rule, evaluation.basis, &evaluation.status) {
+        (Some(rule), Some(basis), _) => Ok((rule.name.clone(), basis)),
+        (_, _, jit_ssh_core::lifecycle::Status::Refused(refusal)) => Err(refusal.clone()),
+        _ => Err(Refusal::new(Reason::PolicyRefused, "no rule covers it any more.")),
+    };
+    let approvers = evaluation.rule.map_or_else(Vec::new, |rule| {
+        let approves = chain.decisions().iter().filter(|decision| {
+            decision.body().verdict == Verdict::Approve && counts(decision, chain, rule, bundle)
+        });
+        approves.map(|decision| decision.body().by.clone()).collect()
+    });
+    Said {
+        decision,
+        needed: evaluation.needed,
+        status: evaluation.status,
+        grant: evaluation.grant,
+        approvers,
+    }
+}

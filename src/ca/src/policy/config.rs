@@ -1,0 +1,113 @@
+//! The configuration folder: the four files of a bundle, read and checked, beside the admins of the
+//! CA if its root is there.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use jit_ssh_core::bundle::{Bundle, BundleFiles};
+use jit_ssh_core::key::SignerKey;
+use jit_ssh_core::names::ActorId;
+use jit_ssh_core::policy::cases;
+
+use crate::audit::folder::{Folder, deployment};
+use crate::failure::Failure;
+use crate::terminal;
+
+/// A configuration folder whose four files fit together.
+pub(crate) struct Config {
+    pub(crate) dir: PathBuf,
+    pub(crate) files: BundleFiles,
+    pub(crate) bundle: Bundle,
+}
+
+impl Config {
+    /// Reads the folder. Where there is no CA's root to be found, as in a checkout of the
+    /// configuration alone, nothing is checked against the admins.
+    ///
+    /// # Errors
+    /// If a file can not be read or has problems, which are told on stderr.
+    pub(crate) fn read(dir: &Path) -> anyhow::Result<Config> {
+        let admins = admins(dir)?;
+        let files = read_files(dir)?;
+        let bundle = parse(&files, &admins)
+            .map_err(|found| Failure::named("BUNDLE", format!("{} has {found}.", dir.display())))?;
+        Ok(Config { dir: dir.to_path_buf(), files, bundle })
+    }
+}
+
+/// Reads the four files.
+///
+/// # Errors
+/// If one can not be read or is too long.
+pub(crate) fn read_files(config: &Path) -> anyhow::Result<BundleFiles> {
+    let read = |name: &str| {
+        let path = config.join(name);
+        read_bounded(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    Ok(BundleFiles {
+        people: read("people.toml")?,
+        hosts: read("hosts.toml")?,
+        policy: read("policy.toml")?,
+        signers: read("signers.toml")?,
+    })
+}
+
+/// Reads `policy_test.toml`; `None` if there is none.
+///
+/// # Errors
+/// If it can not be read or is too long.
+pub(crate) fn read_cases(config: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    let path = config.join(cases::FILE);
+    match read_bounded(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let max = BundleFiles::MAX_BYTES;
+    let length = fs::metadata(path)?.len();
+    match usize::try_from(length) {
+        Ok(length) if length <= max => fs::read(path),
+        _ => Err(io::Error::other(format!("it is longer than the {max} bytes a bundle may have"))),
+    }
+}
+
+/// Parses the four files; tells all problems on stderr, and says how many there are.
+///
+/// # Errors
+/// `1 problem`, `7 problems`.
+pub(crate) fn parse(
+    files: &BundleFiles,
+    admins: &[(ActorId, SignerKey)],
+) -> Result<Bundle, String> {
+    // The version is known only when the CA was asked, and no check hangs on it.
+    Bundle::parse(1, files, admins).map_err(|problems| {
+        terminal::say(&format!("{problems}\n"));
+        count(problems.0.len(), "problem")
+    })
+}
+
+/// `1 problem`, `7 problems`.
+pub(crate) fn count(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn admins(dir: &Path) -> anyhow::Result<Vec<(ActorId, SignerKey)>> {
+    if !dir.join("ca.toml").exists() {
+        return Ok(Vec::new());
+    }
+    let state = deployment(dir)?.state;
+    if !state.join("root.json").exists() {
+        terminal::say(&format!(
+            "{} is not here, so nothing is checked against its admins.",
+            state.join("root.json").display()
+        ));
+        return Ok(Vec::new());
+    }
+    let (root, _) = Folder::of_state(&state).root()?;
+    Ok(root.admin_keys())
+}

@@ -1,0 +1,119 @@
+//! `jit-ssh-ca policy diff`: who gains and who loses what between two configurations.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jit_ssh_core::plain::harmless;
+use jit_ssh_core::policy::compare::{Direction, Shift, compare};
+use serde::Serialize;
+
+use super::config::Config;
+use crate::apply::difference;
+use crate::terminal;
+
+/// Compares two configurations.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiffArgs {
+    /// The configuration folder before
+    #[arg(value_name = "OLD")]
+    old: PathBuf,
+    /// The configuration folder after
+    #[arg(value_name = "NEW")]
+    new: PathBuf,
+    /// Print one object per change
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints of what people gain and lose.
+#[derive(Debug, Serialize)]
+pub(crate) struct PrintedShift {
+    /// `gains` or `loses`.
+    change: &'static str,
+    who: Vec<String>,
+    group: Option<String>,
+    what: String,
+    rules: Vec<String>,
+}
+
+/// What `--json` prints of what changes in the files.
+#[derive(Debug, Serialize)]
+struct PrintedChange {
+    /// Always `file`.
+    change: &'static str,
+    what: String,
+}
+
+/// Compares two configurations.
+pub(crate) fn cmd_diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
+    let (old, new) = (Config::read(&args.old)?, Config::read(&args.new)?);
+    let shifts = compare(&old.bundle, &new.bundle);
+    let changes = difference::between(Some(&old.bundle), &new.bundle);
+    if args.json {
+        for shift in &shifts {
+            terminal::object(&printed(shift))?;
+        }
+        for change in &changes {
+            terminal::object(&PrintedChange { change: "file", what: change.to_string() })?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    terminal::data(&in_words(&shifts).join("\n"))?;
+    for change in &changes {
+        let lines = change.to_string();
+        let lines: Vec<String> = lines.split('\n').map(harmless).collect();
+        terminal::data(&lines.join("\n"))?;
+    }
+    if changes.is_empty() {
+        terminal::say("nothing changes but comments, order and spelling.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What people gain and lose, a line each.
+pub(crate) fn in_words(shifts: &[Shift]) -> Vec<String> {
+    if shifts.is_empty() {
+        return vec!["nobody gains or loses anything.".to_owned()];
+    }
+    shifts.iter().map(|shift| harmless(&shift.to_string())).collect()
+}
+
+/// The same for programs.
+pub(crate) fn printed(shift: &Shift) -> PrintedShift {
+    PrintedShift {
+        change: match shift.direction {
+            Direction::Gains => "gains",
+            Direction::Loses => "loses",
+        },
+        who: shift.who.iter().map(ToString::to_string).collect(),
+        group: shift.group.as_ref().map(ToString::to_string),
+        what: shift.what.clone(),
+        rules: shift.rules.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::testlog::{POLICY, TestLog};
+
+    #[test]
+    fn two_folders_are_compared_and_one_that_is_no_configuration_is_refused() {
+        let (old, new) = (TestLog::new(POLICY), TestLog::new(POLICY));
+        let args = |json| DiffArgs {
+            old: old.config(POLICY),
+            new: new.config(&POLICY.replace("30m", "40m")),
+            json,
+        };
+        assert_eq!(cmd_diff(&args(false)).unwrap(), ExitCode::SUCCESS);
+        assert_eq!(cmd_diff(&args(true)).unwrap(), ExitCode::SUCCESS);
+        let broken = DiffArgs { new: new.config("x = 1"), ..args(false) };
+        let error = cmd_diff(&broken).unwrap_err().to_string();
+        assert!(error.ends_with("has 1 problem."), "{error}");
+    }
+
+    #[test]
+    fn nobody_gaining_anything_is_said() {
+        assert_eq!(in_words(&[]), ["nobody gains or loses anything."]);
+    }
+}

@@ -1,0 +1,195 @@
+//! `jit-ssh-ca policy suggest`: rules that approve by themselves what people always approved.
+//!
+//! Automation is earned: a pattern was approved often, by several persons, and nobody ever said no to
+//! it or took it away. What is proposed is never wider than the rule that asks for it now, nor than
+//! the evidence; it lapses after 90 days. Nothing is changed: the rule's text is printed, to be read,
+//! pasted and applied by an admin.
+//!
+//! - `evidence`: what the log says of each pattern; `hours`: when it happened; `rule`: the rule's text.
+
+mod evidence;
+mod hours;
+mod rule;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jit_ssh_core::bundle::{Bundle, BundleFiles};
+use jit_ssh_core::plain::harmless;
+use jit_ssh_core::time::Seconds;
+use serde::Serialize;
+
+use super::check::ago;
+use super::config::Config;
+use crate::audit::folder::Folder;
+use crate::clock;
+use crate::history::History;
+use crate::terminal;
+use evidence::{Bounds, Pattern};
+use hours::Week;
+
+/// Proposes rules.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SuggestArgs {
+    /// The configuration folder; its ca.toml names the state
+    #[arg(long, value_name = "DIR", default_value = "ca-config")]
+    config: PathBuf,
+    /// A state folder, or one that `jit-ssh-ca log export` made, in place of the state
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// How far to look back
+    #[arg(long, value_name = "TIME", default_value = "90d")]
+    since: Seconds,
+    /// Fewest approved requests
+    #[arg(long, value_name = "N", default_value = "10")]
+    min: NonZeroUsize,
+    /// Fewest persons who approved them
+    #[arg(long, value_name = "N", default_value = "3")]
+    approvers: NonZeroUsize,
+    /// The time zone of the hours, like Europe/Berlin
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    zone: String,
+    /// Print one object per rule
+    #[arg(long)]
+    json: bool,
+}
+
+/// A rule, and why.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Suggestion {
+    /// The rule's name.
+    rule: String,
+    /// The rule as it stands in policy.toml.
+    text: String,
+    /// The rule that asks for approvals now: the new one belongs above it.
+    above: String,
+    requests: usize,
+    who: Vec<String>,
+    hosts: Vec<String>,
+    /// Each with how many of the requests they approved.
+    approvers: Vec<(String, usize)>,
+    /// Seconds from request to approval, in the middle.
+    median_wait: u64,
+    /// The hours in which they were made, if they cluster.
+    hours: Option<String>,
+}
+
+/// Proposes rules.
+pub(crate) fn cmd_suggest(args: &SuggestArgs) -> anyhow::Result<ExitCode> {
+    let week = Week::new(&args.zone)?;
+    let folder = match &args.from {
+        Some(dir) => Folder::at(dir),
+        None => Folder::of_config(&args.config)?,
+    };
+    let config = Config::read(&args.config)?;
+    let now = clock::now();
+    let since = ago(now, args.since)?;
+    let history = History::read(&folder, since)?;
+    history.gaps.iter().for_each(|gap| terminal::say(&format!("warning: {gap}")));
+    let bounds = Bounds { requests: args.min.get(), approvers: args.approvers.get() };
+    let recorded = history.requests.iter().filter(|past| past.recorded >= since);
+    let patterns = evidence::patterns(recorded, &config.bundle, bounds);
+    let mut found = 0usize;
+    for pattern in &patterns {
+        let suggestion = suggestion(pattern, &config.bundle, &week, now);
+        if let Err(problem) = parses(&suggestion.text, &config.files) {
+            terminal::say(&format!(
+                "warning: the rule {} is left out, for it would not fit in: {problem}",
+                suggestion.rule
+            ));
+            continue;
+        }
+        found = found.saturating_add(1);
+        if args.json {
+            terminal::object(&suggestion)?;
+        } else {
+            terminal::data(&suggestion.in_words())?;
+        }
+    }
+    if found == 0 {
+        terminal::say(&format!(
+            "nothing is suggested: no pattern was approved {} times by {} persons, and never denied or revoked.",
+            args.min, args.approvers
+        ));
+    } else {
+        terminal::say(
+            "nothing was changed: paste what you agree with into policy.toml, then: jit-ssh-ca policy replay",
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn suggestion(
+    pattern: &Pattern<'_>,
+    bundle: &Bundle,
+    week: &Week,
+    now: jit_ssh_core::time::UnixTime,
+) -> Suggestion {
+    let hours = week.cluster(&pattern.moments);
+    let name = rule::name(pattern, bundle);
+    let text = rule::text(&name, pattern, hours.as_deref(), now);
+    Suggestion {
+        rule: name,
+        text,
+        above: pattern.rule.name.to_string(),
+        requests: pattern.requests,
+        who: pattern.requesters.iter().map(ToString::to_string).collect(),
+        hosts: pattern.hosts.iter().map(ToString::to_string).collect(),
+        approvers: pattern.approvers.iter().map(|(id, n)| (id.to_string(), *n)).collect(),
+        median_wait: pattern.median_wait,
+        hours,
+    }
+}
+
+/// Whether the rule can stand in the policy as it is.
+fn parses(rule: &str, files: &BundleFiles) -> Result<(), String> {
+    let mut policy = files.policy.clone();
+    policy.extend_from_slice(b"\n");
+    policy.extend_from_slice(rule.as_bytes());
+    let files = BundleFiles { policy, ..files.clone() };
+    Bundle::parse(1, &files, &[]).map(drop).map_err(|problems| {
+        problems.0.first().map_or_else(String::new, |problem| problem.message.clone())
+    })
+}
+
+impl Suggestion {
+    /// The rule with its evidence in comments, ready to be pasted.
+    fn in_words(&self) -> String {
+        let approvers: Vec<String> =
+            self.approvers.iter().map(|(id, count)| format!("{id} ({count})")).collect();
+        let wait = u32::try_from(self.median_wait).ok().and_then(Seconds::new);
+        let wait = wait.map_or("no time".to_owned(), |wait| wait.to_string());
+        let hours = self.hours.as_ref().map(|hours| format!(", all within {hours}"));
+        let comments = [
+            format!(
+                "{} requests of {} on {}, each approved, none denied or revoked",
+                self.requests,
+                listed(&self.who),
+                listed(&self.hosts)
+            ),
+            format!(
+                "approved by {}; they waited {wait} in the middle{}",
+                approvers.join(", "),
+                hours.unwrap_or_default()
+            ),
+            format!("put it above the rule {}, which asks for approvals now", self.above),
+        ];
+        let comments: Vec<String> =
+            comments.iter().map(|line| format!("# {}\n", harmless(line))).collect();
+        format!("{}{}", comments.concat(), self.text)
+    }
+}
+
+/// The first few of many.
+fn listed(items: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = items.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match items.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

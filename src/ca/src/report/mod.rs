@@ -1,0 +1,82 @@
+//! `jit-ssh-ca report`: who had access where, as whom, from when until when, why, and by whose leave.
+//!
+//! From the log alone, so it says what was allowed and certified, not what was done with it: whether
+//! somebody logged in is for the hosts to report.
+//!
+//! - `row`: one access, from what the log says of one request; `csv`: rows for spreadsheets.
+
+mod csv;
+mod row;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jit_ssh_core::time::Seconds;
+
+use crate::audit::folder::Folder;
+use crate::clock;
+use crate::history::History;
+use crate::policy::check::ago;
+use crate::policy::config::count;
+use crate::terminal;
+use row::Row;
+
+/// Reports accesses.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// The CA's configuration folder, which names the state
+    #[arg(long, value_name = "DIR", default_value = "ca-config", conflicts_with = "from")]
+    config: PathBuf,
+    /// A state folder, or one that `jit-ssh-ca log export` made
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// How far to look back: all access that was not over by then
+    #[arg(long, value_name = "TIME", default_value = "30d")]
+    since: Seconds,
+    /// Print one object per access
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Print comma-separated values, with a heading
+    #[arg(long)]
+    csv: bool,
+}
+
+/// Reports accesses, oldest first.
+pub(crate) fn cmd_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    let folder = match &args.from {
+        Some(dir) => Folder::at(dir),
+        None => Folder::of_config(&args.config)?,
+    };
+    let now = clock::now();
+    let since = ago(now, args.since)?;
+    let history = History::read(&folder, since)?;
+    history.gaps.iter().for_each(|gap| terminal::say(&format!("warning: {gap}")));
+    let rows = history.requests.iter().filter_map(|past| Row::of(past, now));
+    let rows: Vec<Row> = rows.filter(|row| row.lasts_until(since)).collect();
+    if args.csv {
+        terminal::data(&csv::line(Row::HEADING.map(str::to_owned)))?;
+    }
+    for row in &rows {
+        if args.json {
+            terminal::object(row)?;
+        } else if args.csv {
+            terminal::data(&csv::line(row.cells()))?;
+        } else {
+            terminal::data(&row.in_words())?;
+        }
+    }
+    let unused = rows.iter().filter(|row| !row.certified).count();
+    terminal::say(&format!(
+        "{} since {}, {unused} of them never certified.",
+        if rows.len() == 1 { "1 access".to_owned() } else { format!("{} accesses", rows.len()) },
+        terminal::utc(since)
+    ));
+    let lost = history.gaps.len();
+    if lost > 0 {
+        terminal::say(&format!("warning: {} above, so this may not be all.", count(lost, "gap")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests;

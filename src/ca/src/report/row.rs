@@ -1,0 +1,252 @@
+//! One access, from what the log says of one request.
+
+use jit_ssh_core::lifecycle::{Basis, Status};
+use jit_ssh_core::plain::harmless;
+use jit_ssh_core::statement::{Cause, End, Verified};
+use jit_ssh_core::time::UnixTime;
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::history::{Past, Said};
+use crate::policy::config::count;
+use crate::terminal::utc;
+
+/// One access. Times are Unix seconds.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Row {
+    /// The request's id.
+    id: String,
+    /// Who used it.
+    who: String,
+    /// Who asked for it.
+    by: String,
+    /// Every `login@host`.
+    principals: Vec<String>,
+    asked_at: u64,
+    /// From its first certificate on; where there is none, when it could have been used.
+    from: u64,
+    /// Its end, or when it was given back or taken away.
+    until: u64,
+    reason: String,
+    /// The second reason, of who went ahead without approvals.
+    break_glass: Option<String>,
+    /// `approvals`, `auto` or `break-glass`.
+    decided: &'static str,
+    rule: String,
+    approved_by: Vec<String>,
+    /// Who looked at a break-glass access afterwards.
+    reviewed_by: Vec<String>,
+    /// The id of the request it prolonged.
+    extends: Option<String>,
+    certificates: usize,
+    /// Whether there ever was a certificate. What was done with it only the hosts know.
+    pub(super) certified: bool,
+    /// `expired`, `live`, `released`, `revoked`, `unused`, or `refused` where the rules changed.
+    ended: &'static str,
+    ended_by: Option<String>,
+    end_reason: Option<String>,
+}
+
+impl Row {
+    /// The columns of `--csv`.
+    pub(super) const HEADING: [&'static str; 18] = [
+        "id",
+        "who",
+        "by",
+        "principals",
+        "asked_at",
+        "from",
+        "until",
+        "reason",
+        "break_glass",
+        "decided",
+        "rule",
+        "approved_by",
+        "reviewed_by",
+        "extends",
+        "certificates",
+        "ended",
+        "ended_by",
+        "end_reason",
+    ];
+
+    /// The access of a request; `None` if nobody ever had any by it.
+    pub(super) fn of(past: &Past, now: UnixTime) -> Option<Row> {
+        let said = past.last.as_ref();
+        let certified = past.certificates.last();
+        let grant = said.and_then(|said| said.grant.as_ref());
+        let (principals, from, until) = match (certified, grant) {
+            (Some(last), _) => {
+                let from = past.certificates.first().map_or(last.at, |first| first.at);
+                (last.principals.clone(), from, last.access_until)
+            }
+            // Approved, and never used.
+            (None, Some(grant)) if !ended_before(said) => {
+                (grant.principals(), grant.counts_from, grant.access_until())
+            }
+            (None, _) => return None,
+        };
+        let end = past.chain.ends().iter().find(|end| end.body().at < until);
+        let request = past.request();
+        let rule = certified.map(|last| last.rule.to_string());
+        let rule = rule.or_else(|| {
+            let (rule, _) = said?.decision.as_ref().ok()?;
+            Some(rule.to_string())
+        });
+        let (ended, ended_by, end_reason) = ended(past, end, until, now);
+        let decided = basis(past);
+        let ids = |ids: &mut dyn Iterator<Item = String>| -> Vec<String> { ids.collect() };
+        let decisions = past.chain.decisions().iter().map(|d| d.body().by.to_string());
+        let reviewed = decided == "break-glass";
+        Some(Row {
+            id: past.id().to_string(),
+            who: request.subject.to_string(),
+            by: request.by.to_string(),
+            principals: principals.iter().map(ToString::to_string).collect(),
+            asked_at: request.at.0,
+            from: from.0,
+            until: end.map_or(until, |end| end.body().at).0,
+            reason: request.reason.clone(),
+            break_glass: request.break_glass.clone(),
+            decided,
+            rule: rule.unwrap_or_default(),
+            approved_by: match (reviewed, said) {
+                (false, Some(said)) => ids(&mut said.approvers.iter().map(ToString::to_string)),
+                (true, _) | (_, None) => Vec::new(),
+            },
+            reviewed_by: if reviewed { decisions.collect() } else { Vec::new() },
+            extends: request.extends.map(|of| of.short_id().to_string()),
+            certificates: past.certificates.len(),
+            certified: certified.is_some(),
+            ended,
+            ended_by,
+            end_reason,
+        })
+    }
+
+    /// Whether it was not over by then.
+    pub(super) fn lasts_until(&self, since: UnixTime) -> bool {
+        self.until >= since.0
+    }
+
+    /// As [`Row::HEADING`] names them.
+    pub(super) fn cells(&self) -> [String; 18] {
+        [
+            self.id.clone(),
+            self.who.clone(),
+            self.by.clone(),
+            self.principals.join(" "),
+            moment(self.asked_at),
+            moment(self.from),
+            moment(self.until),
+            self.reason.clone(),
+            self.break_glass.clone().unwrap_or_default(),
+            self.decided.to_owned(),
+            self.rule.clone(),
+            self.approved_by.join(" "),
+            self.reviewed_by.join(" "),
+            self.extends.clone().unwrap_or_default(),
+            self.certificates.to_string(),
+            self.ended.to_owned(),
+            self.ended_by.clone().unwrap_or_default(),
+            self.end_reason.clone().unwrap_or_default(),
+        ]
+    }
+
+    /// For people.
+    pub(super) fn in_words(&self) -> String {
+        let by =
+            if self.by == self.who { String::new() } else { format!(" (asked by {})", self.by) };
+        let leave = match self.decided {
+            "auto" => "by itself".to_owned(),
+            "break-glass" if self.reviewed_by.is_empty() => "break-glass, not reviewed".to_owned(),
+            "break-glass" => format!("break-glass, reviewed by {}", self.reviewed_by.join(", ")),
+            _ => format!("approved by {}", self.approved_by.join(", ")),
+        };
+        let certificates = match self.certificates {
+            0 => "never certified".to_owned(),
+            certificates => count(certificates, "certificate"),
+        };
+        let ended = match (&self.ended_by, &self.end_reason) {
+            (Some(by), Some(reason)) => format!("{} by {by} ({reason})", self.ended),
+            (Some(by), None) => format!("{} by {by}", self.ended),
+            (None, _) => self.ended.to_owned(),
+        };
+        let extends =
+            self.extends.as_ref().map(|id| format!(", prolonging {id}")).unwrap_or_default();
+        let glass = self.break_glass.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+        let line = format!(
+            "{}  {}{by}  {}  {} to {}  rule {}, {leave}{extends}; {certificates}; {ended}  because {}{glass}",
+            self.id,
+            self.who,
+            self.principals.join(", "),
+            utc(UnixTime(self.from)),
+            utc(UnixTime(self.until)),
+            self.rule,
+            self.reason
+        );
+        harmless(&line)
+    }
+}
+
+/// Whether a request was over before it had a certificate, though it was approved.
+fn ended_before(said: Option<&Said>) -> bool {
+    match said.map(|said| &said.status) {
+        Some(Status::Denied { .. } | Status::Cancelled | Status::Revoked { .. }) => true,
+        Some(
+            Status::Pending
+            | Status::Approved
+            | Status::Active
+            | Status::Ended
+            | Status::Released
+            | Status::LapsedUndecided
+            | Status::LapsedUnused
+            | Status::Refused(_),
+        )
+        | None => false,
+    }
+}
+
+/// By whose leave. What was said when it was certified counts, also where the rule is gone since.
+fn basis(past: &Past) -> &'static str {
+    let said = past.last.iter().chain(&past.first).find_map(|said| said.decision.as_ref().ok());
+    match said {
+        Some((_, Basis::Auto)) => "auto",
+        Some((_, Basis::BreakGlass)) => "break-glass",
+        Some((_, Basis::Approvals)) => "approvals",
+        None if past.request().break_glass.is_some() => "break-glass",
+        None => "approvals",
+    }
+}
+
+fn ended(
+    past: &Past,
+    end: Option<&Verified<End>>,
+    until: UnixTime,
+    now: UnixTime,
+) -> (&'static str, Option<String>, Option<String>) {
+    if let Some(end) = end.map(Verified::body) {
+        let how = match end.cause {
+            Cause::Revoke => "revoked",
+            Cause::Cancel | Cause::Release => "released",
+        };
+        return (how, Some(end.by.to_string()), end.reason.clone());
+    }
+    let how = match (past.certificates.is_empty(), now >= until) {
+        (true, _) => "unused",
+        (false, true) => "expired",
+        (false, false) => "live",
+    };
+    (how, None, None)
+}
+
+/// A moment as spreadsheets and programs read it: RFC 3339, in UTC.
+fn moment(unix: u64) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    i64::try_from(unix)
+        .ok()
+        .and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok())
+        .and_then(|moment| moment.format(&format).ok())
+        .unwrap_or_else(|| unix.to_string())
+}

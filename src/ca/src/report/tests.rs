@@ -1,0 +1,99 @@
+//! Every kind of access, as the report tells it.
+
+use jit_ssh_core::statement::Cause;
+use jit_ssh_core::time::UnixTime;
+
+use super::*;
+use crate::history::testlog::{POLICY, TestLog, at, full};
+
+fn rows(log: &TestLog, since: UnixTime, now: UnixTime) -> Vec<Row> {
+    let history = History::read(&log.folder(), since).unwrap();
+    assert_eq!(history.gaps, Vec::<String>::new());
+    let rows = history.requests.iter().filter_map(|past| Row::of(past, now));
+    rows.filter(|row| row.lasts_until(since)).collect()
+}
+
+fn without_id(row: &Row) -> String {
+    let words = row.in_words();
+    words.split_once("  ").unwrap().1.to_owned()
+}
+
+#[test]
+fn every_access_is_told_with_its_leave_and_its_end() {
+    let rows = rows(&full(), UnixTime(0), at(1200));
+    let words: Vec<String> = rows.iter().map(without_id).collect();
+    let parent = rows[0].in_words()[..10].to_owned();
+    assert_eq!(
+        words,
+        [
+            "alice  deploy@web-1  2026-09-21 14:13:50 UTC to 2026-09-21 14:23:40 UTC  rule prod, approved by bob; 2 certificates; expired  because INC-42 disk full".to_owned(),
+            format!("alice  deploy@web-1  2026-09-21 14:20:20 UTC to 2026-09-21 14:33:40 UTC  rule prod, approved by carol, prolonging {parent}; 1 certificate; expired  because INC-42 disk full"),
+            "dave  deploy@test-1  2026-09-21 14:23:21 UTC to 2026-09-21 14:25:00 UTC  rule test-auto, by itself; 1 certificate; released by dave (enough)  because INC-42 disk full".to_owned(),
+            "alice  deploy@web-2  2026-09-21 14:26:50 UTC to 2026-09-21 14:29:10 UTC  rule prod, break-glass, reviewed by bob; 1 certificate; revoked by carol (enough)  because INC-42 disk full; nobody answers".to_owned(),
+            "dave  deploy@web-1  2026-09-21 14:30:10 UTC to 2026-09-21 14:40:10 UTC  rule prod, approved by erin; never certified; unused  because INC-42 disk full".to_owned(),
+        ],
+        "neither who was denied nor who waits had access"
+    );
+}
+
+#[test]
+fn what_is_live_is_told_so_and_what_was_over_before_is_left_out() {
+    let log = full();
+    let live = rows(&log, at(0), at(500));
+    assert!(live[0].in_words().contains("; live  because"), "{}", live[0].in_words());
+    // The first access ended at 620, the extension at 1220; the others were over or began later.
+    let late = rows(&log, at(1215), at(1200));
+    assert_eq!(late.len(), 2);
+    assert!(late[0].in_words().contains("prolonging"));
+}
+
+#[test]
+fn a_rule_that_is_gone_since_still_names_itself_and_its_approvers() {
+    let mut log = TestLog::new(POLICY);
+    let request = log.request(10, "alice", "web-1", |_| ());
+    log.approve(20, "bob", &request);
+    log.certify(30, &request);
+    log.apply(40, 2, "");
+    log.end(50, "alice", &request, Cause::Release);
+    let rows = rows(&log, UnixTime(0), at(100));
+    assert!(
+        rows[0].in_words().contains("rule prod, approved by bob; 1 certificate; released by alice"),
+        "{}",
+        rows[0].in_words()
+    );
+}
+
+#[test]
+fn a_hostile_reason_is_no_formula_and_no_second_line() {
+    let mut log = TestLog::new(POLICY);
+    let request = log.request(10, "dave", "test-1", |request| {
+        request.reason = "=cmd|' /C calc'!A0, \"x\" \u{202e}".to_owned();
+    });
+    log.certify(11, &request);
+    let row = &rows(&log, UnixTime(0), at(100))[0];
+    let line = csv::line(row.cells());
+    assert!(line.contains(",\"'=cmd|' /C calc'!A0, \"\"x\"\" \\u{202e}\","), "{line}");
+    assert!(!row.in_words().contains('\u{202e}'));
+    assert_eq!(csv::line(Row::HEADING.map(str::to_owned)).split(',').count(), 18);
+    let object = serde_json::to_value(row).unwrap();
+    assert_eq!(object["decided"], "auto");
+    assert_eq!(object["certified"], true);
+    assert_eq!(object["principals"], serde_json::json!(["deploy@test-1"]));
+}
+
+#[test]
+fn the_command_reads_a_copy_and_refuses_what_is_none() {
+    let log = full();
+    let args = |from: PathBuf, json, csv| ReportArgs {
+        config: PathBuf::from("ca-config"),
+        from: Some(from),
+        since: "30d".parse().unwrap(),
+        json,
+        csv,
+    };
+    for (json, csv) in [(false, false), (true, false), (false, true)] {
+        let from = log.folder().path().to_path_buf();
+        assert_eq!(cmd_report(&args(from, json, csv)).unwrap(), ExitCode::SUCCESS);
+    }
+    assert!(cmd_report(&args(PathBuf::from("/nowhere"), false, false)).is_err());
+}
