@@ -280,3 +280,91 @@ fn who_is_no_admin_and_what_does_not_hold_together_is_refused_before_anything_is
     scene.write("people.toml", "");
     assert_eq!(scene.run(&scene.args("ann")), code(0));
 }
+
+/// Alice and bob of `sre`, bob of `leads` too, a host, and these rules.
+fn rules(scene: &Scene, policy: &str) {
+    let person = |id: &str, seed, groups: &str| {
+        let key = public(seed);
+        format!("[[person]]\nid = \"{id}\"\nname = \"X\"\nkeys = [\"{key}\"]\ngroups = [{groups}]\n")
+    };
+    let people = person("alice", 11, "\"sre\"") + &person("bob", 12, "\"sre\", \"leads\"");
+    scene.write("people.toml", &people);
+    scene.write("hosts.toml", "[[host]]\nname = \"web-1\"\nlogins = [\"deploy\"]\n");
+    scene.write("policy.toml", policy);
+}
+
+fn allow(name: &str, approval: &str) -> String {
+    format!(
+        "[[allow]]\nname = \"{name}\"\nwho = [\"person:alice\"]\nhosts = [\"web-1\"]\nlogins = [\"deploy\"]\n\
+         max_for = \"30m\"\ncert_for = \"5m\"\n{approval}\n"
+    )
+}
+
+const LEADS: &str = "approvals = [{ from = [\"group:leads\"], count = 1 }]";
+
+#[test]
+fn rules_that_can_not_be_meant_are_not_signed_and_warnings_are_only_shown() {
+    let scene = Scene::new(1);
+    rules(&scene, &(allow("one", LEADS) + &allow("two", LEADS)));
+    let error = scene.run(&scene.args("ann")).unwrap_err();
+    assert_eq!(error, "the rules have 1 error and 0 warnings.");
+    let mut dry = scene.args("ann");
+    dry.dry_run = true;
+    dry.skip_tests = true;
+    assert!(scene.run(&dry).is_err(), "nothing skips the lint");
+    assert_eq!(scene.held().applied, 0);
+    // Long past: it lapsed, which a warning says.
+    rules(&scene, &allow("one", "auto = { review_by = \"2020-01-01\" }"));
+    assert_eq!(scene.run(&scene.args("ann")), code(0));
+    assert_eq!(scene.version(), Some(1));
+}
+
+#[test]
+fn what_is_not_as_expected_is_not_signed_unless_the_admin_says_so() {
+    let scene = Scene::new(1);
+    rules(&scene, &allow("one", LEADS));
+    let case = |expect: &str| {
+        format!("[[case]]\nname = \"it\"\nwho = \"alice\"\nwhere = [\"web-1\"]\nas = [\"deploy\"]\nfor = \"10m\"\nexpect = {{ {expect} }}\n")
+    };
+    scene.write("policy_test.toml", &case("auto = true"));
+    let error = scene.run(&scene.args("ann")).unwrap_err();
+    assert_eq!(error, "1 of 1 case in policy_test.toml is not as expected.");
+    scene.write("policy_test.toml", "case = 1\n");
+    let error = scene.run(&scene.args("ann")).unwrap_err();
+    assert!(error.ends_with("policy_test.toml has 1 problem."), "{error}");
+    assert_eq!(scene.held().applied, 0);
+    let mut skipping = scene.args("ann");
+    skipping.skip_tests = true;
+    assert_eq!(scene.run(&skipping), code(0));
+    scene.write("policy_test.toml", &case("rule = \"one\", approvers = [\"bob\"]"));
+    rules(&scene, &(allow("one", LEADS) + "use_within = \"5m\"\n"));
+    assert_eq!(scene.run(&scene.args("ann")), code(0));
+    assert_eq!(scene.version(), Some(2));
+}
+
+#[test]
+fn an_admin_reads_who_gains_and_loses_what() {
+    let scene = Scene::new(1);
+    let bundle = |policy: &str| {
+        rules(&scene, policy);
+        let files = read_files(scene.dir.path()).unwrap();
+        Bundle::parse(1, &files, &[]).unwrap()
+    };
+    let (before, after) = (bundle(&allow("one", LEADS)), bundle(&allow("one", "auto = {}")));
+    let told = |old: Option<&Bundle>, new: &Bundle| in_words(&Differs::of(old, new, vec![]).shifts);
+    assert_eq!(
+        told(None, &before),
+        [
+            "alice gains: ask as deploy on web-1 for up to 30m (rule one)",
+            "bob gains: approve on web-1 (rule one)",
+        ]
+    );
+    assert_eq!(
+        told(Some(&before), &after),
+        [
+            "bob loses: approve on web-1 (rule one)",
+            "alice gains: go without approval as deploy on web-1 (rule one)",
+        ]
+    );
+    assert_eq!(told(Some(&after), &after), ["nobody gains or loses anything."]);
+}

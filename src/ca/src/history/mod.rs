@@ -40,6 +40,8 @@ pub(crate) struct Past {
     pub(crate) first: Option<Said>,
     /// The same when the last entry about it was recorded.
     pub(crate) last: Option<Said>,
+    /// The last that granted it, also where the rules or its end took that back.
+    pub(crate) granted: Option<Said>,
     /// The certificates, oldest first.
     pub(crate) certificates: Vec<Certified>,
 }

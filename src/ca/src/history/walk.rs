@@ -7,7 +7,7 @@ use jit_ssh_core::certificate::{self, KeyId};
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
-use jit_ssh_core::lifecycle::{counts, evaluate};
+use jit_ssh_core::lifecycle::{Grant, Status, counts, evaluate};
 use jit_ssh_core::names::Principal;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::root::Root;
@@ -80,8 +80,10 @@ impl<'a> Walk<'a> {
         let requests = self.past.into_iter().zip(whole).map(|(past, chain)| Past { chain, ..past });
         // What came before was kept only for what could follow.
         let requests = requests.filter(|past| {
-            let until = past.certificates.iter().map(|certified| certified.access_until).max();
-            past.recorded >= since || until.is_some_and(|until| until >= since)
+            let certified = past.certificates.iter().map(|certified| certified.access_until);
+            let granted = past.granted.iter().filter_map(|said| said.grant.as_ref());
+            let mut ends = certified.chain(granted.map(Grant::access_until));
+            past.recorded >= since || ends.any(|until| until >= since)
         });
         let requests = requests.collect();
         let bundle = match self.in_force {
@@ -139,6 +141,7 @@ impl<'a> Walk<'a> {
             extension,
             first: None,
             last: None,
+            granted: None,
             certificates: Vec::new(),
         });
         self.add(digest, at, |_| ());
@@ -186,6 +189,9 @@ impl<'a> Walk<'a> {
         let said = said(&chain, bundle, at);
         if let Some(past) = self.past.get_mut(place) {
             past.first.get_or_insert_with(|| said.clone());
+            if said.grant.is_some() {
+                past.granted = Some(said.clone());
+            }
             past.last = Some(said);
         }
     }
@@ -252,7 +258,7 @@ fn said(chain: &Chain, bundle: &Bundle, at: UnixTime) -> Said {
     let evaluation = evaluate(chain, bundle, at);
     let decision = match (evaluation.rule, evaluation.basis, &evaluation.status) {
         (Some(rule), Some(basis), _) => Ok((rule.name.clone(), basis)),
-        (_, _, jit_ssh_core::lifecycle::Status::Refused(refusal)) => Err(refusal.clone()),
+        (_, _, Status::Refused(refusal)) => Err(refusal.clone()),
         _ => Err(Refusal::new(Reason::PolicyRefused, "no rule covers it any more.")),
     };
     let approvers = evaluation.rule.map_or_else(Vec::new, |rule| {

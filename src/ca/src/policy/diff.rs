@@ -107,7 +107,8 @@ mod tests {
         };
         assert_eq!(cmd_diff(&args(false)).unwrap(), ExitCode::SUCCESS);
         assert_eq!(cmd_diff(&args(true)).unwrap(), ExitCode::SUCCESS);
-        let broken = DiffArgs { new: new.config("x = 1"), ..args(false) };
+        let broken = args(false);
+        new.config("x = 1");
         let error = cmd_diff(&broken).unwrap_err().to_string();
         assert!(error.ends_with("has 1 problem."), "{error}");
     }

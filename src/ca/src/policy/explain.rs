@@ -32,7 +32,7 @@ pub(crate) struct ExplainArgs {
     /// The configuration folder; with ID: judge under its rules [default: ca-config]
     #[arg(long, value_name = "DIR")]
     config: Option<PathBuf>,
-    /// With ID: a state folder, or one that `jit-ssh-ca log export` made
+    /// With ID: a state folder, or one that `log export` made
     #[arg(long, value_name = "DIR", requires = "id")]
     from: Option<PathBuf>,
     /// Who would ask

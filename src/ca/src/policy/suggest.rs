@@ -32,10 +32,10 @@ use hours::Week;
 /// Proposes rules.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SuggestArgs {
-    /// The configuration folder; its ca.toml names the state
+    /// The configuration folder, which names the state
     #[arg(long, value_name = "DIR", default_value = "ca-config")]
     config: PathBuf,
-    /// A state folder, or one that `jit-ssh-ca log export` made, in place of the state
+    /// The log: a state folder, or one that `log export` made [default: that state]
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
     /// How far to look back

@@ -27,7 +27,7 @@ pub(crate) struct ReportArgs {
     /// The CA's configuration folder, which names the state
     #[arg(long, value_name = "DIR", default_value = "ca-config", conflicts_with = "from")]
     config: PathBuf,
-    /// A state folder, or one that `jit-ssh-ca log export` made
+    /// A state folder, or one that `log export` made
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
     /// How far to look back: all access that was not over by then

@@ -75,7 +75,8 @@ impl Row {
     pub(super) fn of(past: &Past, now: UnixTime) -> Option<Row> {
         let said = past.last.as_ref();
         let certified = past.certificates.last();
-        let grant = said.and_then(|said| said.grant.as_ref());
+        let granted = past.granted.as_ref();
+        let grant = granted.and_then(|said| said.grant.as_ref());
         let (principals, from, until) = match (certified, grant) {
             (Some(last), _) => {
                 let from = past.certificates.first().map_or(last.at, |first| first.at);
@@ -91,12 +92,11 @@ impl Row {
         let request = past.request();
         let rule = certified.map(|last| last.rule.to_string());
         let rule = rule.or_else(|| {
-            let (rule, _) = said?.decision.as_ref().ok()?;
+            let (rule, _) = granted?.decision.as_ref().ok()?;
             Some(rule.to_string())
         });
         let (ended, ended_by, end_reason) = ended(past, end, until, now);
         let decided = basis(past);
-        let ids = |ids: &mut dyn Iterator<Item = String>| -> Vec<String> { ids.collect() };
         let decisions = past.chain.decisions().iter().map(|d| d.body().by.to_string());
         let reviewed = decided == "break-glass";
         Some(Row {
@@ -111,8 +111,8 @@ impl Row {
             break_glass: request.break_glass.clone(),
             decided,
             rule: rule.unwrap_or_default(),
-            approved_by: match (reviewed, said) {
-                (false, Some(said)) => ids(&mut said.approvers.iter().map(ToString::to_string)),
+            approved_by: match (reviewed, granted) {
+                (false, Some(said)) => said.approvers.iter().map(ToString::to_string).collect(),
                 (true, _) | (_, None) => Vec::new(),
             },
             reviewed_by: if reviewed { decisions.collect() } else { Vec::new() },
@@ -210,7 +210,7 @@ fn ended_before(said: Option<&Said>) -> bool {
 
 /// By whose leave. What was said when it was certified counts, also where the rule is gone since.
 fn basis(past: &Past) -> &'static str {
-    let said = past.last.iter().chain(&past.first).find_map(|said| said.decision.as_ref().ok());
+    let said = past.granted.as_ref().and_then(|said| said.decision.as_ref().ok());
     match said {
         Some((_, Basis::Auto)) => "auto",
         Some((_, Basis::BreakGlass)) => "break-glass",

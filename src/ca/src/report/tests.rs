@@ -20,7 +20,7 @@ fn without_id(row: &Row) -> String {
 
 #[test]
 fn every_access_is_told_with_its_leave_and_its_end() {
-    let rows = rows(&full(), UnixTime(0), at(1200));
+    let rows = rows(&full(), UnixTime(0), at(1300));
     let words: Vec<String> = rows.iter().map(without_id).collect();
     let parent = rows[0].in_words()[..10].to_owned();
     assert_eq!(

@@ -138,7 +138,7 @@ fn uses<'h>(place: usize, past: &'h Past, bundle: &'h Bundle) -> Vec<Use<'h>> {
     let refused = past.chain.decisions().iter().any(|d| d.body().verdict == Verdict::Deny)
         || past.chain.ends().iter().any(|end| end.body().cause == Cause::Revoke)
         || matches!(said.status, Status::Denied { .. } | Status::Revoked { .. });
-    let approved = if refused { None } else { approved(past, said, by, bundle) };
+    let approved = if refused { None } else { approved(past, by, bundle) };
     if !refused && approved.is_none() {
         return Vec::new();
     }
@@ -155,12 +155,8 @@ fn uses<'h>(place: usize, past: &'h Past, bundle: &'h Bundle) -> Vec<Use<'h>> {
         .collect()
 }
 
-fn approved<'h>(
-    past: &'h Past,
-    said: &'h Said,
-    by: &'h Actor,
-    bundle: &'h Bundle,
-) -> Option<Approved<'h>> {
+fn approved<'h>(past: &'h Past, by: &'h Actor, bundle: &'h Bundle) -> Option<Approved<'h>> {
+    let said = past.granted.as_ref()?;
     let grant = said.grant.as_ref()?;
     if !matches!(said.decision, Ok((_, Basis::Approvals))) {
         return None;

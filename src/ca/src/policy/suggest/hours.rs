@@ -1,5 +1,7 @@
 //! The hours of the week in which something happened.
 
+use std::collections::BTreeSet;
+
 use jit_ssh_core::bundle::Hours;
 use jit_ssh_core::time::UnixTime;
 
@@ -39,24 +41,29 @@ impl Week {
     /// The days and hours that hold all of `moments`, as policy.toml has them; `None` if they spread
     /// over the whole week.
     pub(super) fn cluster(&self, moments: &[UnixTime]) -> Option<String> {
-        let seen = |kinds: &[Hours]| -> Vec<bool> {
-            kinds.iter().map(|kind| moments.iter().any(|moment| kind.contain(*moment))).collect()
-        };
-        let (days, hours) = (days(&seen(&self.days)), stretch(&seen(&self.hours)));
-        let (days, hours) = match (days, hours) {
-            (None, None) => return None,
-            (days, hours) => (days, hours),
-        };
+        let place =
+            |kinds: &[Hours], moment: UnixTime| kinds.iter().position(|kind| kind.contain(moment));
+        let places: Vec<(usize, usize)> = moments
+            .iter()
+            .filter_map(|moment| Some((place(&self.days, *moment)?, place(&self.hours, *moment)?)))
+            .collect();
+        let stretch = stretch(places.iter().map(|(_, hour)| *hour));
+        // After midnight it is still the hours that began the day before.
+        let late = |hour: usize| stretch.is_some_and(|(from, until)| until < from && hour < until);
+        let began = |(day, hour): &(usize, usize)| if late(*hour) { (day + 6) % 7 } else { *day };
+        let days = days(&places.iter().map(began).collect());
+        if days.is_none() && stretch.is_none() {
+            return None;
+        }
         let days = days.unwrap_or_else(|| "Mon-Sun".to_owned());
-        let (from, until) = hours.unwrap_or((0, 24));
+        let (from, until) = stretch.unwrap_or((0, 24));
         Some(format!("{days} {from:02}:00-{until:02}:00 {}", self.zone))
     }
 }
 
 /// The days, if not all: working days as one where most of them are there.
-fn days(seen: &[bool]) -> Option<String> {
-    let names: Vec<&str> =
-        DAYS.iter().zip(seen).filter(|(_, seen)| **seen).map(|(day, _)| *day).collect();
+fn days(seen: &BTreeSet<usize>) -> Option<String> {
+    let names: Vec<&str> = seen.iter().filter_map(|day| DAYS.get(*day)).copied().collect();
     let weekend = names.iter().any(|day| ["Sat", "Sun"].contains(day));
     match names.len() {
         0 | 7 => None,
@@ -66,8 +73,9 @@ fn days(seen: &[bool]) -> Option<String> {
 }
 
 /// The shortest stretch of the day that holds all, over midnight if need be, if it is short enough.
-fn stretch(seen: &[bool]) -> Option<(usize, usize)> {
-    let at = |hour: usize| seen.get(hour % 24).copied().unwrap_or(false);
+fn stretch(hours: impl Iterator<Item = usize>) -> Option<(usize, usize)> {
+    let seen: BTreeSet<usize> = hours.collect();
+    let at = |hour: usize| seen.contains(&(hour % 24));
     let first = |length: &usize| {
         (0..24usize).find(|start| {
             let outside = start.saturating_add(*length)..start.saturating_add(24);
@@ -97,11 +105,11 @@ mod tests {
         for (hours, expected) in [
             (&[9, 10, 33, 34, 57, 60][..], Some("Mon-Fri 09:00-13:00 UTC")),
             (&[9, 34], Some("Mon,Tue 09:00-11:00 UTC")),
-            (&[22, 49], Some("Mon,Wed 22:00-02:00 UTC")),
+            (&[22, 49], Some("Mon,Tue 22:00-02:00 UTC")),
             (&[23], Some("Mon 23:00-24:00 UTC")),
             // All days, some hours; some days, all hours.
             (&[9, 33, 57, 81, 105, 129, 153], Some("Mon-Sun 09:00-10:00 UTC")),
-            (&[1, 15, 20], Some("Mon 00:00-24:00 UTC")),
+            (&[1, 9, 18], Some("Mon 00:00-24:00 UTC")),
             (&[1, 39, 68, 73, 104, 129, 159], None),
             (&[], None),
         ] {
