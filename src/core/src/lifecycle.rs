@@ -21,7 +21,7 @@ mod prolong;
 mod standing;
 mod tally;
 
-pub use admit::{admit_decision, admit_end, admit_request, is_reviewed};
+pub use admit::{admit_decision, admit_end, admit_request, is_reviewed, review_needed};
 pub use approval::{can_decide, could_approve, counts};
 pub use standing::standing;
 
@@ -33,7 +33,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::statement::{Cause, Request, Verified};
 use crate::time::{Seconds, UnixTime};
 use approval::{Counted, count, denial};
-use prolong::Prolonged;
+pub use prolong::{Prolonged, prolongs};
 pub use tally::StepTally;
 
 /// Where a request stands.
@@ -229,7 +229,7 @@ fn rule_of<'b>(
     };
     let rule = policy::decide(asked, bundle)?;
     if let Some(prolonged) = &prolonged {
-        prolonged.check_rule(chain, rule)?;
+        prolonged.check_rule(chain.request().id(), rule)?;
     }
     Ok((rule, prolonged))
 }

@@ -340,9 +340,12 @@ fn recorded(digest: Digest, at: UnixTime) -> Plan {
     Plan::ready(Outcome::Recorded { digest, at, certificate: None })
 }
 
-/// Turns "not approved yet" into no certificate; every other refusal stays one.
+/// Turns "not yet" into no certificate; every other refusal stays one.
 fn pending(refusal: Refusal) -> Result<Option<Logged>, Refusal> {
-    if refusal.reason == Reason::NotApproved { Ok(None) } else { Err(refusal) }
+    match refusal.reason {
+        Reason::NotApproved | Reason::TooEarly => Ok(None),
+        _ => Err(refusal),
+    }
 }
 
 fn statement_entry<T: Body>(now: UnixTime, statement: &Verified<T>) -> Vec<u8> {
