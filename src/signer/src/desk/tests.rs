@@ -73,11 +73,11 @@ impl Node {
         };
         let uploads = self.dir.path().join("uploads");
         let shelf = Shelf::open(&self.dir.path().join("bundles"), &uploads).unwrap();
-        let pointer = Pointer::new(self.dir.path().join("newest-bundle"));
+        let notes = Notes::new(self.dir.path());
         let clock = self.clock.clone();
         let clock: Clock = Box::new(move || UnixTime(clock.load(Ordering::SeqCst)));
         let desk =
-            Desk::open(identity, log, shelf.clone(), pointer, self.limits.clone(), clock).unwrap();
+            Desk::open(identity, log, shelf.clone(), notes, self.limits.clone(), clock).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (work, works) = sync_channel(64);
         let (finish, finished) = sync_channel(64);
