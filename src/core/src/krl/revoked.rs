@@ -67,7 +67,7 @@ impl Revoked {
     }
 
     /// Notes what came of publishing a list; whether it failed for the first time in a row.
-    pub fn published(&mut self, krl: Option<Krl>) -> bool {
+    pub fn note_published(&mut self, krl: Option<Krl>) -> bool {
         let first = krl.is_none() && !self.failing;
         self.failing = krl.is_none();
         if krl.is_some() {

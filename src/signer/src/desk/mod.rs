@@ -328,7 +328,7 @@ impl Desk {
             return;
         };
         let done = self.log.publish_krl(&krl);
-        if self.revoked.published(done.is_ok().then_some(krl))
+        if self.revoked.note_published(done.is_ok().then_some(krl))
             && let Err(error) = done
         {
             eprintln!(

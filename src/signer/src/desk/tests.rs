@@ -12,8 +12,9 @@ use std::thread;
 use jit_ssh_core::bundle::BundleFiles;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::{Base64Bytes, Entry};
+use jit_ssh_core::krl::{self, Krl};
 use jit_ssh_core::receipt::{self, Receipt};
-use jit_ssh_core::statement::{Body, Bundle, Request, Verified};
+use jit_ssh_core::statement::{Body, Bundle, Cause, Request, Verified};
 use jit_ssh_core::testkit::{LOG_NAME, POLICY, Person, START, World, person};
 use jit_ssh_core::time::Seconds;
 
@@ -131,6 +132,18 @@ impl Node {
         request
     }
 
+    /// `by` ends a request.
+    fn end(&self, by: &Person, cause: Cause, request: &Verified<Request>) -> End {
+        let (ca, by) = (self.world.root.fingerprint(), by.id.parse().unwrap());
+        End::new(ca, by, request.digest(), cause, None, self.now())
+    }
+
+    /// The published revocation list, as a host reads it.
+    fn krl(&self) -> Krl {
+        let note = crate::log::TileDir::new(self.dir.path().join("log")).krl_note().unwrap();
+        krl::open(&note.expect("there is a list"), &self.world.log_key()).unwrap()
+    }
+
     fn entries(&self) -> Vec<Entry> {
         let tiles = crate::log::TileDir::new(self.dir.path().join("log"));
         let size = tiles.checkpoint(&self.world.log_key()).unwrap().checkpoint().size();
@@ -196,6 +209,22 @@ impl Running {
 
     fn submit<T: Body>(&mut self, by: &Person, body: &T, certify: bool) -> Outcome {
         self.call(Op::Submit { statement: signed(by, body), certify })
+    }
+
+    fn end(&mut self, node: &Node, by: &Person, cause: Cause, of: &Verified<Request>) -> Outcome {
+        self.submit(by, &node.end(by, cause, of), false)
+    }
+
+    /// Waits for something that the signer does by itself.
+    #[track_caller]
+    fn until(&mut self, done: impl Fn() -> bool) {
+        for _ in 0..500 {
+            if done() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it did not happen");
     }
 
     fn certify(&mut self, request: Digest) -> Outcome {
@@ -668,3 +697,7 @@ fn the_same_bytes_under_another_key_are_no_retry() {
     assert_eq!(refused(signer.submit(carol, &request, true)), Reason::UnknownSigner);
     recorded(signer.submit(bot, &request, true)).unwrap();
 }
+
+mod break_glass;
+mod ended;
+mod prolonged;
