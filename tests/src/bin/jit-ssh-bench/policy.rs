@@ -46,9 +46,11 @@ pub(crate) fn bench(past: usize) -> Value {
     let large = Company::new(Size { past, ..LARGE });
     let both = [&small, &large];
     let authorize = by_turns(both.map(|company| || company.authorize()));
-    let mine = by_turns(both.map(|company| || company.list(v1::Scope::Mine)));
-    let all = by_turns(both.map(|company| || company.list(v1::Scope::All)));
-    let to_decide = by_turns(both.map(|company| || company.list(v1::Scope::ToDecide)));
+    let readers = both.map(|company| (company, company.connect()));
+    let list = |scope| by_turns(readers.each_ref().map(|(of, client)| || of.list(client, scope)));
+    let mine = list(v1::Scope::Mine);
+    let all = list(v1::Scope::All);
+    let to_decide = list(v1::Scope::ToDecide);
     let issue = by_turns(both.map(|company| || company.issue()));
     json!({
         "bench": "policy",
@@ -167,9 +169,13 @@ impl Company {
         began.elapsed().as_secs_f64() * 1e6 / AUTHORIZE as f64
     }
 
+    /// The person measured, with a session.
+    fn connect(&self) -> Client {
+        self.runtime.block_on(session(&self.site, self.ca))
+    }
+
     /// One `List` of the person measured.
-    fn list(&self, scope: v1::Scope) -> f64 {
-        let client = self.runtime.block_on(session(&self.site, self.ca));
+    fn list(&self, client: &Client, scope: v1::Scope) -> f64 {
         let message = v1::ListRequest { scope: scope.into(), ..v1::ListRequest::default() };
         let began = Instant::now();
         for _ in 0..LISTS {
