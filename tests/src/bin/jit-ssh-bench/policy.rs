@@ -113,7 +113,12 @@ impl Company {
         let before = machine::memory_mib(std::process::id());
         let bundle = world::bundle(&site);
         let bundle_mib = machine::memory_mib(std::process::id()) - before;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // With a thread of its own: the connection answers pings while something else is measured.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let chain = approved(ca, size);
         let company = Company { site, ca, bundle, bundle_mib, chain, runtime, size };
         company.live_through(size.past);
