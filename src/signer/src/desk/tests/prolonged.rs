@@ -148,6 +148,31 @@ fn an_extension_falls_with_what_it_prolongs_whatever_waits_beside_it() {
 }
 
 #[test]
+fn an_end_by_a_clock_ahead_in_the_last_moments_fells_what_comes_after_too() {
+    for ended in [false, true] {
+        let (node, mut signer) = node();
+        let base = node.base(&mut signer);
+        node.set_clock(550);
+        let extension = node.extended(&mut signer, &base, 9);
+        if ended {
+            let World { bob, .. } = &node.world;
+            let mut end = node.end(bob, Cause::Revoke, &base);
+            // After the end of what is revoked.
+            end.at = UnixTime(START.0 + 660);
+            recorded(signer.submit(bob, &end, false));
+        }
+        for secs in [560, 599, 600, 659, 661, 1_700] {
+            node.set_clock(secs);
+            let outcome = signer.certify(extension.digest());
+            match ended {
+                true => assert_eq!(refused(outcome), Reason::Revoked, "{secs}"),
+                false => drop(certified(outcome)),
+            }
+        }
+    }
+}
+
+#[test]
 fn a_request_and_its_extension_handed_over_together_are_taken_one_after_the_other() {
     let (node, mut signer) = node();
     let alice = &node.world.alice;
