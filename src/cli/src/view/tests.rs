@@ -1,9 +1,14 @@
 use super::*;
+use crate::grants::Grant;
 use crate::grants::tests::{ca, grant};
 
 /// A request as a CA would show it.
-fn said(reason: &str) -> v1::AccessState {
-    let grant = grant(reason);
+pub(crate) fn said(reason: &str) -> v1::AccessState {
+    said_of(&grant(reason))
+}
+
+/// The same for a request that is at hand.
+pub(crate) fn said_of(grant: &Grant) -> v1::AccessState {
     v1::AccessState {
         request: Some(v1::SignedStatement {
             statement: grant.request.bytes().to_vec().into(),
@@ -23,7 +28,7 @@ fn the_id_shown_is_computed_from_the_signed_bytes_whatever_the_ca_says() {
     let lying = v1::AccessState { id: "7kq2m9xw4p".into(), digest: "00".repeat(32), ..honest };
     let view = View::open(lying, &ca()).unwrap();
     assert_eq!(view.id().as_str(), expected);
-    assert!(view.details(UnixTime(1_790_000_000)).contains(&expected));
+    assert!(view.details(&[], UnixTime(1_790_000_000)).contains(&expected));
     assert!(!serde_json::to_string(&view.row()).unwrap().contains("7kq2m9xw4p"));
 
     let named = |text: &str| text.parse::<RequestRef>().unwrap();
@@ -62,7 +67,7 @@ fn hostile_text_of_requester_and_ca_is_shown_harmless() {
     hostile.principals = vec!["deploy\r@host".into()];
     hostile.access_until = 1_790_000_600;
     let view = View::open(hostile, &ca()).unwrap();
-    let shown = view.details(UnixTime(1_790_000_000));
+    let shown = view.details(&[], UnixTime(1_790_000_000));
     assert!(!shown.contains(['\u{1b}', '\r', '\u{202e}']), "{shown:?}");
     assert!(shown.contains("INC-42 \\u{202e}lla evorppa"));
 }
