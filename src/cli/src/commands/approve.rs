@@ -118,11 +118,9 @@ pub(super) fn review(verdict: Verdict, because: Option<&str>) -> [(&'static str,
         Verdict::Approve => "that it was right",
         Verdict::Deny => "that it was not right",
     };
-    let what = format!("{says}; it went ahead without approvals, so this allows nothing and ends nothing");
-    [
-        ("you review", what),
-        ("because", because.map_or_else(|| "-".to_owned(), harmless)),
-    ]
+    let what =
+        format!("{says}; it went ahead without approvals, so this allows nothing and ends nothing");
+    [("you review", what), ("because", because.map_or_else(|| "-".to_owned(), harmless))]
 }
 
 /// Signs a decision, hands it in and tells what follows.

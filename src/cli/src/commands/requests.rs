@@ -16,18 +16,20 @@ use crate::view::{View, status_name};
 
 /// List requests, newest first.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  jit-ssh requests --to-decide\n  jit-ssh requests --all --since 30d")]
+#[command(
+    after_help = "Examples:\n  jit-ssh requests --to-decide\n  jit-ssh requests --all --since 30d"
+)]
 pub(crate) struct RequestsArgs {
     /// Those you made or are the subject of (the default).
     #[arg(long, group = "scope")]
     mine: bool,
-    /// Those that wait for a decision, or after break-glass a review, that you can make.
+    /// Those that wait for your decision, or for your review of break-glass.
     #[arg(long, group = "scope")]
     to_decide: bool,
     /// All you may see.
     #[arg(long, group = "scope")]
     all: bool,
-    /// Only those made since then: 30d, 2026-11-01 or 2026-11-01T08:00Z.
+    /// Only those made since then: 30d, 2026-11-01 or ...T08:00Z.
     #[arg(long, value_name = "WHEN")]
     since: Option<Since>,
     /// Most to show.

@@ -86,11 +86,7 @@ fn write(home: &Home, live: &Live) -> Result<(), Failure> {
 
 /// Every access that is live and was taken here, the one that ends last at the end. What is over is
 /// removed.
-pub(crate) fn live(
-    home: &Home,
-    ca: &RootFingerprint,
-    now: UnixTime,
-) -> Result<Vec<Live>, Failure> {
+pub(crate) fn live(home: &Home, ca: &RootFingerprint, now: UnixTime) -> Result<Vec<Live>, Failure> {
     let mut found = Vec::new();
     for path in files(home)? {
         match Live::load(&path, ca, now) {

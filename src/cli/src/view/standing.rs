@@ -60,7 +60,11 @@ impl View {
             Status::Pending => self.pending(now),
             Status::Approved => match self.opens_later(now) {
                 Some(opens) => {
-                    format!("{id} is approved; opens {} ({}){less}", relative(opens, now), utc(opens))
+                    format!(
+                        "{id} is approved; opens {} ({}){less}",
+                        relative(opens, now),
+                        utc(opens)
+                    )
                 }
                 None => {
                     let use_by = before(UnixTime(said.use_by), now);
@@ -81,7 +85,7 @@ impl View {
             | Status::Revoked => {
                 let review = if self.to_review() { " It is still to be reviewed." } else { "" };
                 let mut line =
-                    format!("{id} is {}: {}", status_name(self.status()), harmless(&said.detail));
+                    format!("{id} is {}: {}", status_name(self.status()), sentence(&said.detail));
                 if said.live_seconds > 0 {
                     line.push_str(&format!(
                         " A certificate of it is valid for {} more at hosts that have not heard.",
@@ -140,6 +144,12 @@ impl View {
         };
         Some(format!("granted: {}{time}", all_of(&granted)))
     }
+}
+
+/// What the CA says, harmless, to be followed by more.
+fn sentence(detail: &str) -> String {
+    let detail = harmless(detail);
+    if detail.is_empty() || detail.ends_with('.') { detail } else { format!("{detail}.") }
 }
 
 fn is_strong(step: &v1::ApprovalStep) -> bool {

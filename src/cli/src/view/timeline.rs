@@ -53,7 +53,11 @@ pub(crate) fn timeline(view: &View, extensions: &[View], now: UnixTime) -> Vec<E
     events.extend(opened(view, now));
     events.extend(view.said.certificates.iter().map(|issued| {
         let until = utc(UnixTime(issued.valid_before));
-        Event::of_itself(issued.at, "certificate", format!("serial {} until {until}", issued.serial))
+        Event::of_itself(
+            issued.at,
+            "certificate",
+            format!("serial {} until {until}", issued.serial),
+        )
     }));
     events.extend(extensions.iter().map(extended));
     events.extend(view.ends.iter().map(|end| ended_by(end.body())));
@@ -195,4 +199,176 @@ fn over(view: &View) -> Option<Event> {
         | Status::Revoked => return None,
     };
     (at > 0).then(|| Event::of_itself(at, event, said.detail.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use jit_ssh_api::v1;
+
+    use super::*;
+    use crate::grants::Grant;
+    use crate::grants::tests::{ca, grant, grant_with};
+    use crate::view::tests::{revocation, said_of, signed};
+
+    const NOW: UnixTime = UnixTime(1_790_000_000);
+
+    fn at(secs: u32) -> UnixTime {
+        NOW.plus_secs(secs)
+    }
+
+    fn decision(of: &Grant, by: &str, secs: u32, span: u32, counts: bool) -> v1::Decision {
+        let asked = of.request.body();
+        let decision = Decision::approve(
+            ca(),
+            by.parse().unwrap(),
+            of.digest(),
+            jit_ssh_core::time::Seconds::new(span).unwrap(),
+            asked.hosts.clone(),
+            asked.logins.clone(),
+            None,
+            at(secs),
+        );
+        v1::Decision { statement: Some(signed(&decision)), counts, ..v1::Decision::default() }
+    }
+
+    fn denial(of: &Grant, secs: u32) -> v1::Decision {
+        let why = "not tonight".to_owned();
+        let denial = Decision::deny(ca(), "bob".parse().unwrap(), of.digest(), why, at(secs));
+        v1::Decision { statement: Some(signed(&denial)), counts: true, ..v1::Decision::default() }
+    }
+
+    fn view(of: &Grant, said: v1::AccessState) -> View {
+        let base = said_of(of);
+        View::open(v1::AccessState { request: base.request, ..said }, &ca()).unwrap()
+    }
+
+    /// The lines without their times, key and ids.
+    fn lines(view: &View, extensions: &[View], now: UnixTime) -> Vec<String> {
+        let events = timeline(view, extensions, now);
+        assert!(events.is_sorted_by_key(|event| event.at));
+        let plain = |event: &Event| {
+            let line = event.line().replace(&view.asked().key.fingerprint(), "KEY");
+            let line = extensions
+                .iter()
+                .fold(line, |line, extension| line.replace(extension.id().as_str(), "EXT"));
+            let words: Vec<&str> = line.split_whitespace().skip(3).collect();
+            words.join(" ")
+        };
+        events.iter().map(plain).collect()
+    }
+
+    #[test]
+    fn a_life_is_told_in_order_each_by_its_cause_also_after_the_end() {
+        let of = grant("INC-42");
+        let extension = grant_with("INC-42", |request| {
+            request.extends = Some(of.digest());
+            request.at = at(250);
+        });
+        let extension = view(
+            &extension,
+            v1::AccessState { status: Status::Revoked.into(), ..v1::AccessState::default() },
+        );
+        let said = v1::AccessState {
+            status: Status::Revoked.into(),
+            rule: "prod".into(),
+            basis: Basis::Approvals.into(),
+            decisions: vec![
+                decision(&of, "dave", 50, 600, false),
+                decision(&of, "bob", 100, 300, true),
+            ],
+            approvals_given: 1,
+            approvals_needed: 1,
+            approved_at: at(100).0,
+            opens_at: at(100).0,
+            access_until: at(400).0,
+            certificates: vec![v1::IssuedCertificate {
+                serial: 7,
+                at: at(120).0,
+                valid_before: at(400).0,
+            }],
+            ends: vec![signed(&revocation(&of, at(300)))],
+            ..v1::AccessState::default()
+        };
+        assert_eq!(
+            lines(&view(&of, said), &[extension], at(9_000)),
+            [
+                "requested by alice: 10m as deploy on prod-host; key KEY",
+                "approval by dave: does not count",
+                "approval by bob: narrowed to 5m as deploy on prod-host",
+                "approved 1 of 1 approvals under the rule prod; deploy@prod-host until \
+                 2026-09-21 14:20:00 UTC",
+                "certificate serial 7 until 2026-09-21 14:20:00 UTC",
+                "extended by alice: EXT for 10m, revoked",
+                "revoked by bob: over",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_window_opens_in_its_time_unless_it_was_ended_before() {
+        let of = grant_with("INC-42", |request| request.not_before = Some(at(500)));
+        let said = |ends: Vec<v1::SignedStatement>| v1::AccessState {
+            status: Status::Approved.into(),
+            basis: Basis::Auto.into(),
+            rule: "test".into(),
+            approved_at: NOW.0,
+            opens_at: at(500).0,
+            ends,
+            ..v1::AccessState::default()
+        };
+        let opened = |ends, now| {
+            let lines = lines(&view(&of, said(ends)), &[], now);
+            assert_eq!(lines[1], "approved by the rule test itself");
+            lines.contains(&"opened".to_owned())
+        };
+        assert!(!opened(vec![], at(499)));
+        assert!(opened(vec![], at(500)));
+        assert!(!opened(vec![signed(&revocation(&of, at(499)))], at(600)));
+        assert!(opened(vec![signed(&revocation(&of, at(501)))], at(600)));
+    }
+
+    #[test]
+    fn break_glass_is_reviewed_not_decided_and_the_clock_ends_the_rest() {
+        let broken = grant_with("INC-42", |request| request.break_glass = Some("fire".into()));
+        let said = v1::AccessState {
+            status: Status::Ended.into(),
+            basis: Basis::BreakGlass.into(),
+            rule: "prod".into(),
+            reviewed: true,
+            approved_at: NOW.0,
+            access_until: at(600).0,
+            decisions: vec![denial(&broken, 900)],
+            detail: "the access is over.".into(),
+            ..v1::AccessState::default()
+        };
+        let told = lines(&view(&broken, said), &[], at(9_000));
+        assert!(
+            told[1].starts_with(
+                "approved by alice: break-glass under the rule prod, without approvals: fire"
+            ),
+            "{}",
+            told[1]
+        );
+        assert_eq!(told[2], "ended the access is over.");
+        assert_eq!(told[3], "reviewed by bob: found wrong; not tonight");
+
+        let of = grant("INC-42");
+        let said = |approved_at| v1::AccessState {
+            status: Status::Lapsed.into(),
+            approved_at,
+            decide_by: at(3_600).0,
+            use_by: at(900).0,
+            ..v1::AccessState::default()
+        };
+        let last = |said| timeline(&view(&of, said), &[], at(9_000)).pop().unwrap();
+        assert_eq!((last(said(0)).event, last(said(0)).at), ("lapsed", at(3_600)));
+        assert_eq!(last(said(NOW.0)).at, at(900), "approved and not used");
+        let denied = v1::AccessState {
+            status: Status::Denied.into(),
+            decisions: vec![denial(&of, 10)],
+            ..v1::AccessState::default()
+        };
+        let told = lines(&view(&of, denied), &[], at(20));
+        assert_eq!(told[1..], ["denial by bob: not tonight"]);
+    }
 }

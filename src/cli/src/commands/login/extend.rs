@@ -53,7 +53,9 @@ pub(super) async fn prolonging(
     }?;
     let (id, rule) = (live.request.id(), harmless(&answer.rule));
     let Some(longest) = Seconds::new(answer.extend_max) else {
-        let message = format!("the access of request {id} can not be prolonged: the rule {rule} has no extensions.");
+        let message = format!(
+            "the access of request {id} can not be prolonged: the rule {rule} has no extensions."
+        );
         return Err(Failure::new(Outcome::Refused, "POLICY_REFUSED", message)
             .hint("ask anew with: jit-ssh login --new"));
     };

@@ -41,6 +41,7 @@ use at_hand::{AtHand, at_hand, held, live_for};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  jit-ssh login prod-host --as deploy --for 10m --because \"INC-42 disk full\"\n\n\
+    LIST is of pty, port-forwarding, agent-forwarding, x11-forwarding and user-rc.\n\
     Ctrl-C leaves the request standing; `jit-ssh watch ID` or the same login takes it up.\n\
     What you say is never ignored: another reason, time or permit makes another request,\n\
     unless what is at hand is enough."
@@ -58,7 +59,7 @@ pub(crate) struct LoginArgs {
     /// Why you need it: approvers and auditors read it.
     #[arg(long, value_name = "TEXT", value_parser = wish::reason)]
     because: Option<String>,
-    /// Begin later: 22:00, 2026-11-25T22:00, or with a zone; at most 14 days ahead.
+    /// Begin later: 22:00, 2026-11-25T22:00 or ...T22:00+01:00.
     #[arg(long, value_name = "MOMENT", group = "manner")]
     at: Option<Moment>,
     /// Prolong the live access, even if enough is left.
@@ -70,20 +71,19 @@ pub(crate) struct LoginArgs {
     /// Go ahead without approvals, for this second reason.
     #[arg(long, value_name = "TEXT", group = "manner", value_parser = wish::reason)]
     break_glass: Option<String>,
-    /// Confirm break-glass for this host, where it can not be typed; may be repeated.
+    /// Confirm break-glass for this host instead of typing its name.
     #[arg(long, value_name = "HOST", requires = "break_glass")]
     break_glass_confirm: Vec<HostName>,
     /// Say what would follow, and ask for nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Ask, print the id and do not wait: exit code 3 if it is pending or not open yet.
+    /// Ask, print the id and do not wait: exit code 3 if it is pending.
     #[arg(long)]
     no_wait: bool,
     /// Certify this key instead of a fresh one.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// What sessions may do: pty, port-forwarding, agent-forwarding, x11-forwarding, user-rc
-    /// [default: pty,port-forwarding].
+    /// What sessions may do [default: pty,port-forwarding].
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = wish::permit)]
     permit: Option<Vec<Permit>>,
 }

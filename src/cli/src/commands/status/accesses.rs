@@ -116,9 +116,8 @@ pub(super) fn accesses<'a>(
             let by_longer = || {
                 views.iter().any(|other| {
                     same(other.id().as_str(), id.as_str())
-                        && grants(other).is_some_and(|(all, later)| {
-                            covers(&all, &granted) && until < later
-                        })
+                        && grants(other)
+                            .is_some_and(|(all, later)| covers(&all, &granted) && until < later)
                 })
             };
             by_held || by_longer()
@@ -204,8 +203,7 @@ mod tests {
             request.hosts.push("other-host".parse().unwrap());
         });
         let narrow = grant_with("INC-42", |request| request.extends = Some(wide.digest()));
-        let views =
-            || vec![view(&wide, Status::Active, 600), view(&narrow, Status::Active, 1_200)];
+        let views = || vec![view(&wide, Status::Active, 600), view(&narrow, Status::Active, 1_200)];
         let loaded = [held(&wide, 600)];
         let (told, beside) = accesses(&loaded, views(), &[]);
         assert_eq!(told[0].until, NOW.plus_secs(600), "it ends so for the other host");
