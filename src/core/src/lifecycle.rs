@@ -273,16 +273,17 @@ fn signer<'b, T>(
 /// What stays true of a request when no rule covers it any more.
 fn settled_without_rule(chain: &Chain, now: UnixTime) -> Option<Status> {
     let until = chain.last_issued().map(|issued| issued.access_until);
-    if let Some(status) = ended_by_someone(chain, until) {
+    if let Some(status) = ended_by_someone(chain, until, now) {
         return Some(status);
     }
     until.is_some_and(|until| now >= until).then_some(Status::Ended)
 }
 
 /// Whether somebody ended the request before its time, which was `until`: an approver or admin, or
-/// who made it. Taking it back counts also where a certificate was issued meanwhile.
-fn ended_by_someone(chain: &Chain, until: Option<UnixTime>) -> Option<Status> {
-    let in_time = |at: UnixTime| until.is_none_or(|until| at < until);
+/// who made it. Taking it back counts also where a certificate was issued meanwhile. Whatever its
+/// date, an end counts while there is something to end.
+fn ended_by_someone(chain: &Chain, until: Option<UnixTime>, now: UnixTime) -> Option<Status> {
+    let in_time = |at: UnixTime| until.is_none_or(|until| at < until || now < until);
     let mut ends = chain.ends().iter().map(Verified::body).filter(|end| in_time(end.at));
     if let Some(revoke) = ends.clone().find(|end| end.cause == Cause::Revoke) {
         return Some(Status::Revoked { by: revoke.by.clone(), reason: revoke.reason.clone() });
@@ -310,7 +311,7 @@ fn status(
 ) -> Status {
     let until = counted.grant.as_ref().map(Grant::access_until);
     let until = until.or(chain.last_issued().map(|last| last.access_until));
-    if let Some(ended) = ended_by_someone(chain, until) {
+    if let Some(ended) = ended_by_someone(chain, until, now) {
         return ended;
     }
     if let Some(denial) = denial(chain, rule, bundle, evaluation.decide_by) {

@@ -1,19 +1,20 @@
 //! Which rule decides a request.
 //!
 //! Any `deny` that touches any part of the request refuses it. Else the first `allow` that covers
-//! the whole request decides everything. None: refused, with the nearest rule and what did not fit.
+//! the whole request decides everything. None: refused, with the nearest rule and what did not fit
+//! (`misfit.rs`).
 
-use std::fmt;
+mod misfit;
 
 use crate::bundle::{
     Actor, Allow, Approval, Bundle, Deny, Host, Selection, SourceRule, Strength, Who,
 };
 use crate::cidr::Cidr;
-use crate::names::{HostName, Login};
+use crate::names::Login;
 use crate::refusal::{Reason, Refusal};
 use crate::sshsig::Presence;
 use crate::statement::Request;
-use crate::time::{Seconds, UnixTime};
+use misfit::{Misfit, explain_misfit, list, no_rule, refused};
 
 /// What a rule is held against.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +45,7 @@ struct Parties<'b> {
 pub fn decide<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Result<&'b Allow, Refusal> {
     let request = asked.request;
     let parties = parties(asked, bundle)?;
-    if let Some(deny) = bundle.policy.deny.iter().find(|deny| touches(deny, request, &parties)) {
+    if let Some(deny) = first_deny(request, &parties, bundle) {
         return Err(refused(format!(
             "the rule {} forbids {} on {}",
             deny.name,
@@ -53,7 +54,7 @@ pub fn decide<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Result<&'b Allow, Ref
         )));
     }
     let mut nearest: Option<(Misfit, &Allow)> = None;
-    for allow in &bundle.policy.allow {
+    for allow in bundle.policy.allow_candidates(parties.requester) {
         match misfit(allow, asked, &parties) {
             None => return Ok(allow),
             Some(found) => {
@@ -63,7 +64,7 @@ pub fn decide<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Result<&'b Allow, Ref
             }
         }
     }
-    Err(no_rule(request, nearest))
+    Err(no_rule(request, nearest, &bundle.policy))
 }
 
 /// What each rule says to a request, in the order of the file: for who wants to know why.
@@ -88,7 +89,18 @@ pub fn explain<'b>(
 /// As [`decide`], for a host, login or person that is not in the bundle.
 pub fn denied_by<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Result<Option<&'b Deny>, Refusal> {
     let parties = parties(asked, bundle)?;
-    Ok(bundle.policy.deny.iter().find(|deny| touches(deny, asked.request, &parties)))
+    Ok(first_deny(asked.request, &parties, bundle))
+}
+
+fn first_deny<'b>(
+    request: &Request,
+    parties: &Parties<'_>,
+    bundle: &'b Bundle,
+) -> Option<&'b Deny> {
+    let actors = [parties.requester, parties.subject];
+    let actors = if request.by == request.subject { &actors[..1] } else { &actors[..] };
+    let mut candidates = bundle.policy.deny_candidates(actors, &parties.hosts);
+    candidates.find(|deny| touches(deny, request, parties))
 }
 
 fn parties<'p>(asked: Asked<'p>, bundle: &'p Bundle) -> Result<Parties<'p>, Refusal> {
@@ -143,48 +155,6 @@ fn touches(deny: &Deny, request: &Request, parties: &Parties<'_>) -> bool {
 
 fn covers(who: &[Who], actor: &Actor) -> bool {
     who.iter().any(|who| who.covers(actor))
-}
-
-/// The first thing about a rule that does not fit a request.
-enum Misfit {
-    Who,
-    /// It asks for another, and the rule does not let it; or the other way round.
-    OnBehalf,
-    Host(HostName),
-    Login(Login),
-    /// The rule has no break-glass.
-    BreakGlass,
-    /// The rule has no extensions.
-    Extend,
-    TooLong(Seconds),
-    /// So many extensions and no more.
-    TooOften(u8),
-    /// Break-glass wants a stronger key.
-    Strength(Strength),
-    Reason,
-    /// The rule approves by itself only at other times.
-    Hours,
-    Source,
-    SourceNeeded,
-}
-
-impl Misfit {
-    /// How far the rule came: later checks mean a nearer rule.
-    fn rank(&self) -> u8 {
-        match self {
-            Misfit::Who => 0,
-            Misfit::OnBehalf => 1,
-            Misfit::Host(_) => 2,
-            Misfit::Login(_) => 3,
-            Misfit::BreakGlass | Misfit::Extend => 4,
-            Misfit::TooLong(_) | Misfit::TooOften(_) => 5,
-            Misfit::Strength(_) => 6,
-            Misfit::Reason => 7,
-            Misfit::Hours => 8,
-            Misfit::Source => 9,
-            Misfit::SourceNeeded => 10,
-        }
-    }
 }
 
 fn misfit(allow: &Allow, asked: Asked<'_>, parties: &Parties<'_>) -> Option<Misfit> {
@@ -305,135 +275,4 @@ pub(crate) fn sources(rule: &SourceRule, asked: &[Cidr]) -> Sources {
             if granted.is_empty() { Sources::None } else { Sources::Granted(granted) }
         }
     }
-}
-
-fn no_rule(request: &Request, nearest: Option<(Misfit, &Allow)>) -> Refusal {
-    match nearest {
-        Some((misfit, rule)) => explain_misfit(request, misfit, rule),
-        None => none_allows(request, "the policy has no allow rule".to_owned())
-            .hint("an admin can add one to policy.toml"),
-    }
-}
-
-fn none_allows(request: &Request, why: String) -> Refusal {
-    let asker = if request.by == request.subject {
-        request.by.to_string()
-    } else {
-        format!("{} for {}", request.by, request.subject)
-    };
-    let (logins, hosts) = (list(&request.logins), list(&request.hosts));
-    refused(format!("no rule allows {asker} as {logins} on {hosts}: {why}"))
-}
-
-fn explain_misfit(request: &Request, misfit: Misfit, rule: &Allow) -> Refusal {
-    let name = &rule.name;
-    let none = |why: String| none_allows(request, why);
-    match misfit {
-        Misfit::Who => none(format!("no rule is for {}", request.by))
-            .hint("ask an admin which group the work needs"),
-        Misfit::OnBehalf => on_behalf(request, rule),
-        Misfit::Host(host) => none(format!("the nearest rule, {name}, does not cover {host}"))
-            .hint(format!("{name} covers: {}", list(&rule.hosts))),
-        Misfit::Login(login) => {
-            none(format!("the nearest rule, {name}, does not allow the login {login}"))
-                .hint(format!("{name} allows: {}", list(&rule.logins)))
-        }
-        Misfit::BreakGlass => none(format!("the rule {name} has no break-glass"))
-            .hint("ask without it, and let those decide who are asked"),
-        Misfit::Extend => none(format!("the rule {name} has no extensions"))
-            .hint("ask anew with: jit-ssh login --new"),
-        Misfit::TooLong(longest) => none(format!(
-            "it asks for {}, and the rule {name} allows at most {longest}",
-            request.r#for
-        ))
-        .hint(format!("ask again with --for {longest}")),
-        Misfit::TooOften(times) => {
-            none(format!("the rule {name} allows {times} extensions, and this is one more"))
-                .hint("ask anew with: jit-ssh login --new")
-        }
-        Misfit::Strength(strength) => none(format!(
-            "break-glass under the rule {name} needs a request signed with strength {strength}"
-        ))
-        .hint("sign with a security key (sk-*) that people.toml lists for you"),
-        Misfit::Reason => bad_reason(request, rule),
-        Misfit::Hours => hours(request, rule),
-        Misfit::Source => {
-            let allowed = match &rule.source {
-                SourceRule::Only(ranges) => list(ranges),
-                SourceRule::Any | SourceRule::Client => String::new(),
-            };
-            none(format!("the rule {name} allows no address of {}", list(&request.source)))
-                .hint(format!("{name} allows: {allowed}"))
-        }
-        Misfit::SourceNeeded => Refusal::new(
-            Reason::SourceNeeded,
-            format!(
-                "the rule {name} binds the certificate to the client's address, so the request must name exactly that address in `source`"
-            ),
-        ),
-    }
-}
-
-fn on_behalf(request: &Request, rule: &Allow) -> Refusal {
-    let name = &rule.name;
-    match &rule.on_behalf {
-        None => {
-            none_allows(request, format!("the rule {name} lets everyone ask only for themselves"))
-                .hint("a machine may ask for persons where a rule has `on_behalf`")
-        }
-        Some(persons) if request.by == request.subject => none_allows(
-            request,
-            format!("under the rule {name} {} asks for persons, not for itself", request.by),
-        )
-        .hint(format!("it may ask for: {}", list(persons))),
-        Some(persons) => none_allows(
-            request,
-            format!("under the rule {name} {} does not ask for {}", request.by, request.subject),
-        )
-        .hint(format!("it may ask for: {}", list(persons))),
-    }
-}
-
-fn bad_reason(request: &Request, rule: &Allow) -> Refusal {
-    let mut needs = vec![format!("at least {} characters", rule.reason.min.max(1))];
-    if let Some(pattern) = &rule.reason.pattern {
-        needs.push(format!("something like {:?}", pattern.as_str()));
-    }
-    let needs = needs.join(" and ");
-    let why = format!("the reason does not fit the rule {}, which wants {needs}", rule.name);
-    let refusal = none_allows(request, why);
-    match &rule.reason.hint {
-        Some(hint) => refusal.hint(hint.clone()),
-        None => refusal,
-    }
-}
-
-fn hours(request: &Request, rule: &Allow) -> Refusal {
-    let name = &rule.name;
-    let begins: UnixTime = request.begins();
-    match &rule.approval {
-        Approval::Auto(auto) if auto.is_past(begins) => {
-            let day = auto.review_by.map(|day| day.to_string()).unwrap_or_default();
-            none_allows(
-                request,
-                format!("the rule {name} was to be reviewed by {day} and holds no longer"),
-            )
-            .hint("an admin looks at it and sets a new `review_by` in policy.toml")
-        }
-        Approval::Auto(auto) => {
-            let hours = auto.hours.as_ref().map(ToString::to_string).unwrap_or_default();
-            none_allows(request, format!("the rule {name} approves by itself only {hours}"))
-                .hint("ask again within these hours, or for a time within them with --at")
-        }
-        Approval::Steps(_) => none_allows(request, format!("the rule {name} does not fit")),
-    }
-}
-
-fn refused(message: String) -> Refusal {
-    Refusal::new(Reason::PolicyRefused, format!("{message}."))
-}
-
-/// Items joined by commas.
-fn list<T: fmt::Display>(items: &[T]) -> String {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

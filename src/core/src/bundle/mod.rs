@@ -6,6 +6,7 @@
 //! - [`people`], [`hosts`], [`policy`], [`signers`]: the four files as types;
 //! - [`who`], [`host_pattern`]: how a rule names people and hosts;
 //! - [`reason`], [`hours`]: what a rule asks of a request's reason; when a rule approves by itself;
+//! - `rule_index`: finds rules without asking every one;
 //! - `rules`, `known`: reads `policy.toml`, and checks its names against people and hosts;
 //! - `words`: how a rule's terms read in a sentence;
 //! - [`diagnostic`]: problems as people see them;
@@ -22,6 +23,7 @@ pub mod people;
 pub mod policy;
 pub(crate) mod reader;
 pub mod reason;
+mod rule_index;
 mod rules;
 pub mod signers;
 pub(crate) mod source;

@@ -11,15 +11,18 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::host_pattern::HostPattern;
+use super::hosts::Host;
 use super::hours::Hours;
+use super::people::Actor;
 use super::reader::{did_you_mean, quote};
 use super::reason::ReasonRule;
+use super::rule_index::RuleIndex;
 use super::who::Who;
 use crate::cidr::Cidr;
 use crate::names::{Login, RuleName, deserialize_from_str};
 use crate::time::{Date, Seconds, UnixTime};
 
-/// All rules.
+/// All rules. Read from a file, never changed afterwards: their index would not follow.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// Any of these that touches any part of a request refuses it.
@@ -28,6 +31,24 @@ pub struct Policy {
     pub allow: Vec<Allow>,
     /// Who, beside the admins, may read all requests and the log.
     pub auditors: Vec<Who>,
+    pub(super) index: RuleIndex,
+}
+
+impl Policy {
+    /// The deny rules that may touch a request by or for one of `actors` for one of `hosts`, in the
+    /// order of the file. None is left out that does.
+    pub fn deny_candidates(
+        &self,
+        actors: &[&Actor],
+        hosts: &[&Host],
+    ) -> impl Iterator<Item = &Deny> {
+        self.index.deny(actors, hosts).into_iter().filter_map(|place| self.deny.get(place))
+    }
+
+    /// The allow rules that name `requester` in `who`, in the order of the file.
+    pub fn allow_candidates(&self, requester: &Actor) -> impl Iterator<Item = &Allow> {
+        self.index.allow(requester).into_iter().filter_map(|place| self.allow.get(place))
+    }
 }
 
 /// What is refused whatever the allow rules say.

@@ -12,6 +12,7 @@ use super::known::Known;
 use super::policy::{Allow, Deny, Policy, Selection, SourceRule};
 use super::reader::{Empty, Item, Table, quote};
 use super::reason::ReasonRule;
+use super::rule_index::RuleIndex;
 use crate::names::RuleName;
 use crate::time::Seconds;
 use terms::{duration, extend, reason, source};
@@ -20,12 +21,13 @@ use terms::{duration, extend, reason, source};
 pub(super) fn read(mut file: Table<'_>, known: Known<'_>) -> Policy {
     let mut rules = Rules { known, names: HashMap::new() };
     let deny = file.tables("deny", "[[deny]]");
-    let deny = deny.into_iter().filter_map(|table| rules.deny(table)).collect();
+    let deny: Vec<Deny> = deny.into_iter().filter_map(|table| rules.deny(table)).collect();
     let allow = file.tables("allow", "[[allow]]");
-    let allow = allow.into_iter().filter_map(|table| rules.allow(table)).collect();
+    let allow: Vec<Allow> = allow.into_iter().filter_map(|table| rules.allow(table)).collect();
     let auditors = file.or("auditors", Vec::new(), |item| known.who(item)).unwrap_or_default();
     file.finish();
-    Policy { deny, allow, auditors }
+    let index = RuleIndex::new(&deny, &allow);
+    Policy { deny, allow, auditors, index }
 }
 
 struct Rules<'a, 'k> {

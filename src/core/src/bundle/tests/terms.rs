@@ -191,6 +191,11 @@ fn there_is_no_glass_where_nobody_is_asked() {
     let approvals = "approvals = [{ from = [\"person:bob\"], count = 1 }]";
     assert_refused("policy.toml", &[(AUTO, "auto = {}\nbreak_glass = {}", message)]);
     assert_accepted("policy.toml", &[(AUTO, &format!("{approvals}\nbreak_glass = {{}}"))]);
+    let not_here = "`break_glass` is for persons who ask for themselves, not beside `on_behalf`";
+    let for_others = format!("{approvals}\non_behalf = [\"group:sre\"]");
+    let broken = format!("{for_others}\nbreak_glass = {{}}");
+    assert_refused("policy.toml", &[(AUTO, &broken, not_here)]);
+    assert_accepted("policy.toml", &[(AUTO, &for_others)]);
 
     let both = "auto = { hours = 1 }\nbreak_glass = { max_for = \"1d\" }";
     let problems = good().with("policy.toml", AUTO, both).problems();
