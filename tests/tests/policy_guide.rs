@@ -69,3 +69,14 @@ fn the_guide_quotes_every_policy_to_the_letter() {
         assert!(guide.contains(&link), "docs/policy.md does not point at {shape}");
     }
 }
+
+#[test]
+fn every_example_says_what_must_be_allowed_and_what_must_not() {
+    for shape in SHAPES {
+        let cases = read(&example(shape).join("policy_test.toml"));
+        let expected = |what: &str| cases.matches(&format!("\nexpect = {{ {what} = ")).count();
+        let (allowed, refused) = (expected("rule"), expected("refused"));
+        assert!(allowed >= 2 && refused >= 1, "{shape}: {allowed} allowed, {refused} refused");
+        assert_eq!(allowed + refused, cases.matches("[[case]]").count(), "{shape}");
+    }
+}
