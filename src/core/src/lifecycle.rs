@@ -13,16 +13,19 @@
 //! - `approval.rs`: which decisions count, and what they grant together;
 //! - `tally.rs`: who counts for which step;
 //! - `prolong.rs`: what a request may be that prolongs another;
-//! - `admit.rs`: what is checked before a statement is recorded; `standing.rs`: a status in words.
+//! - `admit.rs`: what is checked before a statement is recorded; `standing.rs`: a status in words;
+//! - `lifetime.rs`: how long anything can come of a request.
 
 mod admit;
 mod approval;
+mod lifetime;
 mod prolong;
 mod standing;
 mod tally;
 
 pub use admit::{admit_decision, admit_end, admit_request, is_reviewed, review_needed};
 pub use approval::{can_decide, could_approve, counts};
+pub use lifetime::{LONGEST_LIFE, is_too_late, over_at, over_at_under};
 pub use standing::standing;
 
 use crate::bundle::{Actor, Allow, Approval, Bundle};

@@ -1,7 +1,7 @@
 //! Extensions: requests that prolong live access. One is decided like any other request, counts from
 //! the end of what it prolongs, and falls with it.
 
-use super::{Status, evaluate, standing};
+use super::{Status, ended_by_someone, evaluate, standing};
 use crate::bundle::{Allow, Bundle};
 use crate::chain::Chain;
 use crate::digest::ShortId;
@@ -77,7 +77,9 @@ pub fn prolongs(
     }
     let evaluation = evaluate(of, bundle, now);
     let cut_short = match evaluation.status {
-        Status::Active | Status::Ended => None,
+        Status::Active => None,
+        // Its last moments do not matter here: an end was admitted while there was something to end.
+        Status::Ended => ended_by_someone(of, None, now),
         status @ (Status::Released | Status::Revoked { .. }) => Some(status),
         Status::Approved | Status::Pending => {
             return Err(refused(id, "what it prolongs is not in use".to_owned()));
