@@ -64,7 +64,10 @@ fn the_guide_quotes_every_policy_to_the_letter() {
     let guide = read(&root().join("docs/policy.md"));
     for shape in SHAPES {
         let quoted = format!("```toml\n{}```\n", read(&example(shape).join("policy.toml")));
-        assert!(guide.contains(&quoted), "docs/policy.md does not quote {shape}/policy.toml as it is");
+        assert!(
+            guide.contains(&quoted),
+            "docs/policy.md does not quote {shape}/policy.toml as it is"
+        );
         let link = format!("(../examples/policies/{shape})");
         assert!(guide.contains(&link), "docs/policy.md does not point at {shape}");
     }

@@ -217,6 +217,7 @@ fn request_of(record: &Record) -> Option<Digest> {
     match record {
         Record::Statement(statement) => Some(statement.request),
         Record::Certificate { request, .. } => Some(*request),
-        Record::Mark { .. } | Record::Proposal(_) => None,
+        // Not in the log: noted once the request is known.
+        Record::Approval(_) | Record::Mark { .. } | Record::Proposal(_) => None,
     }
 }

@@ -247,9 +247,8 @@ impl Memory {
 
 /// Whether a request is kept in memory though nobody asks for it.
 pub(super) fn stays(known: &Known, bundle: &Bundle, now: UnixTime) -> bool {
-    let open = || {
-        matches!(evaluate(&known.chain, bundle, now).status, Status::Pending | Status::Approved)
-    };
+    let open =
+        || matches!(evaluate(&known.chain, bundle, now).status, Status::Pending | Status::Approved);
     known.unreviewed() || known.issued.is_empty() && open()
 }
 

@@ -75,11 +75,7 @@ impl Default for Metrics {
             "Requests that went ahead without approvals",
             metrics.break_glass.clone(),
         );
-        registry.register(
-            "ends",
-            "Ends handed in, by cause and outcome",
-            metrics.ends.clone(),
-        );
+        registry.register("ends", "Ends handed in, by cause and outcome", metrics.ends.clone());
         registry.register_with_unit(
             "rpc",
             "Time from a call's first byte to its answer, by method",

@@ -109,4 +109,3 @@ fn id_taken(digest: Digest) -> Refusal {
     Refusal::new(Reason::IdTaken, format!("another request has the id {id} already."))
         .hint("sign it again: another nonce gives another id")
 }
-

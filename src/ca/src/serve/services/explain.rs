@@ -132,6 +132,3 @@ fn response(
         break_glass_told: show::told(rule, request, bundle),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -160,8 +160,7 @@ impl<'w> Walk<'w> {
     async fn peek(&mut self) -> Result<Option<Place>, Refusal> {
         while self.chunk.is_empty() && self.more && !self.is_tired() {
             let Some(of) = self.of.clone() else { break };
-            let query =
-                ListQuery { of, since: Some(self.since), after: self.after, limit: CHUNK };
+            let query = ListQuery { of, since: Some(self.since), after: self.after, limit: CHUNK };
             let found = self.front.store.list(query).await?;
             self.more = show::count(found.len()) == CHUNK;
             self.looked_at = self.looked_at.saturating_add(found.len());
@@ -234,6 +233,3 @@ impl Wanted<'_> {
 fn is_open(evaluation: &Evaluation<'_>) -> bool {
     matches!(evaluation.status, Status::Pending | Status::Approved | Status::Active)
 }
-
-#[cfg(test)]
-mod tests;

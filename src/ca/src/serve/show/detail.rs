@@ -89,7 +89,8 @@ fn stands(known: &Known, evaluation: &Evaluation<'_>, now: UnixTime) -> String {
 /// Who gave the access back or took it away; or that it fell with what it prolongs.
 fn ended_by_someone(chain: &Chain) -> String {
     let request = name(chain);
-    if let Some(end) = chain.ends().iter().map(Verified::body).find(|end| end.cause == Cause::Revoke)
+    if let Some(end) =
+        chain.ends().iter().map(Verified::body).find(|end| end.cause == Cause::Revoke)
     {
         return format!("the access of {request} was taken away by {}{}", end.by, why(end));
     }

@@ -46,11 +46,7 @@ fn request(name: &str, by: &str, at: u64) -> Record {
 }
 
 fn request_kind(subject: &str) -> RecordKind {
-    RecordKind::Request {
-        subject: subject.parse().unwrap(),
-        extends: None,
-        break_glass: false,
-    }
+    RecordKind::Request { subject: subject.parse().unwrap(), extends: None, break_glass: false }
 }
 
 fn issued(serial: u64, at: u64) -> Issued {
@@ -198,19 +194,15 @@ async fn extensions_are_found_with_what_they_prolong(place: &impl Place) {
     store.append(vec![extension("later", 30), extension("sooner", 20)]).await.unwrap();
     store.append(vec![request("r", "alice", 10), request("s", "alice", 10)]).await.unwrap();
     let found = store.chain(first).await.unwrap().unwrap();
-    let expected =
-        [(UnixTime(20), Digest::of(b"sooner")), (UnixTime(30), Digest::of(b"later"))];
+    let expected = [(UnixTime(20), Digest::of(b"sooner")), (UnixTime(30), Digest::of(b"later"))];
     assert_eq!(found.extensions, expected);
     assert_eq!(store.chain(Digest::of(b"s")).await.unwrap().unwrap().extensions, []);
 }
 
 async fn break_glass_is_unreviewed_until_another_person_decides(place: &impl Place) {
     let store = place.open();
-    let kind = RecordKind::Request {
-        subject: "alice".parse().unwrap(),
-        extends: None,
-        break_glass: true,
-    };
+    let kind =
+        RecordKind::Request { subject: "alice".parse().unwrap(), extends: None, break_glass: true };
     let broken = |name, at| statement(kind.clone(), name, name, "alice", at);
     store.append(vec![broken("late", 20), broken("early", 10)]).await.unwrap();
     store.append(vec![request("usual", "alice", 5), certificate("late", 1, 21)]).await.unwrap();

@@ -43,9 +43,7 @@ pub(super) fn list(connection: &Connection, query: &ListQuery) -> Result<Vec<Dig
         };
         let (at, id) = before;
         match person {
-            None => {
-                statement.query_and_then(params![at, id, since, query.limit], read)?.collect()
-            }
+            None => statement.query_and_then(params![at, id, since, query.limit], read)?.collect(),
             Some(person) => {
                 let params = params![at, id, since, query.limit, person.as_str()];
                 statement.query_and_then(params, read)?.collect()
@@ -104,10 +102,15 @@ mod tests {
         ] {
             let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {walk}")).unwrap();
             let count = plan.parameter_count();
-            let steps = plan.query_map(rusqlite::params_from_iter(vec![1; count]), |row| row.get(3));
+            let steps =
+                plan.query_map(rusqlite::params_from_iter(vec![1; count]), |row| row.get(3));
             let steps: Vec<String> = steps.unwrap().map(Result::unwrap).collect();
             let steps = steps.join("; ");
-            assert!(steps.contains(&format!("USING INDEX {index}")) || steps.contains(&format!("USING {index}")), "{steps}");
+            assert!(
+                steps.contains(&format!("USING INDEX {index}"))
+                    || steps.contains(&format!("USING {index}")),
+                "{steps}"
+            );
             assert!(!steps.contains("SCAN") && !steps.contains("B-TREE"), "{steps}");
         }
         let plan = "EXPLAIN QUERY PLAN SELECT 1 FROM statements ORDER BY bytes";

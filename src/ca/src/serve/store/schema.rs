@@ -11,6 +11,9 @@ use super::fault::Fault;
 /// writes. A new database takes all steps, so it is the same as one that grew old.
 const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
 
+/// The version this program writes: how many steps there are.
+const VERSION: i64 = 2;
+
 /// `id` is the number of the request's id, so that one index finds a whole chain; statements and
 /// certificates are only ever added, so that everything but this index grows at its end.
 const VERSION_1: &str = "
@@ -147,7 +150,7 @@ fn migrate(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> 
     for step in steps {
         transaction.execute_batch(step)?;
     }
-    transaction.pragma_update(None, "user_version", STEPS.len())?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
 

@@ -252,9 +252,8 @@ fn chain(connection: &Connection, request: Digest) -> Result<Option<StoredChain>
         issued(row).map_err(in_row("certificates", format_args!("with serial {serial}")))
     };
     found.issued = certificates.query_and_then(key, read)?.collect::<Result<_, Fault>>()?;
-    let mut extensions = connection.prepare_cached(
-        "SELECT digest, seq, at FROM statements WHERE kind = 1 AND extends = ?1",
-    )?;
+    let mut extensions = connection
+        .prepare_cached("SELECT digest, seq, at FROM statements WHERE kind = 1 AND extends = ?1")?;
     let read = |row: &Row<'_>| -> Result<(UnixTime, Digest), Fault> {
         Ok((UnixTime(unsigned(row, 2)?), digest(row)?))
     };

@@ -82,7 +82,8 @@ fn a_step_that_fails_leaves_the_database_as_it_was() {
     connection.execute_batch("CREATE TABLE approvals (x INTEGER)").unwrap();
     let error = SqliteStore::open(&path).err().unwrap().to_string();
     assert!(error.contains("test.db"), "{error}");
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    let version: i64 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(version, 1);
     connection.execute_batch("DROP TABLE approvals").unwrap();
     assert!(SqliteStore::open(&path).is_ok());
