@@ -1,4 +1,4 @@
-//! Following a request until it is decided.
+//! Following a request until it is decided, or until what was approved for later opens.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::view::{RequestRef, View};
 /// How following ended.
 #[derive(Debug)]
 pub(crate) enum Followed {
-    /// The request is no longer pending.
+    /// The request is no longer pending, nor is its opening still to come where that is waited for.
     Decided(Box<View>),
     /// The person pressed Ctrl-C: the request stands.
     Interrupted,
@@ -30,19 +30,40 @@ pub(crate) enum Changes {
     Told,
 }
 
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The decision.
+    Decided,
+    /// The moment from which on there are certificates.
+    Open,
+}
+
+impl Until {
+    /// Whether there is still something to wait for.
+    fn waits(self, view: &View, now: UnixTime) -> bool {
+        match self {
+            _ if view.status() == Status::Pending => true,
+            Until::Decided => false,
+            Until::Open => view.opens_later(now).is_some(),
+        }
+    }
+}
+
 /// Longest pause between attempts to connect again.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// How long after the deadline the CA may take to say that the request lapsed.
 const GRACE: u32 = 3;
 
-/// Follows a request until it is no longer pending, through breaks of the connection.
-pub(crate) async fn until_decided(
+/// Follows a request until what is waited for has come, through breaks of the connection.
+pub(crate) async fn follow(
     ui: &Ui,
     ca: &mut Ca<'_>,
     named: &RequestRef,
+    until: Until,
     changes: Changes,
 ) -> Result<Followed, Failure> {
-    let follower = Follower { ui, named, changes };
+    let follower = Follower { ui, named, until, changes };
     let mut line = LiveLine::new(ui);
     tokio::select! {
         decided = follower.run(ca, &mut line) => decided.map(|view| Followed::Decided(Box::new(view))),
@@ -53,7 +74,16 @@ pub(crate) async fn until_decided(
 struct Follower<'a> {
     ui: &'a Ui,
     named: &'a RequestRef,
+    until: Until,
     changes: Changes,
+}
+
+/// Waits a moment; whether the person pressed Ctrl-C meanwhile.
+pub(crate) async fn interrupted_within(pause: Duration) -> bool {
+    tokio::select! {
+        () = sleep(pause) => false,
+        _ = tokio::signal::ctrl_c() => true,
+    }
 }
 
 impl Follower<'_> {
@@ -93,20 +123,26 @@ impl Follower<'_> {
                     let view = View::open(said, &ca.enrolment.ca()).map_err(Broke::ForGood)?;
                     self.named.check(&view).map_err(Broke::ForGood)?;
                     self.tell(&view, line).map_err(Broke::ForGood)?;
-                    if view.status() != Status::Pending {
+                    if !self.until.waits(&view, clock::now()) {
                         line.clear();
                         return Ok(view);
                     }
                     *last = Some(view);
                 }
                 _ = tick.tick() => {
-                    let Some(view) = last else { continue };
                     let now = clock::now();
+                    // What was approved for later opens by the clock alone: nobody has to tell.
+                    if let Some(view) = last.take_if(|view| !self.until.waits(view, now)) {
+                        line.clear();
+                        return Ok(view);
+                    }
+                    let Some(view) = last else { continue };
                     if line.is_live() {
                         line.show(&view.standing(now));
                     }
                     // Where it stands is a matter of the clock too: ask instead of waiting.
-                    if now > UnixTime(view.said.decide_by).plus_secs(GRACE) {
+                    let decide_by = UnixTime(view.said.decide_by).plus_secs(GRACE);
+                    if view.status() == Status::Pending && now > decide_by {
                         return Err(Broke::Overdue);
                     }
                 }
@@ -119,8 +155,9 @@ impl Follower<'_> {
             line.clear();
             self.ui.object(&view.row())?;
         }
-        if view.status() == Status::Pending {
-            line.show(&view.standing(clock::now()));
+        let now = clock::now();
+        if self.until.waits(view, now) {
+            line.show(&view.standing(now));
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! Requests whose subject key must outlive this process: one file each in the runtime folder,
-//! until the grant ends.
+//! until the grant ends. `notes.rs`: access that is live, without its keys.
 
 use std::path::{Path, PathBuf};
 
@@ -18,10 +18,15 @@ use ssh_key::{Algorithm, LineEnding, PrivateKey};
 use crate::failure::{Failure, Outcome};
 use crate::home::{self, Home};
 use crate::identity::refused;
+use crate::view::RequestRef;
+
+mod notes;
+
+#[cfg(test)]
+pub(crate) use notes::tests::live_for;
+pub(crate) use notes::{Live, live, note, noted};
 
 const FOLDER: &str = "grants";
-/// Requests whose access is at hand, without their keys: what was asked for, and why.
-const NOTES: &str = "requests";
 
 /// A request of ours, and the key it is about.
 #[derive(Debug)]
@@ -30,6 +35,9 @@ pub(crate) struct Grant {
     pub(crate) request: Verified<Request>,
     /// The key to be certified.
     pub(crate) subject: Subject,
+    /// When the access ends that this request prolongs, if it prolongs one: as this machine verified
+    /// it.
+    pub(crate) prolongs: Option<UnixTime>,
 }
 
 /// The private half of what is to be certified.
@@ -61,6 +69,9 @@ struct Stored {
     private_key: Option<String>,
     /// The person's key file, or null.
     key_file: Option<PathBuf>,
+    /// When the access ends that the request prolongs, or null.
+    #[serde(default)]
+    prolongs: Option<UnixTime>,
     /// When this file can go.
     until: UnixTime,
 }
@@ -161,7 +172,17 @@ impl Grant {
             }
             Subject::File(file) => (None, Some(file.path.clone())),
         };
-        write(&path, &self.request, private_key, key_file, until)
+        let stored = Stored {
+            v: 1,
+            request: text_of(&self.request).map_err(|e| failed(&e))?,
+            signature: Base64Bytes(self.request.signature().to_vec()),
+            private_key,
+            key_file,
+            prolongs: self.prolongs,
+            until,
+        };
+        let bytes = serde_json::to_vec(&stored).map(zeroize::Zeroizing::new);
+        home::write(&path, &bytes.map_err(|e| failed(&e))?)
     }
 
     /// Takes its key out of the runtime folder.
@@ -170,73 +191,25 @@ impl Grant {
     }
 
     fn load(path: &Path, ca: &RootFingerprint, now: UnixTime) -> Option<Grant> {
-        let (stored, request) = load(path, ca, now)?;
+        let bytes = home::read(path).ok()??;
+        let stored: Stored = serde_json::from_slice(&bytes).ok()?;
+        if stored.v != 1 || stored.until <= now {
+            return None;
+        }
+        let request = statement::open(stored.request.as_bytes(), &stored.signature.0, ca).ok()?;
         let subject = match (&stored.private_key, &stored.key_file) {
             (Some(text), None) => Subject::Fresh(Box::new(PrivateKey::from_openssh(text).ok()?)),
             (None, Some(path)) => Subject::File(KeyFile::read(path).ok()?),
             _ => return None,
         };
-        let grant = Grant { request, subject };
+        let grant = Grant { request, subject, prolongs: stored.prolongs };
         (grant.subject.public().ok()? == grant.request.body().key).then_some(grant)
     }
 }
 
-fn write(
-    path: &Path,
-    request: &Verified<Request>,
-    private_key: Option<String>,
-    key_file: Option<PathBuf>,
-    until: UnixTime,
-) -> Result<(), Failure> {
-    let failed = |e: &dyn std::fmt::Display| Failure::file(path, e);
-    let signature = Base64Bytes(request.signature().to_vec());
-    let text = String::from_utf8(request.bytes().to_vec()).map_err(|e| failed(&e))?;
-    let stored = Stored { v: 1, request: text, signature, private_key, key_file, until };
-    let bytes = serde_json::to_vec(&stored).map(zeroize::Zeroizing::new);
-    home::write(path, &bytes.map_err(|e| failed(&e))?)
-}
-
-fn load(path: &Path, ca: &RootFingerprint, now: UnixTime) -> Option<(Stored, Verified<Request>)> {
-    let bytes = home::read(path).ok()??;
-    let stored: Stored = serde_json::from_slice(&bytes).ok()?;
-    if stored.v != 1 || stored.until <= now {
-        return None;
-    }
-    let request = statement::open(stored.request.as_bytes(), &stored.signature.0, ca).ok()?;
-    Some((stored, request))
-}
-
-/// Keeps what was asked for, without any key, for as long as it is at hand.
-pub(crate) fn note(
-    home: &Home,
-    request: &Verified<Request>,
-    until: UnixTime,
-) -> Result<(), Failure> {
-    write(
-        &home.runtime(NOTES).join(format!("{}.json", request.digest())),
-        request,
-        None,
-        None,
-        until,
-    )
-}
-
-/// What was asked for with this short id, if it was noted here. What is over is removed.
-pub(crate) fn noted(
-    home: &Home,
-    ca: &RootFingerprint,
-    id: &str,
-    now: UnixTime,
-) -> Result<Option<Verified<Request>>, Failure> {
-    let mut found = None;
-    for path in home::files_of(&home.runtime(NOTES))? {
-        match load(&path, ca, now) {
-            Some((_, request)) if request.id().as_str() == id => found = Some(request),
-            Some(_) => {}
-            None => home::remove(&path)?,
-        }
-    }
-    Ok(found)
+/// The signed bytes, which are one line of text.
+fn text_of(request: &Verified<Request>) -> Result<String, std::string::FromUtf8Error> {
+    String::from_utf8(request.bytes().to_vec())
 }
 
 /// Every `login@host` of a request.
@@ -270,20 +243,29 @@ pub(crate) fn list(
     Ok(grants)
 }
 
-/// What is kept of the request with this digest.
+/// What is kept of the request that is named so; nothing where several could be meant.
 pub(crate) fn find(
     home: &Home,
     ca: &RootFingerprint,
-    digest: &Digest,
+    named: &RequestRef,
     now: UnixTime,
 ) -> Result<Option<Grant>, Failure> {
-    Ok(list(home, ca, now)?.into_iter().find(|grant| grant.digest() == *digest))
+    let mut found = list(home, ca, now)?;
+    found.retain(|grant| named.names(&grant.request));
+    Ok(found.pop().filter(|_| found.is_empty()))
+}
+
+/// Removes all that is kept of a request: its key, its certificate in a file, and that it is live.
+pub(crate) fn forget_access(home: &Home, digest: &Digest) -> Result<(), Failure> {
+    home::remove(&certificate_path(home, digest))?;
+    notes::forget(home, digest)?;
+    forget(home, digest)
 }
 
 /// Removes every key and certificate of ours from the runtime folder; gives how many keys.
 pub(crate) fn forget_all(home: &Home) -> Result<usize, Failure> {
     let keys = home::files_of(&home.runtime(FOLDER))?;
-    let others = [home::files_of(&certificates(home))?, home::files_of(&home.runtime(NOTES))?];
+    let others = [home::files_of(&certificates(home))?, notes::files(home)?];
     for path in keys.iter().chain(others.iter().flatten()) {
         home::remove(path)?;
     }

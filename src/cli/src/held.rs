@@ -153,6 +153,20 @@ pub(crate) fn replace(
     added
 }
 
+/// Removes what is ours of these requests; gives how many there were.
+pub(crate) fn remove(
+    agent: &mut Agent,
+    owner: &Owner,
+    requests: &[ShortId],
+) -> Result<usize, AgentError> {
+    let mut theirs = list(agent, owner)?;
+    theirs.retain(|held| requests.iter().any(|id| held.id == id.as_str()));
+    for held in &theirs {
+        agent.remove(&held.blob)?;
+    }
+    Ok(theirs.len())
+}
+
 /// Removes everything of ours; gives how many there were.
 pub(crate) fn remove_all(agent: &mut Agent, owner: &Owner) -> Result<usize, AgentError> {
     let ours = list(agent, owner)?;

@@ -21,6 +21,7 @@ mod grants;
 mod held;
 mod home;
 mod identity;
+mod moment;
 mod obtain;
 mod submission;
 mod text;

@@ -15,7 +15,7 @@ use ssh_key::private::KeypairData;
 use crate::ca::Ca;
 use crate::clock;
 use crate::failure::Failure;
-use crate::grants::{self, Grant, Subject};
+use crate::grants::{self, Grant, Live, Subject};
 use crate::held::{self, Held, Owner};
 use crate::home::{self, Home};
 use crate::text::{all_of, relative, utc};
@@ -33,6 +33,8 @@ pub(crate) struct Access {
     id: String,
     digest: Option<Digest>,
     status: &'static str,
+    basis: Option<&'static str>,
+    extends: Option<Digest>,
     rule: Option<String>,
     serial: u64,
     serial_text: String,
@@ -66,11 +68,17 @@ pub(crate) async fn certify(ca: &Ca<'_>, digest: Digest) -> Result<v1::Certifica
     }
 }
 
-/// Whether a fault is likely to heal by itself.
+/// Whether a fault is likely to heal by itself. That it is too early, too: nobody asks before the
+/// access has begun by their own clock.
 fn passes(error: &ApiError) -> bool {
     matches!(
         error.reason(),
-        Some(Reason::LogUnavailable | Reason::SignerUnavailable | Reason::StoreUnavailable)
+        Some(
+            Reason::LogUnavailable
+                | Reason::SignerUnavailable
+                | Reason::StoreUnavailable
+                | Reason::TooEarly
+        )
     )
 }
 
@@ -93,7 +101,7 @@ pub(crate) async fn take(
     } else {
         grant.forget(home)?;
     }
-    grants::note(home, &grant.request, accepted.access_until)?;
+    grants::note(home, &grant.request, &accepted)?;
     let access = Access::of(grant, certificate, &accepted, commands, loaded);
     access.tell(ui, now)
 }
@@ -115,7 +123,8 @@ async fn check(
     };
     let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
     let check = |trust: &Trust<'_>| {
-        receipt::check(&receipt, &grant.request, trust.signers(), None, clock::now())
+        let now = clock::now();
+        receipt::check(&receipt, &grant.request, trust.signers(), grant.prolongs, now)
     };
     let mut checked = check(&trust);
     // It may come from a signer that the admins named since this machine last asked.
@@ -179,10 +188,13 @@ impl Access {
             Ok(Entry::Statement(_)) | Err(_) => None,
         };
         let (hosts, logins) = parts(&accepted.principals);
+        let asked = grant.request.body();
         Access {
             id: grant.request.id().to_string(),
             digest: Some(grant.digest()),
             status: "active",
+            basis: asked.break_glass.as_ref().map(|_| "break-glass"),
+            extends: asked.extends,
             rule,
             serial: accepted.serial,
             serial_text: accepted.serial.to_string(),
@@ -199,14 +211,17 @@ impl Access {
         }
     }
 
-    /// A certificate that is in the agent already.
-    pub(crate) fn at_hand(held: &Held) -> Access {
+    /// A certificate that is in the agent already; `live` is what was noted of its request.
+    pub(crate) fn at_hand(held: &Held, live: Option<&Live>) -> Access {
+        let asked = live.map(|live| live.request.body());
         let (hosts, logins) = parts(&held.principals);
         let commands: Vec<String> = held.principals.iter().map(|p| format!("ssh {p}")).collect();
         Access {
             id: held.id.clone(),
-            digest: None,
+            digest: live.map(|live| live.request.digest()),
             status: "active",
+            basis: asked.and_then(|asked| asked.break_glass.as_ref()).map(|_| "break-glass"),
+            extends: asked.and_then(|asked| asked.extends),
             rule: None,
             serial: held.serial,
             serial_text: held.serial.to_string(),
@@ -225,7 +240,7 @@ impl Access {
 
     /// Tells the person, on stderr, and gives the commands to use, on stdout.
     pub(crate) fn tell(&self, ui: &Ui, now: UnixTime) -> Result<(), Failure> {
-        let Access { id, serial, valid_before, access_until, .. } = self;
+        let Access { id, serial, valid_before, access_until, basis, .. } = self;
         ui.say(&format!(
             "{} until {} ({}): request {id}, serial {serial}.",
             all_of(&self.principals),
@@ -237,6 +252,11 @@ impl Access {
                 "The access itself lasts until {}; the same login command renews the certificate.",
                 utc(*access_until)
             ));
+        }
+        if basis.is_some() {
+            ui.say(
+                "This is break-glass: nobody approved it. It has to be reviewed before you can do so again.",
+            );
         }
         ui.data(&self.commands.join("\n"))?;
         ui.object(self)

@@ -1,8 +1,9 @@
-//! Handing in a request.
+//! Handing in a request, or asking what would follow from it.
 
 use std::net::IpAddr;
 
 use jit_ssh_api::{ApiError, Reason, v1};
+use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::refusal::Refusal;
 use jit_ssh_core::statement::{self, Request, Verified};
 
@@ -24,6 +25,36 @@ impl From<Submission> for Failure {
             Submission::Failed(failure) => failure,
         }
     }
+}
+
+/// Asks what would follow from a request, without making it.
+pub(crate) async fn explain(
+    ca: &mut Ca<'_>,
+    request: &Request,
+) -> Result<v1::ExplainResponse, Failure> {
+    statement::encode(request)?;
+    ca.read(async |client| {
+        let explain = async |request: &Request| {
+            let bytes = statement::encode(request);
+            let bytes = bytes.map_err(|e| ApiError::Foreign(format!("{e}")))?;
+            client.explain(v1::ExplainRequest { request: bytes.into() }).await
+        };
+        match explain(request).await {
+            Err(ApiError::Refused(detail)) if request.source.is_empty() => {
+                match (detail.refusal.reason, detail.address()) {
+                    // As when it is made: the certificate is bound to where it is asked from.
+                    (Reason::SourceNeeded, Some(address)) => {
+                        let mut bound = request.clone();
+                        bound.source = vec![Cidr::single(address)];
+                        explain(&bound).await
+                    }
+                    _ => Err(ApiError::Refused(detail)),
+                }
+            }
+            answer => answer,
+        }
+    })
+    .await
 }
 
 /// Signs a request and hands it in; asks to certify at once where a rule allows it.

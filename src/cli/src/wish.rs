@@ -4,18 +4,47 @@
 use std::collections::BTreeSet;
 
 use jit_ssh_core::bundle::Permit;
+use jit_ssh_core::digest::Digest;
 use jit_ssh_core::names::{HostName, Login, Principal};
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::Request;
 use jit_ssh_core::time::{Seconds, UnixTime};
 
 use crate::held::Held;
-use crate::text::{all_of, either, span};
+use crate::text::{all_of, either, relative, span};
 
 /// How long access is asked for where nothing is said.
 const USUAL_SPAN: Seconds = Seconds::new(15 * 60).expect("15 m is not zero");
 /// What sessions may do where nothing is said.
 const USUAL_PERMIT: [Permit; 2] = [Permit::Pty, Permit::PortForwarding];
+
+/// Live access that is to be prolonged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prolonged {
+    /// Its request.
+    pub(crate) request: Digest,
+    /// When it ends.
+    pub(crate) access_until: UnixTime,
+    /// Why it was asked for: also why it is prolonged, if nothing else is said.
+    pub(crate) reason: String,
+    /// What its sessions may do: likewise.
+    pub(crate) permit: Vec<Permit>,
+    /// By how much the rule lets it be prolonged at once, as far as that is known.
+    pub(crate) longest: Option<Seconds>,
+}
+
+/// In which way access is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Now, by the rules.
+    Usual,
+    /// From this moment on.
+    At(UnixTime),
+    /// Now, ahead of the approvals, for this second reason.
+    BreakGlass(String),
+    /// After the end of this live access.
+    Extends(Box<Prolonged>),
+}
 
 /// What the command line says; `None` for what it leaves open.
 #[derive(Debug, Clone)]
@@ -30,17 +59,36 @@ pub(crate) struct Wish {
     pub(crate) because: Option<String>,
     /// What sessions may do.
     pub(crate) permit: Option<Vec<Permit>>,
+    /// In which way.
+    pub(crate) manner: Manner,
 }
 
 impl Wish {
     /// How long to ask for.
     pub(crate) fn span(&self) -> Seconds {
-        self.span.unwrap_or(USUAL_SPAN)
+        let span = self.span.unwrap_or(USUAL_SPAN);
+        let longest = self.prolongs().and_then(|of| of.longest);
+        longest.map_or(span, |longest| span.min(longest))
     }
 
     /// What to ask for beside commands.
     pub(crate) fn permit(&self) -> Vec<Permit> {
-        self.permit.clone().unwrap_or(USUAL_PERMIT.to_vec())
+        let usual = || self.prolongs().map_or(USUAL_PERMIT.to_vec(), |of| of.permit.clone());
+        self.permit.clone().unwrap_or_else(usual)
+    }
+
+    /// Why, if that was said, or follows from what is prolonged.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        let usual = || self.prolongs().map(|of| of.reason.as_str());
+        self.because.as_deref().or_else(usual)
+    }
+
+    /// What is to be prolonged.
+    pub(crate) fn prolongs(&self) -> Option<&Prolonged> {
+        match &self.manner {
+            Manner::Extends(of) => Some(of),
+            Manner::Usual | Manner::At(_) | Manner::BreakGlass(_) => None,
+        }
     }
 
     /// Every `login@host` that is wanted.
@@ -51,16 +99,64 @@ impl Wish {
 
     /// How an earlier request for the same accounts differs from what was said now; `None` if it
     /// can be taken up.
-    pub(crate) fn differs_from(&self, asked: &Request) -> Option<String> {
+    pub(crate) fn differs_from(&self, asked: &Request, now: UnixTime) -> Option<String> {
+        if let Some(difference) = self.other_manner(asked, now) {
+            return Some(difference);
+        }
         if let Some(because) = self.because.as_ref().filter(|text| **text != asked.reason) {
             let (then, now) = (harmless(&asked.reason), harmless(because));
             return Some(format!("its reason is \"{then}\", not \"{now}\""));
         }
-        if let Some(span) = self.span.filter(|span| *span != asked.r#for) {
+        let wanted = self.span.map(|_| self.span());
+        if let Some(span) = wanted.filter(|span| *span != asked.r#for) {
             return Some(format!("it is for {}, not for {span}", asked.r#for));
         }
         let permit = self.permit.as_ref().filter(|permit| set(permit) != set(&asked.permit))?;
         Some(format!("it permits {}, not {}", names(&asked.permit), names(permit)))
+    }
+
+    /// How an earlier request was made in another way than is wanted now. What is wanted now, in the
+    /// usual way, is answered by access that is open however it was asked for.
+    fn other_manner(&self, asked: &Request, now: UnixTime) -> Option<String> {
+        match &self.manner {
+            Manner::Usual => {
+                let opens = asked.not_before.filter(|opens| *opens > now)?;
+                Some(format!("it opens {}", relative(opens, now)))
+            }
+            Manner::At(at) => match asked.not_before {
+                Some(other) if other == *at => None,
+                Some(other) => Some(format!("it opens {}", relative(other, now))),
+                None => Some("it opens at once".to_owned()),
+            },
+            Manner::BreakGlass(second) => match &asked.break_glass {
+                Some(then) if then == second => None,
+                Some(then) => {
+                    let (then, now) = (harmless(then), harmless(second));
+                    Some(format!("its second reason is \"{then}\", not \"{now}\""))
+                }
+                None => Some("it does not break the glass".to_owned()),
+            },
+            Manner::Extends(of) => {
+                let same = asked.extends == Some(of.request);
+                (!same).then(|| format!("it does not prolong {}", of.request.short_id()))
+            }
+        }
+    }
+
+    /// Whether more time is wanted than a live access has left, as the end of a sentence. `asked` is
+    /// the request it came from, where that is known: to say the same again is to want no more.
+    pub(crate) fn longer_than(
+        &self,
+        access_until: UnixTime,
+        asked: Option<&Request>,
+        now: UnixTime,
+    ) -> Option<String> {
+        let left = access_until.since(now);
+        let longer = |wanted: &Seconds| {
+            asked.is_none_or(|asked| asked.r#for != *wanted) && u64::from(wanted.get()) > left
+        };
+        let wanted = self.span.filter(longer)?;
+        Some(format!("{wanted} is longer than the {} that are left", span(left)))
     }
 
     /// What is wanted beyond a certificate at hand, as the end of a sentence; `None` if it is
@@ -72,12 +168,8 @@ impl Wish {
         asked: Option<&Request>,
         now: UnixTime,
     ) -> Option<String> {
-        let left = held.access_until.since(now);
-        let longer = |wanted: &Seconds| {
-            asked.is_none_or(|asked| asked.r#for != *wanted) && u64::from(wanted.get()) > left
-        };
-        if let Some(wanted) = self.span.filter(longer) {
-            return Some(format!("{wanted} is longer than the {} that are left", span(left)));
+        if let Some(longer) = self.longer_than(held.access_until, asked, now) {
+            return Some(longer);
         }
         let permit = self.permit.as_ref().filter(|wanted| {
             asked.is_none_or(|asked| set(&asked.permit) != set(wanted))
@@ -121,7 +213,7 @@ fn names(permits: &[Permit]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grants::tests::grant;
+    use crate::grants::tests::{grant, grant_with};
 
     const NOW: UnixTime = UnixTime(1_790_000_000);
 
@@ -132,6 +224,7 @@ mod tests {
             span: None,
             because: None,
             permit: None,
+            manner: Manner::Usual,
         }
     }
 
@@ -143,7 +236,7 @@ mod tests {
     fn an_earlier_request_is_taken_up_only_where_nothing_else_was_said() {
         // It was for ten minutes, because of INC-42, and permits nothing.
         let grant = grant("INC-42");
-        let differs = |wish: Wish| wish.differs_from(grant.request.body());
+        let differs = |wish: Wish| wish.differs_from(grant.request.body(), NOW);
         let because = |text: &str| Some(text.to_owned());
         assert_eq!(differs(wish()), None);
         assert_eq!(differs(Wish { because: because("INC-42"), ..wish() }), None);
@@ -157,6 +250,53 @@ mod tests {
         assert!(differs(Wish { span: minutes(9), ..wish() }).is_some());
         let permit = differs(Wish { permit: Some(vec![Permit::Pty]), ..wish() }).unwrap();
         assert_eq!(permit, "it permits nothing beside commands, not pty");
+    }
+
+    #[test]
+    fn an_earlier_request_made_in_another_way_is_another_one() {
+        let later = NOW.plus_secs(7_200);
+        let parent = Digest::of(b"parent");
+        let of = |request: Digest| {
+            Manner::Extends(Box::new(Prolonged {
+                request,
+                access_until: later,
+                reason: "INC-41".to_owned(),
+                permit: Vec::new(),
+                longest: minutes(10),
+            }))
+        };
+        let usual = grant("INC-42");
+        let window = grant_with("INC-42", |request| request.not_before = Some(later));
+        let broken = grant_with("INC-42", |request| request.break_glass = Some("fire".into()));
+        let extension = grant_with("INC-42", |request| request.extends = Some(parent));
+        let differs = |manner: Manner, grant: &crate::grants::Grant| {
+            Wish { manner, ..wish() }.differs_from(grant.request.body(), NOW)
+        };
+        for (manner, same) in [
+            (Manner::Usual, &usual),
+            (Manner::At(later), &window),
+            (Manner::BreakGlass("fire".into()), &broken),
+            (of(parent), &extension),
+        ] {
+            assert_eq!(differs(manner.clone(), same), None, "{manner:?}");
+            for other in [&usual, &window, &broken, &extension] {
+                // What is open serves the usual login however it was asked for.
+                let serves = matches!(manner, Manner::Usual) && other.digest() != window.digest();
+                let expected = other.digest() == same.digest() || serves;
+                assert_eq!(differs(manner.clone(), other).is_none(), expected, "{manner:?}");
+            }
+        }
+        assert_eq!(differs(Manner::Usual, &window).unwrap(), "it opens in 2h");
+        let opened = wish().differs_from(window.request.body(), later);
+        assert_eq!(opened, None, "a window that has opened is taken up");
+        assert!(differs(Manner::At(NOW.plus_secs(60)), &window).is_some());
+        assert!(differs(Manner::BreakGlass("flood".into()), &broken).is_some());
+        assert!(differs(of(Digest::of(b"x")), &extension).is_some());
+        // What is unsaid is as before, and what is said is held to what the rule allows at once.
+        let wish = Wish { manner: of(parent), span: minutes(20), ..wish() };
+        assert_eq!(wish.differs_from(extension.request.body(), NOW), None, "it is for 10m");
+        assert_eq!((wish.reason(), wish.permit().len()), (Some("INC-41"), 0));
+        assert_eq!(Wish { span: None, ..wish }.span(), minutes(10).unwrap());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::lifecycle::{Status, evaluate, standing};
 use crate::names::{ActorId, Principal, RuleName};
 use crate::policy::{Sources, sources};
 use crate::refusal::{Reason, Refusal};
+use crate::statement::MAX_SKEW;
 use crate::time::UnixTime;
 
 /// How long before now a certificate begins, for hosts whose clocks are behind, in seconds.
@@ -109,7 +110,11 @@ pub fn authorize(chain: &Chain, bundle: &Bundle, now: UnixTime) -> Result<Author
         }
         (status, ..) => return Err(standing(chain, status)),
     };
-    if now < grant.opens_at {
+    let request = chain.request().body();
+    // What was asked for later begins then and no sooner. An approver's clock may be ahead of this
+    // one; by more than statements may be, this one was set back.
+    let set_back = now.plus_secs(MAX_SKEW) < grant.approved_at;
+    if set_back || request.not_before.is_some_and(|not_before| now < not_before) {
         return Err(Refusal::new(
             Reason::TooEarly,
             format!(
@@ -119,7 +124,6 @@ pub fn authorize(chain: &Chain, bundle: &Bundle, now: UnixTime) -> Result<Author
             ),
         ));
     }
-    let request = chain.request().body();
     let access_until = grant.access_until();
     let valid_before = now.plus(rule.cert_for).min(access_until);
     if valid_before <= now {

@@ -1,8 +1,14 @@
 //! All that is known of one request: the statements and what was issued.
 
+use std::borrow::Cow;
+use std::iter::successors;
+
 use crate::digest::Digest;
 use crate::statement::{Decision, End, Request, Verified};
 use crate::time::UnixTime;
+
+/// A request and the extensions of it in a row: more than ten are not looked at.
+const MAX_ROW: usize = 11;
 
 /// That a certificate was issued for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +87,22 @@ impl Chain {
     /// All that is known of the request this one prolongs, if that was given.
     pub fn prolonged(&self) -> Option<&Chain> {
         self.prolonged.as_deref()
+    }
+
+    /// The same with all it prolongs, one request after the other, as far as `find` knows them.
+    pub fn with_prolonged<'c>(
+        &'c self,
+        find: impl Fn(&Digest) -> Option<&'c Chain>,
+    ) -> Cow<'c, Chain> {
+        let before = |chain: &&'c Chain| chain.request.body().extends.as_ref().and_then(&find);
+        // Deeper than any rule allows: no chain of hashes is a circle, and none need be endless.
+        let row: Vec<&Chain> = successors(Some(self), before).take(MAX_ROW).collect();
+        let mut newest_last = row.into_iter().rev();
+        let Some(first) = newest_last.next() else { return Cow::Borrowed(self) };
+        newest_last.fold(Cow::Borrowed(first), |older, chain| {
+            let whole = Chain { prolonged: Some(Box::new(older.into_owned())), ..chain.clone() };
+            Cow::Owned(whole)
+        })
     }
 
     /// The request.

@@ -12,6 +12,7 @@
 //! - [`refusal`]: a no that a person can act on and a program can match;
 //! - [`certificate`]: the bytes to be signed, and the lint that judges them;
 //! - [`entry`], [`log`]: log entries and the Merkle tree over them;
+//! - [`krl`]: the revocation list that hosts read;
 //! - [`receipt`]: what a client checks before it uses a certificate.
 
 pub mod authorize;
@@ -23,6 +24,7 @@ pub mod deployment;
 pub mod digest;
 pub mod entry;
 pub mod key;
+pub mod krl;
 pub mod lifecycle;
 pub mod log;
 pub mod names;

@@ -13,16 +13,19 @@
 //! - `approval.rs`: which decisions count, and what they grant together;
 //! - `tally.rs`: who counts for which step;
 //! - `prolong.rs`: what a request may be that prolongs another;
-//! - `admit.rs`: what is checked before a statement is recorded; `standing.rs`: a status in words.
+//! - `admit.rs`: what is checked before a statement is recorded; `standing.rs`: a status in words;
+//! - `lifetime.rs`: how long anything can come of a request.
 
 mod admit;
 mod approval;
+mod lifetime;
 mod prolong;
 mod standing;
 mod tally;
 
-pub use admit::{admit_decision, admit_end, admit_request, is_reviewed};
+pub use admit::{admit_decision, admit_end, admit_request, is_reviewed, review_needed};
 pub use approval::{can_decide, could_approve, counts};
+pub use lifetime::{LONGEST_LIFE, is_too_late, over_at, over_at_under};
 pub use standing::standing;
 
 use crate::bundle::{Actor, Allow, Approval, Bundle};
@@ -33,7 +36,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::statement::{Cause, Request, Verified};
 use crate::time::{Seconds, UnixTime};
 use approval::{Counted, count, denial};
-use prolong::Prolonged;
+pub use prolong::{Prolonged, prolongs};
 pub use tally::StepTally;
 
 /// Where a request stands.
@@ -229,7 +232,7 @@ fn rule_of<'b>(
     };
     let rule = policy::decide(asked, bundle)?;
     if let Some(prolonged) = &prolonged {
-        prolonged.check_rule(chain, rule)?;
+        prolonged.check_rule(chain.request().id(), rule)?;
     }
     Ok((rule, prolonged))
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can not set up its world must stop")]
 
 use ed25519_dalek::{Signer as _, SigningKey};
+use sha2::{Digest as _, Sha256};
 
 use crate::bundle::{Bundle, BundleFiles};
 use crate::key::{CaKey, SignerKey, SubjectKey};
@@ -27,6 +28,8 @@ pub struct Person {
     pub secret: SigningKey,
     /// Its public half.
     pub key: SignerKey,
+    /// For a security key: the flags byte of its signatures (OpenSSH `PROTOCOL.u2f`).
+    pub flags: Option<u8>,
 }
 
 /// The software Ed25519 key that comes from `seed`, and its public half.
@@ -40,15 +43,38 @@ pub fn software_key(seed: u8) -> (SigningKey, SignerKey) {
 /// The person whose key comes from `seed`.
 pub fn person(id: &'static str, seed: u8) -> Person {
     let (secret, key) = software_key(seed);
-    Person { id, secret, key }
+    Person { id, secret, key, flags: None }
 }
+
+/// The same person with a security key that comes from `seed`, made in software: its signatures say
+/// it was touched, and, if `verified`, that it checked a PIN.
+pub fn with_security_key(id: &'static str, seed: u8, verified: bool) -> Person {
+    let (secret, _) = software_key(seed);
+    let mut blob = wire::Writer::default();
+    blob.string(SK.as_bytes()).string(secret.verifying_key().as_bytes()).string(b"ssh:");
+    let key = ssh_key::PublicKey::from_bytes(&blob.into_bytes()).unwrap();
+    let key = key.to_openssh().unwrap().parse().unwrap();
+    Person { id, secret, key, flags: Some(if verified { 0x05 } else { 0x01 }) }
+}
+
+const SK: &str = "sk-ssh-ed25519@openssh.com";
 
 impl Person {
     /// Signs `bytes` for `namespace`.
     pub fn sign(&self, namespace: &str, bytes: &[u8]) -> Vec<u8> {
-        let raw = self.secret.sign(&sshsig::signed_data(namespace, bytes)).to_bytes();
+        let data = sshsig::signed_data(namespace, bytes);
         let mut signature = wire::Writer::default();
-        signature.string(b"ssh-ed25519").string(&raw);
+        match self.flags {
+            None => {
+                signature.string(b"ssh-ed25519").string(&self.secret.sign(&data).to_bytes());
+            }
+            Some(flags) => {
+                let trailer = [flags, 0, 0, 0, 7];
+                let signed = [&Sha256::digest(b"ssh:")[..], &trailer, &Sha256::digest(&data)[..]];
+                let raw = self.secret.sign(&signed.concat()).to_bytes();
+                signature.string(SK.as_bytes()).string(&raw).raw(&trailer);
+            }
+        }
         sshsig::assemble(self.key.blob(), namespace, &signature.into_bytes())
     }
 
@@ -243,10 +269,15 @@ logins = ["deploy"]
         Decision::deny(self.root.fingerprint(), by, request.digest(), "not now".into(), at)
     }
 
+    /// An end of `request`.
+    pub fn end(&self, by: &Person, request: &Verified<Request>, cause: Cause, at: UnixTime) -> End {
+        let by = by.id.parse().unwrap();
+        End::new(self.root.fingerprint(), by, request.digest(), cause, None, at)
+    }
+
     /// A cancel of `request`.
     pub fn cancel(&self, by: &Person, request: &Verified<Request>, at: UnixTime) -> End {
-        let by = by.id.parse().unwrap();
-        End::new(self.root.fingerprint(), by, request.digest(), Cause::Cancel, None, at)
+        self.end(by, request, Cause::Cancel, at)
     }
 }
 

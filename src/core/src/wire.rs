@@ -6,7 +6,7 @@ pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
     pub(crate) fn string(&mut self, bytes: &[u8]) -> &mut Self {
-        let len = u32::try_from(bytes.len()).expect("a part of a 64 KiB message fits 32 bits");
+        let len = u32::try_from(bytes.len()).expect("what is encoded here is far below 4 GiB");
         self.0.extend_from_slice(&len.to_be_bytes());
         self.raw(bytes)
     }
@@ -48,6 +48,18 @@ impl<'a> Reader<'a> {
         let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
         self.take(4)?;
         self.take(len)
+    }
+
+    pub(crate) fn u8(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(*self.take(4)?.first_chunk()?))
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_be_bytes(*self.take(8)?.first_chunk()?))
     }
 
     pub(crate) fn text(&mut self) -> Option<&'a str> {

@@ -198,36 +198,6 @@ pub fn verify(statement: &Signed, root: &Root) -> Result<SignedBundle, Refusal> 
     Ok(signed)
 }
 
-/// Where in the log the newest bundle stands: the signer's own note, so that nothing in the public
-/// folder can set it back, and a long log need not be searched.
-#[derive(Debug, Clone)]
-pub struct Pointer(PathBuf);
-
-impl Pointer {
-    /// The note in this file.
-    pub fn new(path: PathBuf) -> Pointer {
-        Pointer(path)
-    }
-
-    /// The index noted last, if there is one. A note that makes no sense is none: then the log is
-    /// searched.
-    pub fn read(&self) -> Option<u64> {
-        fs::read_to_string(&self.0).ok()?.trim().parse().ok()
-    }
-
-    /// Notes an index.
-    ///
-    /// # Errors
-    /// If it can not be written.
-    pub fn write(&self, index: u64) -> io::Result<()> {
-        let temporary = self.0.with_extension("new");
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(index.to_string().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(temporary, &self.0)
-    }
-}
-
 /// A file on its way in.
 #[derive(Debug)]
 pub struct Upload {

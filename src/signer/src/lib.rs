@@ -13,8 +13,8 @@
 //! 4. the connection's own writes, bounded by a deadline.
 //!
 //! And beside the way: [`protocol`] says what travels over the socket, [`keys`] where the keys lie,
-//! [`bundles`] where the signed configuration lies, `memory` what is known of live requests,
-//! `quota` how much one person may use up.
+//! [`bundles`] where the signed configuration lies, [`notes`] what the signer notes down of its log, `memory` what is known
+//! of live requests, `quota` how much one person may use up.
 
 pub mod bundles;
 mod connection;
@@ -22,6 +22,7 @@ mod desk;
 pub mod keys;
 pub mod log;
 mod memory;
+pub mod notes;
 mod press;
 pub mod protocol;
 mod quota;

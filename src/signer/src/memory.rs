@@ -1,22 +1,24 @@
 //! What the signer knows of requests that can still lead somewhere. Rebuilt from the log at start.
+//!
+//! A request is remembered for as long as anything can come of it or of what prolongs it, and a
+//! break-glass request until somebody has reviewed it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jit_ssh_core::bundle::{Allow, Approval, Bundle};
-use jit_ssh_core::chain::Chain;
+use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::{Digest, ShortId};
-use jit_ssh_core::policy::{self, Asked};
-use jit_ssh_core::statement::{MAX_SKEW, Request, Verified};
+use jit_ssh_core::lifecycle::is_reviewed;
+use jit_ssh_core::names::ActorId;
+use jit_ssh_core::statement::{Decision, End, Verified};
 use jit_ssh_core::time::UnixTime;
-
-/// Longest time, in seconds, in which anything can come of a request: 7 days to decide, one to use
-/// and one of access are the limits of the policy's fields, and some slack for clocks.
-pub(crate) const LONGEST_LIFE: u32 = 9 * 86_400 + 3_600;
 
 /// A request and when it was recorded.
 pub(crate) struct Known {
+    /// Without what it prolongs: see [`Memory::chain`].
     pub(crate) chain: Chain,
     pub(crate) recorded_at: UnixTime,
+    over_at: UnixTime,
 }
 
 /// All live requests.
@@ -26,32 +28,10 @@ pub(crate) struct Memory {
     ids: HashMap<ShortId, Digest>,
     /// When each can be forgotten.
     ends: BTreeSet<(UnixTime, Digest)>,
-}
-
-/// When a request can lead nowhere any more under a rule, whatever is said about it: decided as late
-/// as it may be, used as late as it may be, for as long as it asks. Never so early that its replay
-/// would be fresh. Another bundle may have another rule: then the memory is rebuilt.
-pub(crate) fn over_at(request: &Request, rule: &Allow) -> UnixTime {
-    let access = match &rule.approval {
-        // Approved when it was made.
-        Approval::Auto(_) => request.at,
-        Approval::Steps(_) => request.at.plus(rule.decide_within).plus(rule.use_within),
-    };
-    access.plus(request.r#for).plus_secs(2 * MAX_SKEW)
-}
-
-/// The same for a request in the log, under the bundle of now. If no rule covers it, a later bundle
-/// might: then the longest that any rule may allow.
-pub(crate) fn over_at_under(signed: &Verified<Request>, bundle: &Bundle) -> UnixTime {
-    let request = signed.body();
-    let rule = bundle.people.get(&request.by).and_then(|requester| {
-        let presence = signed.presence();
-        policy::decide(Asked { request, requester, presence, extension: None }, bundle).ok()
-    });
-    match rule {
-        Some(rule) => over_at(request, rule),
-        None => request.at.plus_secs(LONGEST_LIFE),
-    }
+    /// What prolongs each.
+    extensions: HashMap<Digest, Vec<Digest>>,
+    /// The break-glass requests that nobody has reviewed, by their log index.
+    unreviewed: BTreeMap<u64, Digest>,
 }
 
 impl Memory {
@@ -60,9 +40,14 @@ impl Memory {
         self.known.get(digest)
     }
 
-    /// A request's chain, to add to.
-    pub(crate) fn chain_mut(&mut self, digest: &Digest) -> Option<&mut Chain> {
-        self.known.get_mut(digest).map(|known| &mut known.chain)
+    /// All that is known of a request, with all it prolongs: what is to be judged.
+    pub(crate) fn chain(&self, digest: &Digest) -> Option<Cow<'_, Chain>> {
+        self.known.get(digest).map(|known| self.complete(&known.chain))
+    }
+
+    /// The same for a request that need not be known itself.
+    pub(crate) fn complete<'c>(&'c self, chain: &'c Chain) -> Cow<'c, Chain> {
+        chain.with_prolonged(|digest| self.known.get(digest).map(|known| &known.chain))
     }
 
     /// The request that has this id.
@@ -70,12 +55,94 @@ impl Memory {
         self.ids.get(id).copied()
     }
 
-    /// Remembers a request until `over_at`.
-    pub(crate) fn insert(&mut self, chain: Chain, recorded_at: UnixTime, over_at: UnixTime) {
+    /// A break-glass request of `subject` that nobody has reviewed.
+    pub(crate) fn unreviewed_of(&self, subject: &ActorId) -> Option<&Chain> {
+        let chains = self.unreviewed.values().filter_map(|digest| self.known.get(digest));
+        chains.map(|known| &known.chain).find(|chain| chain.request().body().subject == *subject)
+    }
+
+    /// The log indexes of all break-glass requests that nobody has reviewed.
+    pub(crate) fn unreviewed(&self) -> Vec<u64> {
+        self.unreviewed.keys().copied().collect()
+    }
+
+    /// Remembers a request, whose log index is `index`, until `over_at`; and what it prolongs no
+    /// shorter.
+    pub(crate) fn insert(
+        &mut self,
+        chain: Chain,
+        index: u64,
+        recorded_at: UnixTime,
+        over_at: UnixTime,
+    ) {
         let digest = chain.digest();
+        let request = chain.request().body();
+        let mut of = request.extends;
+        if let Some(of) = of {
+            self.extensions.entry(of).or_default().push(digest);
+        }
+        while let Some(known) = of.and_then(|of| self.known.get_mut(&of)) {
+            let older = known.chain.digest();
+            if known.over_at < over_at && self.ends.remove(&(known.over_at, older)) {
+                self.ends.insert((over_at, older));
+            }
+            known.over_at = known.over_at.max(over_at);
+            of = known.chain.request().body().extends;
+        }
+        if is_unreviewed(&chain) {
+            self.unreviewed.insert(index, digest);
+        } else {
+            self.ends.insert((over_at, digest));
+        }
         self.ids.insert(digest.short_id(), digest);
-        self.ends.insert((over_at, digest));
-        self.known.insert(digest, Known { chain, recorded_at });
+        self.known.insert(digest, Known { chain, recorded_at, over_at });
+    }
+
+    /// Adds a decision; whether it reviews a break-glass request that nobody had reviewed.
+    pub(crate) fn decide(&mut self, decision: Verified<Decision>) -> bool {
+        let digest = decision.body().request;
+        let Some(known) = self.known.get_mut(&digest) else { return false };
+        let was_unreviewed = is_unreviewed(&known.chain);
+        known.chain.add_decision(decision).expect("the chain was found by this digest");
+        let reviews = was_unreviewed && !is_unreviewed(&known.chain);
+        if reviews {
+            self.unreviewed.retain(|_, request| *request != digest);
+            self.ends.insert((known.over_at, digest));
+        }
+        reviews
+    }
+
+    /// Adds an end. Gives the certificates that are not to be used any more: of the request, and of
+    /// all that prolongs it.
+    pub(crate) fn end(&mut self, end: Verified<End>, now: UnixTime) -> Vec<Issued> {
+        let digest = end.body().request;
+        if let Some(known) = self.known.get_mut(&digest) {
+            known.chain.add_end(end).expect("the chain was found by this digest");
+        }
+        self.fallen(digest, now)
+    }
+
+    /// Notes that a certificate was issued.
+    pub(crate) fn issue(&mut self, request: &Digest, issued: Issued) {
+        if let Some(known) = self.known.get_mut(request) {
+            known.chain.add_issued(issued);
+        }
+    }
+
+    /// Every certificate that is not to be used any more: of all requests that were ended.
+    pub(crate) fn all_fallen(&self, now: UnixTime) -> Vec<Issued> {
+        let ended = self.known.iter().filter(|(_, known)| !known.chain.ends().is_empty());
+        ended.flat_map(|(digest, _)| self.fallen(*digest, now)).collect()
+    }
+
+    fn fallen(&self, digest: Digest, now: UnixTime) -> Vec<Issued> {
+        let mut issued = Vec::new();
+        let mut row = vec![digest];
+        while let Some(digest) = row.pop() {
+            issued.extend(self.known.get(&digest).iter().flat_map(|known| known.chain.live(now)));
+            row.extend(self.extensions.get(&digest).into_iter().flatten());
+        }
+        issued
     }
 
     /// Forgets what is over.
@@ -85,8 +152,22 @@ impl Memory {
                 return;
             }
             self.ends.pop_first();
-            self.known.remove(&digest);
             self.ids.remove(&digest.short_id());
+            self.extensions.remove(&digest);
+            let of = self.known.remove(&digest).and_then(|k| k.chain.request().body().extends);
+            let Some((of, row)) = of.and_then(|of| Some((of, self.extensions.get_mut(&of)?)))
+            else {
+                continue;
+            };
+            row.retain(|extension| *extension != digest);
+            if row.is_empty() {
+                self.extensions.remove(&of);
+            }
         }
     }
+}
+
+/// Whether it is a break-glass request that nobody has reviewed.
+pub(crate) fn is_unreviewed(chain: &Chain) -> bool {
+    chain.request().body().break_glass.is_some() && !is_reviewed(chain)
 }

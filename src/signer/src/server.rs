@@ -18,10 +18,11 @@ use jit_ssh_core::root::Root;
 use jit_ssh_core::time::UnixTime;
 use rustix::process::{Resource, Rlimit, geteuid, getuid, setrlimit};
 
-use crate::bundles::{Pointer, Shelf};
+use crate::bundles::Shelf;
 use crate::connection::serve;
 use crate::desk::{Desk, Identity, Inbox, Work};
 use crate::log::{LogStore, Opened};
+use crate::notes::Notes;
 use crate::{keys, press};
 
 /// Most connections at a time: fronts keep one each.
@@ -68,8 +69,8 @@ pub fn run(config: &Path, source: &Source) -> anyhow::Result<()> {
     let (log, opened) = LogStore::open(&state.join("log"), &private.join("journal"), log)?;
     report(&opened);
     let identity = Identity { number, ca_key, root: root.clone() };
-    let pointer = Pointer::new(private.join("newest-bundle"));
-    let desk = Desk::open(identity, log, shelf.clone(), pointer, deployment.limits, Box::new(now))?;
+    let notes = Notes::new(&private);
+    let desk = Desk::open(identity, log, shelf.clone(), notes, deployment.limits, Box::new(now))?;
     let (work, works) = sync_channel(QUEUE);
     let (finish, finished) = sync_channel(QUEUE);
     let desk = thread::Builder::new()

@@ -130,9 +130,18 @@ pub(crate) enum Fault {
     /// A bundle that holds no configuration.
     #[error("the bundle does not hold together: {0}")]
     Bundle(String),
-    /// A certificate before there was a bundle.
-    #[error("the certificate was issued before any bundle was in force")]
+    /// A request or certificate before there was a bundle.
+    #[error("it was recorded before any bundle was in force, when nobody was known")]
     NoBundle,
+    /// A request, decision or end that its maker was not entitled to, or that came at a time when it
+    /// could not be made.
+    #[error("the {what} must not have been recorded: {}", .refusal.message)]
+    Inadmissible {
+        /// What it is.
+        what: &'static str,
+        /// Why not.
+        refusal: Refusal,
+    },
     /// A certificate that names another bundle.
     #[error("the certificate names the bundle {named}, but {in_force} was in force")]
     OtherBundle {

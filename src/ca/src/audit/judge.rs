@@ -3,10 +3,14 @@
 //!
 //! Pure: no file, no clock. It asks the same `authorize` that the signer asked, at the moment the
 //! entry names, and then compares what the certificate says with what was granted: once by the
-//! lint's own parser, and once byte by byte with a certificate built anew.
+//! lint's own parser, and once byte by byte with a certificate built anew. A request, decision or end
+//! is checked before it counts as the signer had to check it before it was recorded: on ends and on
+//! reviews of break-glass nobody looks again later, so a forged one must not get by here.
 //!
-//! Requests are kept while anything can follow from them, so memory does not grow with the log.
+//! Requests are kept while anything can follow from them, and break-glass requests until they are
+//! reviewed, so memory does not grow with the log.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use jit_ssh_core::authorize::{Authorized, authorize};
@@ -16,7 +20,12 @@ use jit_ssh_core::certificate::{Serial, build, lint as lint_built};
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
+use jit_ssh_core::lifecycle::{
+    LONGEST_LIFE, admit_decision, admit_end, admit_request, is_reviewed,
+};
 use jit_ssh_core::log::VerifierKey;
+use jit_ssh_core::names::ActorId;
+use jit_ssh_core::refusal::Refusal;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{
     self, Arrival, Body, Decision, End, Kind, Request, StatementError, Verified, check_date,
@@ -28,13 +37,14 @@ use super::fault::Fault;
 /// How far times may run backwards from entry to entry, in seconds: clocks are set now and then.
 const BACKWARDS: u32 = 5;
 
-/// Longest that anything can follow from a request, in seconds: policy.toml allows at most 7 days
-/// to decide, a day until first use and a day of access; and an hour for clocks.
-const LONGEST: u32 = 9 * 86_400 + 3_600;
+/// How long a request is kept without a certificate, in seconds: as long as anything can follow from
+/// it or from what prolongs it, and an hour longer than any signer knows it.
+const LONGEST: u32 = LONGEST_LIFE + 3_600;
 
 /// How long a request with a certificate is kept after its access ended, in seconds. A changed
-/// bundle may count other approvals than before, and so move the end by at most the longest access.
-const AFTERLIFE: u32 = 86_400 + 3_600;
+/// bundle may count other approvals than before, and so move the end by at most the longest access;
+/// and a request that prolongs it is recorded while it could be in use itself: as long again.
+const AFTERLIFE: u32 = 2 * 86_400 + 3_600;
 
 /// Gives the bytes of a bundle's file by its SHA-256; `None` if it is not there.
 pub(crate) trait Files {
@@ -77,6 +87,8 @@ pub(crate) struct Judge<'a, F> {
     live: HashMap<Digest, Live>,
     /// When each live request can be forgotten.
     due: BTreeSet<(UnixTime, Digest)>,
+    /// The break-glass requests of each person that nobody has reviewed.
+    unreviewed: HashMap<ActorId, Vec<Digest>>,
 }
 
 /// The bundle in force at this point of the log.
@@ -86,8 +98,18 @@ struct InForce {
 }
 
 struct Live {
+    /// Without what it prolongs.
     chain: Chain,
-    due: UnixTime,
+    /// When nothing can follow from it.
+    over: UnixTime,
+    /// When nothing can follow from anything that prolongs it.
+    held: UnixTime,
+}
+
+impl Live {
+    fn due(&self) -> UnixTime {
+        self.over.max(self.held)
+    }
 }
 
 impl<'a, F: Files> Judge<'a, F> {
@@ -103,6 +125,7 @@ impl<'a, F: Files> Judge<'a, F> {
             log_key: None,
             live: HashMap::new(),
             due: BTreeSet::new(),
+            unreviewed: HashMap::new(),
         }
     }
 
@@ -150,31 +173,15 @@ impl<'a, F: Files> Judge<'a, F> {
     fn statement(&mut self, entry: &StatementEntry) -> Result<(), Fault> {
         match Kind::of(entry.statement.as_bytes()) {
             Some(Kind::Request) => {
-                let request: Verified<Request> = self.open(entry)?;
-                let due = request.body().at.plus_secs(LONGEST);
-                let digest = request.digest();
-                // The same statement again changes nothing: the chain that stands goes on.
-                self.live.entry(digest).or_insert_with(|| {
-                    self.due.insert((due, digest));
-                    Live { chain: Chain::new(request), due }
-                });
+                self.request(self.open(entry)?, entry.at)?;
                 self.counts.requests += 1;
             }
-            // What is about a request that is over, or was never here, justifies nothing.
             Some(Kind::Decision) => {
-                let decision: Verified<Decision> = self.open(entry)?;
-                if let Some(live) = self.live.get_mut(&decision.body().request) {
-                    let known = live.chain.add_decision(decision);
-                    known.expect("the chain was found by the request that the decision names");
-                }
+                self.decision(self.open(entry)?, entry.at)?;
                 self.counts.decisions += 1;
             }
             Some(Kind::End) => {
-                let end: Verified<End> = self.open(entry)?;
-                if let Some(live) = self.live.get_mut(&end.body().request) {
-                    let known = live.chain.add_end(end);
-                    known.expect("the chain was found by the request that the end names");
-                }
+                self.end(self.open(entry)?, entry.at)?;
                 self.counts.ends += 1;
             }
             Some(Kind::Bundle) => {
@@ -184,6 +191,83 @@ impl<'a, F: Files> Judge<'a, F> {
             Some(Kind::Session) | None => return Err(Fault::Kind),
         }
         Ok(())
+    }
+
+    fn request(&mut self, request: Verified<Request>, at: UnixTime) -> Result<(), Fault> {
+        let digest = request.digest();
+        if self.live.contains_key(&digest) {
+            // The same statement again changes nothing: the chain that stands goes on.
+            return Ok(());
+        }
+        let body = request.body().clone();
+        let chain = Chain::new(request);
+        let unreviewed = self.unreviewed.get(&body.subject).and_then(|all| all.first());
+        let unreviewed = unreviewed.and_then(|earlier| self.live.get(earlier)).map(|l| &l.chain);
+        admit_request(&self.complete(&chain), unreviewed, self.bundle_in_force()?, at)
+            .map_err(inadmissible("request"))?;
+        let over = body.at.plus_secs(LONGEST);
+        let mut of = body.extends;
+        while let Some(older) = of {
+            let Some(live) = self.live.get_mut(&older) else { break };
+            let due = live.due();
+            live.held = live.held.max(over);
+            if self.due.remove(&(due, older)) {
+                self.due.insert((live.due(), older));
+            }
+            of = live.chain.request().body().extends;
+        }
+        if body.break_glass.is_some() {
+            self.unreviewed.entry(body.subject).or_default().push(digest);
+        } else {
+            self.due.insert((over, digest));
+        }
+        self.live.insert(digest, Live { chain, over, held: UnixTime(0) });
+        Ok(())
+    }
+
+    /// What is about a request that is over, or was never here, justifies nothing.
+    fn decision(&mut self, decision: Verified<Decision>, at: UnixTime) -> Result<(), Fault> {
+        let digest = decision.body().request;
+        let Some(live) = self.live.get(&digest) else { return Ok(()) };
+        if !live.chain.decisions().iter().any(|known| known.digest() == decision.digest()) {
+            let chain = self.complete(&live.chain);
+            admit_decision(&decision, &chain, self.bundle_in_force()?, at)
+                .map_err(inadmissible("decision"))?;
+        }
+        let Some(live) = self.live.get_mut(&digest) else { return Ok(()) };
+        let known = live.chain.add_decision(decision);
+        known.expect("the chain was found by the request that the decision names");
+        let subject = &live.chain.request().body().subject;
+        if is_reviewed(&live.chain)
+            && let Some(unreviewed) = self.unreviewed.get_mut(subject)
+            && let Some(place) = unreviewed.iter().position(|request| *request == digest)
+        {
+            unreviewed.remove(place);
+            self.due.insert((live.due(), digest));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, end: Verified<End>, at: UnixTime) -> Result<(), Fault> {
+        let digest = end.body().request;
+        let Some(live) = self.live.get(&digest) else { return Ok(()) };
+        if !live.chain.ends().iter().any(|known| known.digest() == end.digest()) {
+            let chain = self.complete(&live.chain);
+            admit_end(&end, &chain, self.bundle_in_force()?, at).map_err(inadmissible("end"))?;
+        }
+        let Some(live) = self.live.get_mut(&digest) else { return Ok(()) };
+        let known = live.chain.add_end(end);
+        known.expect("the chain was found by the request that the end names");
+        Ok(())
+    }
+
+    /// A request with all it prolongs, which is what has to be judged.
+    fn complete<'c>(&'c self, chain: &'c Chain) -> Cow<'c, Chain> {
+        chain.with_prolonged(|digest| self.live.get(digest).map(|live| &live.chain))
+    }
+
+    fn bundle_in_force(&self) -> Result<&Bundle, Fault> {
+        Ok(&self.in_force.as_ref().ok_or(Fault::NoBundle)?.bundle)
     }
 
     fn open<T: Body>(&self, entry: &StatementEntry) -> Result<Verified<T>, Fault> {
@@ -251,17 +335,16 @@ impl<'a, F: Files> Judge<'a, F> {
                 found: entry.serial,
                 expected: Serial::new(signer.number, self.counts.entries).map_or(0, Serial::get),
             })?;
-        let live = self.live.get_mut(&entry.request).ok_or(Fault::Request(entry.request))?;
+        let live = self.live.get(&entry.request).ok_or(Fault::Request(entry.request))?;
+        let chain = self.complete(&live.chain);
 
         let authorized =
-            authorize(&live.chain, &in_force.bundle, entry.at).map_err(Fault::Unjustified)?;
+            authorize(&chain, &in_force.bundle, entry.at).map_err(Fault::Unjustified)?;
         if entry.rule != *authorized.rule() {
             let (named, decides) = (entry.rule.clone(), authorized.rule().clone());
             return Err(Fault::Rule { named, decides });
         }
-        let request = live.chain.request();
-        let context =
-            Context { request, serial, ca: &signer.ca_key, now: entry.at, prolongs: None };
+        let context = Context::of(&chain, serial, &signer.ca_key, entry.at);
         let tbs = &entry.tbs.0;
         let facts = lint::check(tbs, context)?;
         compare(&facts, &authorized)?;
@@ -275,10 +358,13 @@ impl<'a, F: Files> Judge<'a, F> {
         let access_until = facts.key_id.access_until;
         let valid_before = facts.valid_before;
         let issued = Issued { serial: entry.serial, at: entry.at, valid_before, access_until };
+        let live = self.live.get_mut(&entry.request).ok_or(Fault::Request(entry.request))?;
         live.chain.add_issued(issued);
-        self.due.remove(&(live.due, entry.request));
-        live.due = access_until.plus_secs(AFTERLIFE);
-        self.due.insert((live.due, entry.request));
+        let due = live.due();
+        live.over = access_until.plus_secs(AFTERLIFE);
+        if self.due.remove(&(due, entry.request)) {
+            self.due.insert((live.due(), entry.request));
+        }
         self.counts.certificates += 1;
         Ok(())
     }
@@ -293,6 +379,11 @@ impl<'a, F: Files> Judge<'a, F> {
             self.live.remove(&digest);
         }
     }
+}
+
+/// What must not have been recorded.
+fn inadmissible(what: &'static str) -> impl FnOnce(Refusal) -> Fault {
+    move |refusal| Fault::Inadmissible { what, refusal }
 }
 
 /// The signer whose log is called `origin`, and its log key.

@@ -7,7 +7,7 @@ use jit_ssh_core::digest::{Digest, IdPrefix};
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
 use jit_ssh_core::lifecycle::principals;
 use jit_ssh_core::plain::harmless;
-use jit_ssh_core::statement::{self, Bundle, Decision, End, Kind, Request, Verdict};
+use jit_ssh_core::statement::{self, Bundle, Cause, Decision, End, Kind, Request, Verdict};
 use jit_ssh_core::time::UnixTime;
 
 use super::folder::Place;
@@ -157,9 +157,26 @@ fn list(items: &[impl ToString]) -> String {
 
 fn request(at: Option<UnixTime>, bytes: &[u8], body: &Request) -> Row {
     let asked = list(&principals(&body.hosts, &body.logins));
-    let what = format!("{asked} for {}, because {}", body.r#for, body.reason);
+    let mut what = format!("{asked} for {}", body.r#for);
+    if body.subject != body.by {
+        what = format!("for {}: {what}", body.subject);
+    }
+    if let Some(begins) = body.not_before {
+        what = format!("{what} from {}", utc(begins));
+    }
+    if let Some(older) = body.extends {
+        what = format!("{what} more, prolonging {}", older.short_id());
+    }
+    what = format!("{what}, because {}", body.reason);
+    let kind = match &body.break_glass {
+        Some(second) => {
+            what = format!("{what}; without approvals, because {second}");
+            "break-glass"
+        }
+        None => "request",
+    };
     let request = Some(Digest::of(bytes));
-    Row { at, kind: "request", who: body.by.to_string(), request, what }
+    Row { at, kind, who: body.by.to_string(), request, what }
 }
 
 fn decision(at: Option<UnixTime>, body: &Decision) -> Row {
@@ -176,8 +193,19 @@ fn decision(at: Option<UnixTime>, body: &Decision) -> Row {
 
 fn end(at: Option<UnixTime>, body: &End) -> Row {
     let reason = body.reason.as_ref().map_or(String::new(), |reason| format!(", because {reason}"));
-    let what = format!("taken back{reason}");
-    Row { at, kind: "cancel", who: body.by.to_string(), request: Some(body.request), what }
+    let what = match body.cause {
+        Cause::Cancel => "taken back before it was used",
+        Cause::Release => "given back",
+        Cause::Revoke => "taken away",
+    };
+    let what = format!("{what}{reason}");
+    Row {
+        at,
+        kind: body.cause.as_str(),
+        who: body.by.to_string(),
+        request: Some(body.request),
+        what,
+    }
 }
 
 fn bundle(at: Option<UnixTime>, body: &Bundle, signatures: usize) -> Row {

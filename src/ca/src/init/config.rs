@@ -13,8 +13,8 @@ use anyhow::Context as _;
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
 use jit_ssh_core::deployment::{Deployment, SignerPlace, Tls};
 use jit_ssh_core::root::Root;
-use jit_ssh_signer::keys::PublicKeys;
 
+use super::signer_keys::PublicKeys;
 use super::undo::Undo;
 use crate::failure::Failure;
 use crate::terminal;

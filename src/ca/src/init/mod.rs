@@ -1,13 +1,14 @@
 //! `jit-ssh-ca init`: makes a CA from nothing, all of it or nothing.
 //!
 //! - [`admins`]: the admins' key files;
-//! - [`state`]: the state folder: root, TLS anchor, signer keys;
+//! - [`state`]: the state folder: root, TLS anchor; [`signer_keys`]: the signer's part of it;
 //! - [`config`]: the configuration files that are missing;
 //! - [`users`]: who owns which part of it, where signer and front are two users;
 //! - [`undo`]: what takes back the half that was done.
 
 mod admins;
 mod config;
+mod signer_keys;
 mod state;
 mod undo;
 mod users;
@@ -22,7 +23,6 @@ use jit_ssh_core::deployment::Tls;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::root::{Admin, Root};
 use jit_ssh_core::time::UnixTime;
-use jit_ssh_signer::keys::PublicKeys;
 use serde::Serialize;
 
 use crate::anchor;
@@ -30,6 +30,7 @@ use crate::clock;
 use crate::failure::Failure;
 use crate::terminal;
 use config::{Config, Signers};
+use signer_keys::PublicKeys;
 use undo::Undo;
 use users::Users;
 

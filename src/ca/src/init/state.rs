@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use jit_ssh_core::root::{Admin, Root};
 use jit_ssh_core::time::UnixTime;
-use jit_ssh_signer::keys::{self, PublicKeys};
 
+use super::signer_keys::{self, PublicKeys};
 use super::undo::Undo;
 use super::users::Users;
 use crate::anchor;
@@ -100,7 +100,7 @@ pub(super) fn make(
     write(&tls.join(anchor::NAMES), format!("{}\n", names.join("\n")).as_bytes(), 0o644)?;
     let digest = root.fingerprint().0.to_string();
     let log = format!("jit-ssh/{}/{FIRST}", digest.get(..16).unwrap_or(&digest));
-    let keys = keys::create(&built.join("signer"), FIRST, &log, &root)?;
+    let keys = signer_keys::create(&built.join("signer"), FIRST, &log, &root)?;
     write(&built.join("root.json"), &root.to_bytes(), 0o644)?;
     if let Some(users) = &users {
         users.own(&built).context("cannot give the state to the users of signer and front")?;
@@ -125,14 +125,14 @@ impl NewState {
     }
 }
 
-fn private_folder(path: &Path) -> anyhow::Result<()> {
+pub(super) fn private_folder(path: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .mode(0o700)
         .create(path)
         .with_context(|| format!("cannot make {}", path.display()))
 }
 
-fn write(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
+pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     let mut options = fs::OpenOptions::new();
     options
         .write(true)

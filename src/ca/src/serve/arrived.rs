@@ -9,7 +9,7 @@ use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::entry::Base64Bytes;
 use jit_ssh_core::names::ActorId;
 use jit_ssh_core::refusal::Refusal;
-use jit_ssh_core::statement::{Body, StatementError, Verified, open_recorded};
+use jit_ssh_core::statement::{Body, StatementError, Verified, open, open_recorded};
 use jit_ssh_signer::protocol::Signed;
 use prost::bytes::Bytes;
 
@@ -50,6 +50,15 @@ impl<T: Body> Arrived<T> {
     /// What it says, unverified: for finding out what it is about.
     pub(super) fn body(&self) -> &T {
         self.opened.body()
+    }
+
+    /// The statement, its signature verified here and now: where its maker must be known before the
+    /// signer's word.
+    ///
+    /// # Errors
+    /// [`StatementError`] as a refusal.
+    pub(super) fn verify(&self, ca: &RootFingerprint) -> Result<Verified<T>, Refusal> {
+        Ok(open(&self.bytes, &self.signature, ca)?)
     }
 
     /// SHA-256 of its bytes.

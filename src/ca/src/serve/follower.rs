@@ -5,6 +5,7 @@
 //! log: when all calls that were under way at some size of the log have been stored, everything
 //! before that size is.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +15,14 @@ use jit_ssh_core::certificate::{self, KeyId};
 use jit_ssh_core::chain::Issued;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
+use jit_ssh_core::lifecycle::evaluate;
 use jit_ssh_core::statement::{self, Decision, End, Kind, Request};
 use jit_ssh_core::time::UnixTime;
 use jit_ssh_signer::log::TileDir;
 use jit_ssh_signer::protocol::{Op, Outcome, State};
 use prost::bytes::Bytes;
 
+use super::clock;
 use super::front::{Front, Log};
 use super::signer_link::SignerLink;
 use super::store::{Record, RecordKind, StatementRecord, Store};
@@ -111,14 +114,26 @@ async fn take_over(front: &Front) -> anyhow::Result<()> {
     if !front.lost.take() && !raise_mark(front).await? {
         return Ok(());
     }
-    for request in catch_up(&front.signer, &*front.store, &front.log).await? {
-        let stored = front.store.chain(request).await?;
-        if let Some(known) = stored.and_then(|stored| front.memory.read(stored)) {
-            front.memory.add(known);
+    let spoken_of = catch_up(&front.signer, &*front.store, &front.log).await?;
+    for request in once_each(spoken_of) {
+        if let Some(known) = front.memory.look_up(&*front.store, request).await? {
+            if let Some(in_force) = front.trusted.current() {
+                let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
+                front.note_approval(&known, &evaluation);
+            }
+            // Who watches what it prolongs sees it there.
+            if let Some(of) = known.chain.request().body().extends {
+                drop(front.announce(of));
+            }
         }
         drop(front.announce(request));
     }
     Ok(())
+}
+
+/// The requests that a part of the log speaks of.
+pub(super) fn once_each(spoken_of: Vec<Digest>) -> HashSet<Digest> {
+    spoken_of.into_iter().collect()
 }
 
 /// Raises the mark to where everything is stored; whether something was lost instead.
@@ -168,7 +183,7 @@ fn statement_record(entry: StatementEntry) -> anyhow::Result<Option<Record>> {
     let (kind, request, by, at) = match Kind::of(&bytes).context("it is no statement")? {
         Kind::Request => {
             let body: Request = statement::parse(&bytes)?;
-            (RecordKind::Request { subject: body.subject }, digest, body.by, body.at)
+            (RecordKind::request(&body), digest, body.by, body.at)
         }
         Kind::Decision => {
             let body: Decision = statement::parse(&bytes)?;
@@ -202,6 +217,7 @@ fn request_of(record: &Record) -> Option<Digest> {
     match record {
         Record::Statement(statement) => Some(statement.request),
         Record::Certificate { request, .. } => Some(*request),
-        Record::Mark { .. } | Record::Proposal(_) => None,
+        // Not in the log: noted once the request is known.
+        Record::Approval(_) | Record::Mark { .. } | Record::Proposal(_) => None,
     }
 }

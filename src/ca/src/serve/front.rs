@@ -9,16 +9,18 @@ use jit_ssh_core::chain::Issued;
 use jit_ssh_core::deployment::Limits;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::entry::Base64Bytes;
+use jit_ssh_core::lifecycle::Evaluation;
 use jit_ssh_core::log::VerifierKey;
 use jit_ssh_core::names::ActorId;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::root::Root;
+use jit_ssh_core::statement::{self, Request};
 use jit_ssh_signer::log::TileDir;
 use jit_ssh_signer::protocol::{Issuance, Op, Outcome, Signed};
 use prost::bytes::Bytes;
 use tokio::sync::watch;
 
-use super::clock;
+use super::approvals;
 use super::in_force::Trusted;
 use super::memory::{Change, Known, Memory};
 use super::metrics::{Counted, Metrics};
@@ -26,6 +28,7 @@ use super::rates::Rates;
 use super::sessions::{Caller, Sessions, no_session};
 use super::signer_link::{Epoch, Lost, SignerLink};
 use super::store::{Record, Store, StoredStatement};
+use super::{MAX_LINEAGE, clock};
 
 /// Everything the services share.
 pub(super) struct Front {
@@ -102,15 +105,15 @@ impl Front {
         self.metrics.sessions.set(count);
     }
 
-    /// Has a statement or certificate recorded. If the signer does not know the request any more,
-    /// it is told of it from the store, once.
+    /// Has a statement or certificate recorded. If the signer does not know the request `about` any
+    /// more, which it builds on, it is told of it from the store, once.
     ///
     /// # Errors
     /// What the signer refuses with.
     pub(super) async fn record(
         &self,
         epoch: &Epoch,
-        request: Digest,
+        about: Digest,
         op: Op,
     ) -> Result<Outcome, Refusal> {
         let again = op.clone();
@@ -118,24 +121,43 @@ impl Front {
             Err(refusal) if refusal.reason == Reason::UnknownRequest => refusal,
             other => return other,
         };
-        if !self.relay(epoch, request).await? {
+        if !self.relay(epoch, about).await? {
             return Err(refusal);
         }
         self.signer.record(again, epoch).await
     }
 
-    /// Tells the signer of a request and all that was said of it; whether there was anything.
+    /// Tells the signer of a request and all that was said of it, and before that of what it
+    /// prolongs; whether there was anything.
     async fn relay(&self, epoch: &Epoch, request: Digest) -> Result<bool, Refusal> {
-        let Some(stored) = self.store.chain(request).await? else { return Ok(false) };
+        let mut lineage = Vec::new();
+        let mut next = Some(request);
+        while let Some(digest) = next.filter(|_| lineage.len() <= MAX_LINEAGE) {
+            let Some(stored) = self.store.chain(digest).await? else { break };
+            let StoredStatement { bytes, signature, .. } = &stored.request;
+            // Only for finding the way: the signer verifies what it is told.
+            let read = statement::open_recorded::<Request>(bytes, signature);
+            next = read.ok().and_then(|request| request.body().extends);
+            lineage.push(stored);
+        }
+        let known = !lineage.is_empty();
         let relay = |statement: StoredStatement| Op::Relay { statement: relayed(statement) };
-        self.signer.record(relay(stored.request), epoch).await?;
-        for statement in stored.decisions.into_iter().chain(stored.ends) {
-            // One that the signer refuses does not count for it; the others may.
-            if let Err(refusal) = self.signer.record(relay(statement), epoch).await {
-                tracing::warn!(reason = %refusal.reason, "the signer does not take a relayed statement");
+        while let Some(stored) = lineage.pop() {
+            let told = self.signer.record(relay(stored.request), epoch).await;
+            match told {
+                Ok(_) => {}
+                // What is said next of the request asked for would be refused all the same.
+                Err(refusal) if lineage.is_empty() => return Err(refusal),
+                Err(refusal) => left_out(&refusal),
+            }
+            for statement in stored.decisions.into_iter().chain(stored.ends) {
+                // One that the signer refuses does not count for it; the others may.
+                if let Err(refusal) = self.signer.record(relay(statement), epoch).await {
+                    left_out(&refusal);
+                }
             }
         }
-        Ok(true)
+        Ok(known)
     }
 
     /// Keeps records that the signer has made. If that fails, or the caller goes away meanwhile,
@@ -160,10 +182,22 @@ impl Front {
         known.ok_or_else(|| unknown_request(request.short_id()))
     }
 
+    /// Notes how long a request took to be approved, if it is. Nobody waits for this, and nothing
+    /// hangs on it.
+    pub(super) fn note_approval(&self, known: &Known, evaluation: &Evaluation<'_>) {
+        if let Some(record) = approvals::record(known, evaluation) {
+            drop(self.store.append(vec![record]));
+        }
+    }
+
     /// Tells watchers of a request when this is dropped, however the call ends.
     pub(super) fn announce(&self, request: Digest) -> Announcement<'_> {
         Announcement { memory: &self.memory, request }
     }
+}
+
+fn left_out(refusal: &Refusal) {
+    tracing::warn!(reason = %refusal.reason, "the signer does not take a relayed statement");
 }
 
 /// There is no such request, or none the caller may see.

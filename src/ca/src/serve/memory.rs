@@ -1,96 +1,51 @@
 //! What the front holds in memory: the requests that may still change, which ids are taken, and
 //! who wants to hear of changes.
 //!
-//! Requests are read through: what is not here is in the store. Those without a certificate stay,
-//! for they can be decided; others leave some time after they were last asked for. The statements
-//! are the signer's word where they came from it in this run, and verified where they were read from the
-//! store (`reader`); where a request stands is computed anew whenever
-//! somebody asks (`core::lifecycle`).
+//! Requests are read through: what is not here is in the store. Those that may wait for somebody
+//! stay: for a decision before their first certificate, or for a review after break-glass. Others
+//! leave some time after they were last asked for. The statements are the signer's word where they
+//! came from it in this run, and verified where they were read from the store (`reader`); where a
+//! request stands is computed anew whenever somebody asks (`core::lifecycle`).
+//!
+//! What is handed out is whole: a request that prolongs another carries all that is known of that
+//! one (`inner`), and who watches it hears when more is.
 
+mod ids;
+mod inner;
+mod known;
 mod reader;
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jit_ssh_core::bundle::Bundle;
-use jit_ssh_core::chain::{Chain, Issued};
+use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::lifecycle::{Status, evaluate};
-use jit_ssh_core::refusal::{Reason, Refusal};
+use jit_ssh_core::names::ActorId;
+use jit_ssh_core::refusal::Refusal;
 use jit_ssh_core::time::UnixTime;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::store::{IdRange, Store, StoredChain, id_number};
+use super::MAX_LINEAGE;
+use super::store::{Store, StoredChain, id_number};
+pub(super) use ids::Claim;
+use ids::TakenIds;
+use inner::Inner;
+pub(super) use known::Known;
+use known::prolonging;
 use reader::Reader;
 
-/// How long a request that can not be decided any more stays after it was last asked for.
+/// How long a request that waits for nobody stays after it was last asked for.
 const LINGER: Duration = Duration::from_secs(120);
-/// How many requests with a certificate stay: the store has the others. This is what bounds memory
-/// while thousands are certified in a second.
-const MAX_CERTIFIED: usize = 4096;
 /// How many changes a watcher may be behind before it has to look at everything again.
 const CHANGES: usize = 1024;
-/// Bits of the table of taken ids, as a power of two: 8 MiB, of which only touched pages exist. At
-/// a million requests one new id in 67 is looked up in the store for nothing.
-const TAKEN_BITS: u32 = 26;
-
-/// One request with all that is known of it.
-#[derive(Debug, Clone)]
-pub(super) struct Known {
-    /// The statements.
-    pub(super) chain: Chain,
-    /// Every certificate, oldest first.
-    pub(super) issued: Vec<Issued>,
-}
-
-impl Known {
-    /// A request alone.
-    pub(super) fn new(chain: Chain) -> Known {
-        Known { chain, issued: Vec::new() }
-    }
-
-    /// Whether this may hold what `other` does not.
-    fn adds_to(&self, other: &Known) -> bool {
-        !self.chain.decisions().is_empty()
-            || !self.chain.ends().is_empty()
-            || self.issued.iter().any(|issued| !other.issued.contains(issued))
-    }
-
-    /// Adds all that `other` knows of the same request.
-    fn merge(&mut self, other: &Known) {
-        for decision in other.chain.decisions() {
-            note(self.chain.add_decision(decision.clone()));
-        }
-        for end in other.chain.ends() {
-            note(self.chain.add_end(end.clone()));
-        }
-        other.issued.iter().for_each(|issued| self.add_issued(*issued));
-    }
-
-    /// Notes a certificate; one that is known already changes nothing.
-    pub(super) fn add_issued(&mut self, issued: Issued) {
-        let place = self
-            .issued
-            .partition_point(|known| (known.at, known.serial) < (issued.at, issued.serial));
-        if self.issued.get(place).is_none_or(|known| known.serial != issued.serial) {
-            self.issued.insert(place, issued);
-            self.chain.add_issued(issued);
-        }
-    }
-}
-
-fn note<E: std::fmt::Display>(result: Result<(), E>) {
-    if let Err(error) = result {
-        tracing::error!(%error, "a statement stands in a wrong place");
-    }
-}
 
 /// What watchers hear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// More is known of this request.
+    /// More is known of this request, or of one that it prolongs.
     Request(Digest),
     /// Another bundle is in force, so anything may stand elsewhere.
     Bundle,
@@ -103,22 +58,6 @@ pub(super) struct Memory {
     changes: broadcast::Sender<Change>,
 }
 
-struct Inner {
-    known: HashMap<Digest, Slot>,
-    /// Requests of which no certificate is known: those that may be waiting for a decision.
-    undecided: HashSet<Digest>,
-    /// Those with a certificate, in the order in which they got one or were read.
-    certified: VecDeque<Digest>,
-    taken: TakenIds,
-    /// New requests on their way to the signer, by id, each with how many calls carry it.
-    arriving: HashMap<u64, (Digest, u32)>,
-}
-
-struct Slot {
-    known: Arc<Known>,
-    touched: Instant,
-}
-
 impl Memory {
     /// Nothing known of the CA `ca`; `ids` are those of every request there ever was.
     pub(super) fn new(ca: RootFingerprint, ids: impl IntoIterator<Item = u64>) -> Memory {
@@ -126,15 +65,8 @@ impl Memory {
         for id in ids {
             taken.take(id);
         }
-        let inner = Inner {
-            known: HashMap::new(),
-            undecided: HashSet::new(),
-            certified: VecDeque::new(),
-            taken,
-            arriving: HashMap::new(),
-        };
         Memory {
-            inner: Mutex::new(inner),
+            inner: Mutex::new(Inner::new(taken)),
             reader: Reader::new(ca),
             changes: broadcast::channel(CHANGES).0,
         }
@@ -149,24 +81,79 @@ impl Memory {
         self.changes.subscribe()
     }
 
-    /// Tells watchers.
+    /// Tells watchers; of a request also those who watch what prolongs it.
     pub(super) fn announce(&self, change: Change) {
-        // Nobody watches: nobody is told.
-        let _ = self.changes.send(change);
+        let more = match change {
+            Change::Request(request) => self.inner().descendants(request),
+            Change::Bundle => Vec::new(),
+        };
+        for change in std::iter::once(change).chain(more.into_iter().map(Change::Request)) {
+            // Nobody watches: nobody is told.
+            let _ = self.changes.send(change);
+        }
     }
 
-    /// Reads what the store holds; see [`Reader`].
-    pub(super) fn read(&self, stored: StoredChain) -> Option<Known> {
-        self.reader.read(stored)
+    /// What the store holds (see [`Reader`]) with what it prolongs; `None` if it does not hold.
+    ///
+    /// # Errors
+    /// [`Reason::StoreUnavailable`](jit_ssh_core::refusal::Reason::StoreUnavailable).
+    pub(super) async fn read(
+        &self,
+        store: &dyn Store,
+        stored: StoredChain,
+    ) -> Result<Option<Known>, Refusal> {
+        let Some(mut known) = self.reader.read(stored) else { return Ok(None) };
+        self.complete(store, &mut known).await?;
+        Ok(Some(known))
+    }
+
+    /// Gives a request what it prolongs, if that is known.
+    async fn complete(&self, store: &dyn Store, known: &mut Known) -> Result<(), Refusal> {
+        let mut next = known.chain.request().body().extends;
+        // From the nearest to the first.
+        let mut lineage: Vec<Chain> = Vec::new();
+        while let Some(digest) = next.filter(|_| lineage.len() < MAX_LINEAGE) {
+            let here = self.peek(digest).map(|known| known.chain.clone());
+            let chain = match here {
+                Some(chain) => chain,
+                None => match store.chain(digest).await?.and_then(|s| self.reader.read(s)) {
+                    Some(found) if found.chain.digest() == digest => found.chain,
+                    Some(_) | None => break,
+                },
+            };
+            // One that is here has what it prolongs already.
+            next = chain.request().body().extends.filter(|_| chain.prolonged().is_none());
+            lineage.push(chain);
+        }
+        let whole = lineage.into_iter().rev().reduce(|of, chain| prolonging(chain, of));
+        if let Some(of) = whole {
+            known.chain = prolonging(known.chain.clone(), of);
+        }
+        Ok(())
+    }
+
+    /// Adds what is known of a request, and of what it prolongs, to what is here; returns the whole.
+    ///
+    /// # Errors
+    /// [`Reason::StoreUnavailable`](jit_ssh_core::refusal::Reason::StoreUnavailable).
+    pub(super) async fn take_in(
+        &self,
+        store: &dyn Store,
+        mut known: Known,
+    ) -> Result<Arc<Known>, Refusal> {
+        if known.chain.prolonged().is_none() {
+            self.complete(store, &mut known).await?;
+        }
+        Ok(self.add(known))
     }
 
     /// Adds what is known of a request to what is here; returns the whole.
-    pub(super) fn add(&self, known: Known) -> Arc<Known> {
+    fn add(&self, known: Known) -> Arc<Known> {
         let digest = known.chain.digest();
         let mut inner = self.inner();
         inner.taken.take(id_number(digest));
         match inner.known.get(&digest) {
-            None => inner.insert(digest, Arc::new(known)),
+            None => inner.insert(known),
             // Submitted again, read twice at a time, or found in the log: nothing new, mostly.
             Some(slot) if !known.adds_to(&slot.known) => slot.known.clone(),
             Some(slot) => {
@@ -196,30 +183,53 @@ impl Memory {
     /// A request, from here or from the store.
     ///
     /// # Errors
-    /// [`Reason::StoreUnavailable`].
+    /// [`Reason::StoreUnavailable`](jit_ssh_core::refusal::Reason::StoreUnavailable).
     pub(super) async fn get(
         &self,
         store: &dyn Store,
         digest: Digest,
     ) -> Result<Option<Arc<Known>>, Refusal> {
-        if let Some(known) = self.peek(digest) {
-            return Ok(Some(known));
+        match self.peek(digest) {
+            Some(known) => Ok(Some(known)),
+            None => self.look_up(store, digest).await,
         }
-        let stored = store.chain(digest).await?;
-        let known = stored
-            .and_then(|stored| self.read(stored))
-            .filter(|known| known.chain.digest() == digest);
+    }
+
+    /// A request with all that the store knows of it, beside what is known here.
+    ///
+    /// # Errors
+    /// [`Reason::StoreUnavailable`](jit_ssh_core::refusal::Reason::StoreUnavailable).
+    pub(super) async fn look_up(
+        &self,
+        store: &dyn Store,
+        digest: Digest,
+    ) -> Result<Option<Arc<Known>>, Refusal> {
+        let Some(stored) = store.chain(digest).await? else { return Ok(None) };
+        let known = self.read(store, stored).await?;
+        let known = known.filter(|known| known.chain.digest() == digest);
         Ok(known.map(|known| self.add(known)))
     }
 
-    /// Everything that may be waiting for a decision.
-    pub(super) fn undecided(&self) -> Vec<Arc<Known>> {
+    /// Everything that may wait for a decision or a review.
+    pub(super) fn waiting(&self) -> Vec<Arc<Known>> {
         let inner = self.inner();
-        let slots = inner.undecided.iter().filter_map(|digest| inner.known.get(digest));
+        let slots = inner.waiting.iter().filter_map(|digest| inner.known.get(digest));
         slots.map(|slot| slot.known.clone()).collect()
     }
 
-    /// Forgets what can not be decided any more and was not asked for lately.
+    /// A break-glass request with this subject that nobody has reviewed; another than `but`.
+    pub(super) fn unreviewed_of(&self, subject: &ActorId, but: Digest) -> Option<Arc<Known>> {
+        let inner = self.inner();
+        let mut slots = inner.waiting.iter().filter_map(|digest| inner.known.get(digest));
+        let is_one = |known: &Known| {
+            known.unreviewed()
+                && known.chain.request().body().subject == *subject
+                && known.chain.digest() != but
+        };
+        slots.find(|slot| is_one(&slot.known)).map(|slot| slot.known.clone())
+    }
+
+    /// Forgets what waits for nobody any more and was not asked for lately.
     pub(super) fn sweep(&self, bundle: &Bundle, now: UnixTime) {
         let idle: Vec<Arc<Known>> = {
             let inner = self.inner();
@@ -228,147 +238,18 @@ impl Memory {
         };
         // Evaluated without the lock: this can be many.
         for known in idle {
-            let open = known.issued.is_empty()
-                && matches!(
-                    evaluate(&known.chain, bundle, now).status,
-                    Status::Pending | Status::Approved
-                );
-            if !open {
+            if !stays(&known, bundle, now) {
                 self.inner().forget(known.chain.digest());
             }
         }
     }
-
-    /// Reserves the id of a new request on its way to the signer.
-    ///
-    /// # Errors
-    /// [`Reason::IdTaken`] if another request has it, [`Reason::StoreUnavailable`].
-    pub(super) async fn claim(
-        &self,
-        store: &dyn Store,
-        digest: Digest,
-    ) -> Result<Claim<'_>, Refusal> {
-        let id = id_number(digest);
-        let certain = {
-            let mut inner = self.inner();
-            if inner.known.contains_key(&digest) {
-                // It stands already: submitting it again changes nothing.
-                return Ok(Claim { memory: self, id: None, stands: false });
-            }
-            let arriving = inner.arriving.entry(id).or_insert((digest, 0));
-            if arriving.0 != digest {
-                return Err(id_taken(digest));
-            }
-            arriving.1 = arriving.1.saturating_add(1);
-            inner.taken.take(id)
-        };
-        let mut claim = Claim { memory: self, id: Some(id), stands: false };
-        if !certain {
-            let standing = store.requests_with(IdRange::only(digest)).await?;
-            if standing.iter().any(|standing| *standing != digest) {
-                return Err(id_taken(digest));
-            }
-            claim.stands = standing.contains(&digest);
-        }
-        Ok(claim)
-    }
 }
 
-impl Inner {
-    fn insert(&mut self, digest: Digest, known: Arc<Known>) -> Arc<Known> {
-        if known.issued.is_empty() {
-            self.undecided.insert(digest);
-        } else {
-            self.note_certified(digest);
-        }
-        self.known.insert(digest, Slot { known: known.clone(), touched: Instant::now() });
-        known
-    }
-
-    fn change(&mut self, digest: Digest, change: impl FnOnce(&mut Known)) -> Option<Arc<Known>> {
-        let slot = self.known.get_mut(&digest)?;
-        slot.touched = Instant::now();
-        let known = Arc::make_mut(&mut slot.known);
-        change(known);
-        let certified = !known.issued.is_empty();
-        let known = slot.known.clone();
-        if certified && self.undecided.remove(&digest) {
-            self.note_certified(digest);
-        }
-        Some(known)
-    }
-
-    fn note_certified(&mut self, digest: Digest) {
-        self.certified.push_back(digest);
-        if self.certified.len() > MAX_CERTIFIED
-            && let Some(oldest) = self.certified.pop_front()
-        {
-            self.forget(oldest);
-        }
-    }
-
-    fn forget(&mut self, digest: Digest) {
-        self.known.remove(&digest);
-        self.undecided.remove(&digest);
-    }
-}
-
-/// The id of a new request, reserved until this is dropped.
-pub(super) struct Claim<'m> {
-    memory: &'m Memory,
-    id: Option<u64>,
-    stands: bool,
-}
-
-impl Claim<'_> {
-    /// Whether the store has this very request already, and this memory does not.
-    pub(super) fn stands_in_store(&self) -> bool {
-        self.stands
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        let Some(id) = self.id else { return };
-        let mut inner = self.memory.inner();
-        if let Some((_, carriers)) = inner.arriving.get_mut(&id) {
-            *carriers = carriers.saturating_sub(1);
-            if *carriers == 0 {
-                inner.arriving.remove(&id);
-            }
-        }
-    }
-}
-
-/// Which ids may be taken: a bit for each beginning of 26 bits. A clear bit is certain, a set one
-/// has to be looked up.
-struct TakenIds(Vec<u64>);
-
-impl TakenIds {
-    fn new() -> TakenIds {
-        TakenIds(vec![0; 1 << (TAKEN_BITS - u64::BITS.ilog2())])
-    }
-
-    /// Notes an id; tells whether it is certain that it was free.
-    fn take(&mut self, id: u64) -> bool {
-        let beginning = id >> (50 - TAKEN_BITS);
-        let place = usize::try_from(beginning / u64::from(u64::BITS)).unwrap_or(usize::MAX);
-        let bit = 1u64 << (beginning % u64::from(u64::BITS));
-        match self.0.get_mut(place) {
-            Some(word) => {
-                let free = *word & bit == 0;
-                *word |= bit;
-                free
-            }
-            None => false,
-        }
-    }
-}
-
-fn id_taken(digest: Digest) -> Refusal {
-    let id = digest.short_id();
-    Refusal::new(Reason::IdTaken, format!("another request has the id {id} already."))
-        .hint("sign it again: another nonce gives another id")
+/// Whether a request is kept in memory though nobody asks for it.
+pub(super) fn stays(known: &Known, bundle: &Bundle, now: UnixTime) -> bool {
+    let open =
+        || matches!(evaluate(&known.chain, bundle, now).status, Status::Pending | Status::Approved);
+    known.unreviewed() || known.issued.is_empty() && open()
 }
 
 #[cfg(test)]

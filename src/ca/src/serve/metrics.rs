@@ -8,9 +8,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use jit_ssh_core::refusal::Refusal;
+use jit_ssh_core::statement::Cause;
 
 /// `ok`, or the reason of the refusal.
 type Outcome = [(&'static str, &'static str); 1];
+/// How, and `ok` or the reason of the refusal.
+type Ended = [(&'static str, &'static str); 2];
 type Method = [(&'static str, &'static str); 1];
 
 /// Upper bounds of the latency histogram, in seconds.
@@ -23,6 +26,8 @@ pub(super) struct Metrics {
     requests: Family<Outcome, Counter>,
     decisions: Family<Outcome, Counter>,
     certificates: Family<Outcome, Counter>,
+    break_glass: Counter,
+    ends: Family<Ended, Counter>,
     latency: Family<Method, Histogram, fn() -> Histogram>,
     /// Open watches.
     pub(super) watches: Gauge,
@@ -44,6 +49,8 @@ impl Default for Metrics {
             requests: Family::default(),
             decisions: Family::default(),
             certificates: Family::default(),
+            break_glass: Counter::default(),
+            ends: Family::default(),
             latency: Family::new_with_constructor(histogram),
             watches: Gauge::default(),
             sessions: Gauge::default(),
@@ -63,6 +70,12 @@ impl Default for Metrics {
             "Certificates asked for, by outcome",
             metrics.certificates.clone(),
         );
+        registry.register(
+            "break_glass_requests",
+            "Requests that went ahead without approvals",
+            metrics.break_glass.clone(),
+        );
+        registry.register("ends", "Ends handed in, by cause and outcome", metrics.ends.clone());
         registry.register_with_unit(
             "rpc",
             "Time from a call's first byte to its answer, by method",
@@ -89,6 +102,17 @@ impl Metrics {
         count(&self.decisions, result);
     }
 
+    /// Counts a request that went ahead without approvals.
+    pub(super) fn break_glass(&self) {
+        self.break_glass.inc();
+    }
+
+    /// Counts an end handed in.
+    pub(super) fn end<T>(&self, cause: Cause, result: &Result<T, Refusal>) {
+        let labels = [("cause", cause.as_str()), ("outcome", outcome(result))];
+        self.ends.get_or_create(&labels).inc();
+    }
+
     /// Counts a certificate asked for.
     pub(super) fn certificate<T>(&self, result: &Result<T, Refusal>) {
         count(&self.certificates, result);
@@ -110,11 +134,14 @@ impl Metrics {
 }
 
 fn count<T>(family: &Family<Outcome, Counter>, result: &Result<T, Refusal>) {
-    let outcome = match result {
+    family.get_or_create(&[("outcome", outcome(result))]).inc();
+}
+
+fn outcome<T>(result: &Result<T, Refusal>) -> &'static str {
+    match result {
         Ok(_) => "ok",
         Err(refusal) => refusal.reason.as_str(),
-    };
-    family.get_or_create(&[("outcome", outcome)]).inc();
+    }
 }
 
 /// A gauge that is one higher while this lives.

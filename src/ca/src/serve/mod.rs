@@ -11,9 +11,11 @@
 //! - `arrived`, `show`: statements on their way in, requests on their way out;
 //! - `front`: what all of them share, and how signer, store and memory are used together;
 //! - `memory`, `in_force`: what is known now; `store`: what is known after a restart;
+//! - `approvals`: how long approvals take;
 //! - `signer_link`, `follower`: the way to the signer, and what its log tells that we missed;
 //! - `health`, `metrics`, `clock`: whether all works, what can be counted, waiting for a moment.
 
+mod approvals;
 mod arrived;
 mod call;
 mod clock;
@@ -43,10 +45,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use jit_ssh_core::statement::MAX_AHEAD;
 
-/// The longest time in seconds in which anything can come of a request: 7 days to decide, a day to
-/// use, a day of access (the limits of the policy's fields).
-const OPEN_FOR: u32 = 9 * 86_400 + 3600;
+/// Most requests that prolong one another in a row: what a rule may allow at most.
+const MAX_LINEAGE: usize = 10;
+
+/// The longest time in seconds in which anything can come of a request: it begins within
+/// [`MAX_AHEAD`], which is more than the 7 days in which it may be decided, and lasts a day at most.
+/// One that prolongs another is made while that one lasts, and ends within a day for each of
+/// [`MAX_LINEAGE`] after it, which is less (the limits of the policy's fields).
+const OPEN_FOR: u32 = MAX_AHEAD + 86_400 + 3600;
 
 /// Runs the CA.
 #[derive(Debug, Args)]

@@ -1,23 +1,32 @@
 //! Requests as the API shows them: where each stands, computed at the moment of the answer.
+//!
+//! - `detail`: where it stands in one sentence;
+//! - `people`: who is asked, could act, is told.
+
+mod detail;
+mod people;
 
 use jit_ssh_api::v1;
-use jit_ssh_core::bundle::{Allow, Bundle};
+use jit_ssh_core::bundle::{Allow, Approval, Bundle, Step};
 use jit_ssh_core::chain::Issued;
-use jit_ssh_core::lifecycle::{Evaluation, Status, can_decide, counts, principals, standing};
-use jit_ssh_core::statement::{Request, Verdict, Verified};
+use jit_ssh_core::lifecycle::{
+    Basis, Evaluation, Grant, Status, StepTally, counts, evaluate, principals,
+};
+use jit_ssh_core::statement::{Verdict, Verified};
 use jit_ssh_core::time::UnixTime;
 use prost::bytes::Bytes;
 
 use super::memory::Known;
-
-/// Most ids of approvers that are named.
-const MAX_APPROVERS: usize = 50;
+use super::visibility::is_own;
+pub(super) use detail::detail;
+pub(super) use people::{approvers, asked, told};
 
 /// A request with all that is known of it.
 pub(super) fn access(
     known: &Known,
     evaluation: &Evaluation<'_>,
     bundle: &Bundle,
+    now: UnixTime,
 ) -> v1::AccessState {
     let chain = &known.chain;
     let (request, digest) = (chain.request().body(), chain.digest());
@@ -32,7 +41,7 @@ pub(super) fn access(
         id: digest.short_id().to_string(),
         status: status(&evaluation.status).into(),
         rule: evaluation.rule.map(|rule| rule.name.to_string()).unwrap_or_default(),
-        detail: detail(known, evaluation),
+        detail: detail(known, evaluation, bundle, now),
         decisions: decisions(known, evaluation, bundle),
         approvals_needed: count(evaluation.needed),
         approvals_given: count(evaluation.given),
@@ -44,7 +53,17 @@ pub(super) fn access(
         principals: principals.iter().map(ToString::to_string).collect(),
         certificates: known.issued.iter().map(certificate).collect(),
         end: chain.ends().first().map(signed),
-        ..v1::AccessState::default()
+        basis: basis(evaluation.basis).into(),
+        steps: match (evaluation.basis, evaluation.rule) {
+            (Some(Basis::Approvals), Some(rule)) => steps(rule, &evaluation.steps),
+            (Some(Basis::Auto | Basis::BreakGlass) | None, _) | (_, None) => Vec::new(),
+        },
+        opens_at: grant.map_or(0, |grant| grant.opens_at.0),
+        reviewed: request.break_glass.is_some() && !known.unreviewed(),
+        ends: chain.ends().iter().map(signed).collect(),
+        live_seconds: live_seconds(known, now),
+        prolongs_until: prolongs_until(known, bundle, now),
+        extensions: known.extensions.iter().map(|(_, digest)| digest.to_string()).collect(),
     }
 }
 
@@ -75,38 +94,39 @@ pub(super) fn access_until(evaluation: &Evaluation<'_>) -> u64 {
     evaluation.grant.as_ref().map_or(0, |grant| grant.access_until().0)
 }
 
-/// Who can still decide; nobody where it is decided, or where nobody is asked.
-pub(super) fn approvers(
-    known: &Known,
-    evaluation: &Evaluation<'_>,
-    bundle: &Bundle,
-) -> Vec<String> {
-    match (&evaluation.status, evaluation.rule) {
-        (Status::Pending, Some(rule)) if evaluation.needed > 0 => {
-            let decided = |id: &_| known.chain.decisions().iter().any(|d| d.body().by == *id);
-            let request = known.chain.request().body();
-            deciders(rule, request, bundle)
-                .filter(|id| !decided(id))
-                .take(MAX_APPROVERS)
-                .map(ToString::to_string)
-                .collect()
-        }
-        _ => Vec::new(),
+/// What approves a request under a rule.
+pub(super) fn basis(basis: Option<Basis>) -> v1::Basis {
+    match basis {
+        None => v1::Basis::Unspecified,
+        Some(Basis::Approvals) => v1::Basis::Approvals,
+        Some(Basis::Auto) => v1::Basis::Auto,
+        Some(Basis::BreakGlass) => v1::Basis::BreakGlass,
     }
 }
 
-/// Who a rule asks, at most [`MAX_APPROVERS`].
-pub(super) fn asked(rule: &Allow, request: &Request, bundle: &Bundle) -> Vec<String> {
-    deciders(rule, request, bundle).take(MAX_APPROVERS).map(ToString::to_string).collect()
+/// The steps of a rule's approvals, with how far each is; `given` may be shorter, and then nothing
+/// is given for the others.
+pub(super) fn steps(rule: &Allow, given: &[StepTally]) -> Vec<v1::ApprovalStep> {
+    let Approval::Steps(steps) = &rule.approval else { return Vec::new() };
+    let given = given.iter().map(|tally| tally.given).chain(std::iter::repeat(0));
+    let show = |(step, given): (&Step, usize)| v1::ApprovalStep {
+        from: step.from.iter().map(ToString::to_string).collect(),
+        needed: u32::from(step.count.get()),
+        given: count(given),
+        strength: step.strength.as_str().to_owned(),
+    };
+    steps.iter().zip(given).map(show).collect()
 }
 
-fn deciders<'b>(
-    rule: &'b Allow,
-    request: &'b Request,
-    bundle: &'b Bundle,
-) -> impl Iterator<Item = &'b jit_ssh_core::names::ActorId> {
-    let can = move |actor: &&jit_ssh_core::bundle::Actor| can_decide(actor, rule, request);
-    bundle.people.iter().filter(can).map(|actor| &actor.id)
+/// For how many seconds from `now` a certificate of the request is still valid; 0 if none is.
+pub(super) fn live_seconds(known: &Known, now: UnixTime) -> u32 {
+    let left = known.issued.iter().map(|issued| issued.valid_before.since(now)).max();
+    u32::try_from(left.unwrap_or(0)).unwrap_or(u32::MAX)
+}
+
+/// When the access ends that a request prolongs; 0 if it prolongs none, or one that is not granted.
+fn prolongs_until(known: &Known, bundle: &Bundle, now: UnixTime) -> u64 {
+    known.chain.prolonged().map_or(0, |of| access_until(&evaluate(of, bundle, now)))
 }
 
 /// A count as the API has it.
@@ -114,17 +134,19 @@ pub(super) fn count(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// The next moment at which the status changes by the clock alone; `None` if never.
-pub(super) fn next_turn(evaluation: &Evaluation<'_>) -> Option<UnixTime> {
+/// The next moment after `now` at which the clock alone changes what is shown; `None` if there is
+/// none.
+pub(super) fn next_turn(evaluation: &Evaluation<'_>, now: UnixTime) -> Option<UnixTime> {
     let grant = evaluation.grant.as_ref();
     match evaluation.status {
         // What holds until a moment has lapsed a second later.
         Status::Pending => Some(evaluation.decide_by.plus_secs(1)),
         Status::Approved => {
             let unused = evaluation.use_by.map(|use_by| use_by.plus_secs(1));
-            unused.into_iter().chain(grant.map(|grant| grant.access_until())).min()
+            let opens = grant.map(|grant| grant.opens_at).filter(|opens_at| now < *opens_at);
+            unused.into_iter().chain(opens).chain(grant.map(Grant::access_until)).min()
         }
-        Status::Active => grant.map(|grant| grant.access_until()),
+        Status::Active => grant.map(Grant::access_until),
         Status::Ended
         | Status::Released
         | Status::Revoked { .. }
@@ -151,9 +173,19 @@ fn decisions(known: &Known, evaluation: &Evaluation<'_>, bundle: &Bundle) -> Vec
         approves: decision.body().verdict == Verdict::Approve,
         at: decision.body().at.0,
         reason: decision.body().reason.clone().unwrap_or_default(),
-        counts: evaluation.rule.is_some_and(|rule| counts(decision, chain, rule, bundle)),
+        counts: match evaluation.basis {
+            // Who may review was checked when it was recorded, and there is no time for it.
+            Some(Basis::BreakGlass) => is_others(decision, known),
+            Some(Basis::Approvals | Basis::Auto) | None => {
+                evaluation.rule.is_some_and(|rule| counts(decision, chain, rule, bundle))
+            }
+        },
     };
     chain.decisions().iter().map(show).collect()
+}
+
+fn is_others(decision: &Verified<jit_ssh_core::statement::Decision>, known: &Known) -> bool {
+    !is_own(&decision.body().by, known)
 }
 
 fn certificate(issued: &Issued) -> v1::IssuedCertificate {
@@ -161,18 +193,5 @@ fn certificate(issued: &Issued) -> v1::IssuedCertificate {
         serial: issued.serial,
         at: issued.at.0,
         valid_before: issued.valid_before.0,
-    }
-}
-
-fn detail(known: &Known, evaluation: &Evaluation<'_>) -> String {
-    let id = known.chain.request().id();
-    match &evaluation.status {
-        Status::Pending => {
-            let missing = evaluation.needed.saturating_sub(evaluation.given);
-            format!("request {id} waits: {missing} of {} approvals are missing.", evaluation.needed)
-        }
-        Status::Approved => format!("request {id} is approved; no certificate was fetched yet."),
-        Status::Active => format!("request {id} is approved and in use."),
-        over => standing(&known.chain, over).message,
     }
 }

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::routing::get;
+use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::deployment::{Deployment, SignerPlace};
-use jit_ssh_core::digest::RootFingerprint;
+use jit_ssh_core::digest::{Digest, RootFingerprint};
+use jit_ssh_core::lifecycle::evaluate;
 use jit_ssh_core::root::Root;
 use jit_ssh_signer::protocol::State;
 use rustix::fs::{FlockOperation, flock};
@@ -24,18 +26,20 @@ use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
 
 use super::front::{Front, Log, Watching};
-use super::in_force::Trusted;
-use super::memory::Memory;
+use super::in_force::{InForce, Trusted};
+use super::memory::{Memory, stays};
 use super::metrics::Metrics;
 use super::signer_link::{Lost, Place, SignerLink};
 use super::store::sqlite::SqliteStore;
 use super::store::{Store, StoreError};
-use super::{OPEN_FOR, clock, follower, health, listener, routes, tls};
+use super::{OPEN_FOR, approvals, clock, follower, health, listener, routes, tls};
 use crate::failure::Failure;
 
 /// How long the signer may take to be ready.
 const SIGNER_READY: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
+/// Of how many statements found in the log at start the approvals are noted.
+const MAX_NOTED: usize = 10_000;
 /// How many bundles' files may be on their way out at a time.
 const SENDING_FILES: usize = 4;
 
@@ -104,13 +108,16 @@ async fn serve(config: &Path) -> anyhow::Result<ExitCode> {
         let signer_state = ready(&signer).await?;
         let log = log(&deployment, &signer_state)?;
         let fingerprint = root.fingerprint();
+        let trusted = Trusted::new(deployment.state.join("bundles"));
+        trusted.reload(&root)?;
+        let memory = remember(&signer, &*store, &log, fingerprint, trusted.current()).await?;
         let front = Front {
             fingerprint,
             root_bytes: root_bytes.into(),
             root,
             limits: deployment.limits.clone(),
-            trusted: Trusted::new(deployment.state.join("bundles")),
-            memory: remember(&signer, &*store, &log, fingerprint).await?,
+            trusted,
+            memory,
             signer,
             lost,
             store: store.clone(),
@@ -173,7 +180,6 @@ async fn up(
     deployment: &Deployment,
     acceptor: TlsAcceptor,
 ) -> anyhow::Result<Option<Running>> {
-    front.trusted.reload(&front.root)?;
     let (routes, reporter) = routes::routes(&front)?;
     let port = TcpListener::bind(deployment.listen)
         .await
@@ -289,16 +295,45 @@ async fn remember(
     store: &dyn Store,
     log: &Log,
     ca: RootFingerprint,
+    in_force: Option<Arc<InForce>>,
 ) -> anyhow::Result<Memory> {
     let found = follower::catch_up(signer, store, log).await?;
     if !found.is_empty() {
         tracing::info!(statements = found.len(), "taken over from the log");
     }
     let memory = Memory::new(ca, store.ids().await?);
-    for stored in store.uncertified(clock::now().minus_secs(OPEN_FOR)).await? {
-        if let Some(known) = memory.read(stored) {
-            memory.add(known);
+    let now = clock::now();
+    let may_change = store.uncertified(now.minus_secs(OPEN_FOR)).await?;
+    for stored in may_change.into_iter().chain(store.unreviewed().await?) {
+        let Some(known) = memory.read(store, stored).await? else { continue };
+        if in_force.as_ref().is_none_or(|current| stays(&known, &current.bundle, now)) {
+            memory.take_in(store, known).await?;
         }
     }
+    if let Some(current) = in_force {
+        note_approvals(store, &memory, &current.bundle, found).await?;
+    }
     Ok(memory)
+}
+
+/// Notes how long the newest approvals took that were found in the log.
+async fn note_approvals(
+    store: &dyn Store,
+    memory: &Memory,
+    bundle: &Bundle,
+    found: Vec<Digest>,
+) -> anyhow::Result<()> {
+    let newest = found.len().saturating_sub(MAX_NOTED);
+    for request in follower::once_each(found.into_iter().skip(newest).collect()) {
+        let Some(stored) = store.chain(request).await? else { continue };
+        if stored.decisions.is_empty() {
+            continue;
+        }
+        let Some(known) = memory.read(store, stored).await? else { continue };
+        let evaluation = evaluate(&known.chain, bundle, clock::now());
+        if let Some(record) = approvals::record(&known, &evaluation) {
+            store.append(vec![record]).await?;
+        }
+    }
+    Ok(())
 }

@@ -1,11 +1,12 @@
-//! `jit-ssh approve`: says yes to a request, in full or to less of it.
+//! `jit-ssh approve`: says yes to a request, in full or to less of it; of break-glass, that it was
+//! right.
 
 use clap::Args;
 use jit_ssh_api::v1;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::names::{HostName, Login};
 use jit_ssh_core::plain::harmless;
-use jit_ssh_core::statement::{Decision, Request};
+use jit_ssh_core::statement::{Decision, Request, Verdict};
 use jit_ssh_core::time::{Seconds, UnixTime};
 use serde::Serialize;
 
@@ -21,7 +22,8 @@ use crate::view::{RequestRef, View, status_name};
 
 /// Approve a request, in full or to less of it.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  jit-ssh approve 7kq2m9xw4p --for 5m")]
+#[command(after_help = "Example:\n  jit-ssh approve 7kq2m9xw4p --for 5m\n\n\
+    On a break-glass request this is its review, and says that it was right.")]
 pub(crate) struct ApproveArgs {
     /// The request's id, or the first 4 or more characters of it.
     id: RequestRef,
@@ -50,6 +52,8 @@ pub(super) struct Decided<'a> {
     approvals_given: u32,
     approvals_needed: u32,
     access_until: Option<u64>,
+    detail: &'a str,
+    review: bool,
 }
 
 pub(super) async fn cmd_approve(context: &Context, args: ApproveArgs) -> Result<Outcome, Failure> {
@@ -58,6 +62,27 @@ pub(super) async fn cmd_approve(context: &Context, args: ApproveArgs) -> Result<
     let mut ca = Ca::connect(&context.home, &enrolment).await?;
     let view = fetch(&mut ca, &args.id).await?;
     let asked = view.asked();
+    if asked.break_glass.is_some() {
+        let narrows = args.span.is_some() || !args.hosts.is_empty() || !args.logins.is_empty();
+        if narrows {
+            let message = "this is the review of a break-glass request, which allows nothing: leave --for, --host and --login away.";
+            return Err(Failure::usage(message));
+        }
+        let review = review(Verdict::Approve, args.because.as_deref());
+        let question = format!("Review {} as {}: it was right?", view.id(), enrolment.id);
+        confirm(context, &view, &review, &question).await?;
+        let decision = Decision::approve(
+            enrolment.ca(),
+            enrolment.id.clone(),
+            view.digest(),
+            asked.r#for,
+            asked.hosts.clone(),
+            asked.logins.clone(),
+            args.because,
+            clock::now(),
+        );
+        return hand_in(context, &ca, &view, &decision, "approve").await;
+    }
     let span = narrower_span(asked, args.span)?;
     let hosts = narrower(&asked.hosts, args.hosts)?;
     let logins = narrower(&asked.logins, args.logins)?;
@@ -87,6 +112,17 @@ pub(super) async fn cmd_approve(context: &Context, args: ApproveArgs) -> Result<
     hand_in(context, &ca, &view, &decision, "approve").await
 }
 
+/// What a review says, for who is about to sign it.
+pub(super) fn review(verdict: Verdict, because: Option<&str>) -> [(&'static str, String); 2] {
+    let says = match verdict {
+        Verdict::Approve => "that it was right",
+        Verdict::Deny => "that it was not right",
+    };
+    let what =
+        format!("{says}; it went ahead without approvals, so this allows nothing and ends nothing");
+    [("you review", what), ("because", because.map_or_else(|| "-".to_owned(), harmless))]
+}
+
 /// Signs a decision, hands it in and tells what follows.
 pub(super) async fn hand_in(
     context: &Context,
@@ -101,16 +137,11 @@ pub(super) async fn hand_in(
     let answer = ca.client().decide(v1::DecideRequest { decision }).await?;
     let id = view.id();
     let (given, needed) = (answer.approvals_given, answer.approvals_needed);
-    ui.say(&match answer.status() {
-        v1::Status::Pending => format!("Request {id} has {given} of {needed} approvals now."),
-        v1::Status::Approved | v1::Status::Active => {
-            format!(
-                "Request {id} is approved; the access ends at {}.",
-                utc(UnixTime(answer.access_until))
-            )
-        }
-        other => format!("Request {id} is {}.", status_name(other)),
-    });
+    let review = view.asked().break_glass.is_some();
+    ui.say(&told(view, &answer));
+    if review && verdict == "deny" && answer.status() == v1::Status::Active {
+        ui.say(&format!("hint: to take the access away: jit-ssh revoke {id}"));
+    }
     ui.object(&Decided {
         id: id.to_string(),
         digest: view.digest(),
@@ -120,8 +151,33 @@ pub(super) async fn hand_in(
         approvals_given: given,
         approvals_needed: needed,
         access_until: (answer.access_until > 0).then_some(answer.access_until),
+        detail: &answer.detail,
+        review,
     })?;
     Ok(Outcome::Done)
+}
+
+/// Where the request stands after a decision, for people.
+fn told(view: &View, answer: &v1::DecideResponse) -> String {
+    let id = view.id();
+    let (given, needed) = (answer.approvals_given, answer.approvals_needed);
+    let until = utc(UnixTime(answer.access_until));
+    if view.asked().break_glass.is_some() {
+        let status = status_name(answer.status());
+        return format!("The review of request {id} is recorded; the request is {status}.");
+    }
+    match answer.status() {
+        v1::Status::Pending => format!("Request {id} has {given} of {needed} approvals now."),
+        v1::Status::Approved | v1::Status::Active => {
+            format!("Request {id} is approved; the access ends at {until}.")
+        }
+        // Of several approvals that leave nothing together, say, each approver hears why.
+        other => {
+            let detail = harmless(&answer.detail);
+            let line = format!("Request {id} is {}: {detail}", status_name(other));
+            line.trim_end_matches([' ', ':']).to_owned()
+        }
+    }
 }
 
 fn narrower_span(asked: &Request, wanted: Option<Seconds>) -> Result<Seconds, Failure> {
@@ -153,6 +209,34 @@ fn narrower<T: Clone + PartialEq + ToString>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grants::tests::{ca, grant_with};
+    use crate::view::tests::said_of;
+
+    #[test]
+    fn an_approver_hears_where_the_request_stands_and_why() {
+        let told = |grant: &crate::grants::Grant, status: v1::Status| {
+            let view = View::open(said_of(grant), &ca()).unwrap();
+            let answer = v1::DecideResponse {
+                status: status.into(),
+                access_until: 1_790_000_600,
+                approvals_needed: 2,
+                approvals_given: 1,
+                detail: "the approvals have no host in common.\u{1b}".to_owned(),
+            };
+            told(&view, &answer).replace(view.id().as_str(), "ID")
+        };
+        let usual = grant_with("INC-42", |_| ());
+        let pending = told(&usual, v1::Status::Pending);
+        assert_eq!(pending, "Request ID has 1 of 2 approvals now.");
+        let approved = told(&usual, v1::Status::Approved);
+        assert!(approved.starts_with("Request ID is approved; the access ends at 2026-09-21"));
+        let refused = told(&usual, v1::Status::Refused);
+        let why = "the approvals have no host in common.\\u{1b}";
+        assert_eq!(refused, format!("Request ID is refused: {why}"));
+        let broken = grant_with("INC-42", |request| request.break_glass = Some("fire".into()));
+        let review = told(&broken, v1::Status::Active);
+        assert_eq!(review, "The review of request ID is recorded; the request is active.");
+    }
 
     #[test]
     fn an_approval_names_some_of_what_was_asked_and_nothing_else() {

@@ -1,21 +1,15 @@
 //! `jit-ssh cancel`: takes back a request of one's own.
 
 use clap::Args;
-use jit_ssh_api::v1;
-use jit_ssh_core::digest::Digest;
-use jit_ssh_core::plain::harmless;
-use jit_ssh_core::statement::{Cause, End};
-use serde::Serialize;
+use jit_ssh_core::statement::Cause;
 
-use crate::ca::Ca;
 use crate::cli::Context;
-use crate::clock;
-use crate::commands::confirm::confirm;
-use crate::commands::show::fetch;
+use crate::commands::end::end;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::grants;
-use crate::view::{RequestRef, status_name};
+use crate::view::RequestRef;
+use crate::wish;
 
 /// Take back a request of yours before it is used.
 #[derive(Debug, Args)]
@@ -24,36 +18,14 @@ pub(crate) struct CancelArgs {
     /// The request's id, or the first 4 or more characters of it.
     id: RequestRef,
     /// Say why.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = wish::reason)]
     because: Option<String>,
 }
 
-/// What `--json` prints.
-#[derive(Debug, Serialize)]
-struct Cancelled {
-    id: String,
-    digest: Digest,
-    status: &'static str,
-}
-
 pub(super) async fn cmd_cancel(context: &Context, args: CancelArgs) -> Result<Outcome, Failure> {
-    let Context { ui, home } = context;
     context.ui.can_confirm()?;
-    let enrolment = Enrolment::load(home)?;
-    let mut ca = Ca::connect(home, &enrolment).await?;
-    let view = fetch(&mut ca, &args.id).await?;
-    let because = args.because.as_deref().map_or_else(|| "-".to_owned(), harmless);
-    confirm(context, &view, &[("you cancel", because)], &format!("Cancel {}?", view.id())).await?;
-    let (by, digest) = (enrolment.id.clone(), view.digest());
-    let end = End::new(enrolment.ca(), by, digest, Cause::Cancel, args.because, clock::now());
-    let end = Some(enrolment.identity.sign(&end)?.to_message());
-    let answer = ca.client().end(v1::EndRequest { end }).await?;
-    grants::forget(home, &digest)?;
-    ui.say(&format!("Request {} is {}.", view.id(), status_name(answer.status())));
-    ui.object(&Cancelled {
-        id: view.id().to_string(),
-        digest,
-        status: status_name(answer.status()),
-    })?;
+    let enrolment = Enrolment::load(&context.home)?;
+    let view = end(context, &enrolment, &args.id, Cause::Cancel, args.because).await?;
+    grants::forget_access(&context.home, &view.digest())?;
     Ok(Outcome::Done)
 }

@@ -1,13 +1,16 @@
-//! The commands, one file each.
+//! The commands, one file each; `confirm.rs` and `end.rs` are what some have in common.
 
 mod approve;
 mod cancel;
 mod confirm;
 mod deny;
+mod end;
 mod enroll;
 mod login;
 mod logout;
+mod release;
 mod requests;
+mod revoke;
 mod show;
 mod status;
 mod watch;
@@ -28,6 +31,8 @@ pub(crate) enum Command {
     Approve(approve::ApproveArgs),
     Deny(deny::DenyArgs),
     Cancel(cancel::CancelArgs),
+    Release(release::ReleaseArgs),
+    Revoke(revoke::RevokeArgs),
     Status(status::StatusArgs),
     Logout(logout::LogoutArgs),
 }
@@ -43,6 +48,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Outcome, 
         Command::Approve(args) => approve::cmd_approve(context, args).await,
         Command::Deny(args) => deny::cmd_deny(context, args).await,
         Command::Cancel(args) => cancel::cmd_cancel(context, args).await,
+        Command::Release(args) => release::cmd_release(context, args).await,
+        Command::Revoke(args) => revoke::cmd_revoke(context, args).await,
         Command::Status(args) => status::cmd_status(context, args).await,
         Command::Logout(args) => logout::cmd_logout(context, args).await,
     }

@@ -3,28 +3,35 @@
 use clap::Args;
 use jit_ssh_api::v1;
 use jit_ssh_core::plain::harmless;
+use jit_ssh_core::time::UnixTime;
 
 use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
+use crate::moment::Since;
 use crate::text::{either, relative, short, table};
 use crate::view::{View, status_name};
 
 /// List requests, newest first.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  jit-ssh requests --to-decide")]
+#[command(
+    after_help = "Examples:\n  jit-ssh requests --to-decide\n  jit-ssh requests --all --since 30d"
+)]
 pub(crate) struct RequestsArgs {
     /// Those you made or are the subject of (the default).
     #[arg(long, group = "scope")]
     mine: bool,
-    /// Those that wait for a decision you can make.
+    /// Those that wait for your decision, or for your review of break-glass.
     #[arg(long, group = "scope")]
     to_decide: bool,
     /// All you may see.
     #[arg(long, group = "scope")]
     all: bool,
+    /// Only those made since then: 30d, 2026-11-01 or ...T08:00Z.
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Since>,
     /// Most to show.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
@@ -35,6 +42,7 @@ pub(super) async fn cmd_requests(
     args: RequestsArgs,
 ) -> Result<Outcome, Failure> {
     let Context { ui, home } = context;
+    let since = args.since.map(|since| since.resolve(clock::now())).transpose()?;
     let enrolment = Enrolment::load(home)?;
     let mut ca = Ca::connect(home, &enrolment).await?;
     let scope = match (args.to_decide, args.all) {
@@ -42,7 +50,13 @@ pub(super) async fn cmd_requests(
         (_, true) => v1::Scope::All,
         (false, false) => v1::Scope::Mine,
     };
-    let (views, more) = list(context, &mut ca, scope, args.limit, false).await?;
+    let wanted = v1::ListRequest {
+        scope: scope.into(),
+        limit: args.limit,
+        since: since.map_or(0, |since| since.0),
+        ..v1::ListRequest::default()
+    };
+    let (views, more) = list(context, &mut ca, wanted).await?;
     for view in &views {
         ui.object(&view.row())?;
     }
@@ -57,17 +71,13 @@ pub(super) async fn cmd_requests(
     Ok(Outcome::Done)
 }
 
-/// Requests of one scope, verified; what does not verify is left out and said.
+/// Requests, verified; what does not verify is left out and said.
 pub(super) async fn list(
     context: &Context,
     ca: &mut Ca<'_>,
-    scope: v1::Scope,
-    limit: u32,
-    open_only: bool,
+    wanted: v1::ListRequest,
 ) -> Result<(Vec<View>, bool), Failure> {
-    let message =
-        v1::ListRequest { scope: scope.into(), limit, after: String::new(), open_only, since: 0 };
-    let answer = ca.read(async |client| client.list(message.clone()).await).await?;
+    let answer = ca.read(async |client| client.list(wanted.clone()).await).await?;
     let mut views = Vec::new();
     for said in answer.accesses {
         match View::open(said, &ca.enrolment.ca()) {
@@ -97,7 +107,7 @@ pub(super) fn as_table(views: &[View]) -> String {
                 short(&view.principals().join(" "), 48),
                 asked.r#for.to_string(),
                 relative(asked.at, now),
-                next_step(view),
+                next_step(view, now),
                 short(&asked.reason, 48),
             ]
         })
@@ -106,19 +116,72 @@ pub(super) fn as_table(views: &[View]) -> String {
 }
 
 /// What happens next, and until when.
-fn next_step(view: &View) -> String {
-    let now = clock::now();
-    let by = |time| relative(jit_ssh_core::time::UnixTime(time), now);
-    match view.status() {
+fn next_step(view: &View, now: UnixTime) -> String {
+    let by = |time| relative(UnixTime(time), now);
+    let asked = view.asked();
+    let step = match view.status() {
         v1::Status::Pending => {
-            format!(
-                "{} decides, lapses {}",
-                short(&either(&view.said.approvers), 24),
-                by(view.said.decide_by)
-            )
+            let who = short(&either(&view.said.approvers), 24);
+            let opens = asked.not_before.filter(|opens| *opens > now);
+            let opens = opens.map(|opens| format!(", opens {}", relative(opens, now)));
+            let lapses = by(view.said.decide_by);
+            Some(format!("{who} decides, lapses {lapses}{}", opens.unwrap_or_default()))
         }
-        v1::Status::Approved => format!("to be used, lapses {}", by(view.said.use_by)),
-        v1::Status::Active => format!("ends {}", by(view.said.access_until)),
-        _ => "-".to_owned(),
+        v1::Status::Approved => Some(match view.opens_later(now) {
+            Some(opens) => format!("opens {}", relative(opens, now)),
+            None => format!("to be used, lapses {}", by(view.said.use_by)),
+        }),
+        v1::Status::Active => Some(format!("ends {}", by(view.said.access_until))),
+        _ => None,
+    };
+    let review = view.to_review().then(|| "to review".to_owned());
+    let steps: Vec<String> = review.into_iter().chain(step).collect();
+    if steps.is_empty() { "-".to_owned() } else { steps.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grants::tests::{ca, grant_with};
+    use crate::view::tests::said_of;
+
+    const NOW: UnixTime = UnixTime(1_790_000_000);
+
+    fn next(grant: &crate::grants::Grant, said: v1::AccessState) -> String {
+        let base = said_of(grant);
+        let said = v1::AccessState { request: base.request, ..said };
+        next_step(&View::open(said, &ca()).unwrap(), NOW)
+    }
+
+    #[test]
+    fn break_glass_is_marked_to_review_until_it_was_and_a_window_tells_when_it_opens() {
+        let broken = grant_with("INC-42", |request| request.break_glass = Some("fire".into()));
+        let said = |status: v1::Status, reviewed| v1::AccessState {
+            status: status.into(),
+            basis: v1::Basis::BreakGlass.into(),
+            reviewed,
+            access_until: NOW.0 + 600,
+            ..v1::AccessState::default()
+        };
+        assert_eq!(next(&broken, said(v1::Status::Active, false)), "to review, ends in 10m");
+        assert_eq!(next(&broken, said(v1::Status::Active, true)), "ends in 10m");
+        assert_eq!(next(&broken, said(v1::Status::Ended, false)), "to review");
+        assert_eq!(next(&broken, said(v1::Status::Ended, true)), "-");
+
+        let opens = NOW.plus_secs(7_200);
+        let window = grant_with("INC-42", |request| request.not_before = Some(opens));
+        let said = |status: v1::Status, opens_at| v1::AccessState {
+            status: status.into(),
+            approvers: vec!["bob".into()],
+            decide_by: NOW.0 + 3_600,
+            use_by: NOW.0 + 900,
+            opens_at,
+            ..v1::AccessState::default()
+        };
+        let pending = next(&window, said(v1::Status::Pending, 0));
+        assert_eq!(pending, "bob decides, lapses in 1h, opens in 2h");
+        assert_eq!(next(&window, said(v1::Status::Approved, opens.0)), "opens in 2h");
+        let open = next(&window, said(v1::Status::Approved, NOW.0));
+        assert_eq!(open, "to be used, lapses in 15m");
     }
 }

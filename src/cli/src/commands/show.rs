@@ -1,15 +1,20 @@
-//! `jit-ssh show`: one request with all that is known of it.
+//! `jit-ssh show`: one request with all that is known of it, also after its end.
 
 use clap::Args;
+use jit_ssh_core::plain::harmless;
+use serde::Serialize;
 
 use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::view::{RequestRef, View};
+use crate::view::{Event, RequestRef, RequestRow, View, timeline};
 
-/// Show one request: what was signed, who decided, what was issued.
+/// Most extensions that are looked up: more than any rule allows.
+const MAX_EXTENSIONS: usize = 32;
+
+/// Show one request: what was signed, and what happened when, by whom and why.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  jit-ssh show 7kq2m9xw4p")]
 pub(crate) struct ShowArgs {
@@ -17,13 +22,24 @@ pub(crate) struct ShowArgs {
     id: RequestRef,
 }
 
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    request: RequestRow<'a>,
+    timeline: Vec<Event>,
+}
+
 pub(super) async fn cmd_show(context: &Context, args: ShowArgs) -> Result<Outcome, Failure> {
     let Context { ui, home } = context;
     let enrolment = Enrolment::load(home)?;
     let mut ca = Ca::connect(home, &enrolment).await?;
     let view = fetch(&mut ca, &args.id).await?;
-    ui.data(&view.details(clock::now()))?;
-    ui.object(&view.row())?;
+    let extensions = extensions(context, &mut ca, &view).await;
+    let now = clock::now();
+    let timeline = timeline(&view, &extensions, now);
+    ui.data(&view.details(&timeline, now))?;
+    ui.object(&Shown { request: view.row(), timeline })?;
     Ok(Outcome::Done)
 }
 
@@ -32,4 +48,30 @@ pub(super) async fn fetch(ca: &mut Ca<'_>, named: &RequestRef) -> Result<View, F
     let view = View::open(ca.get(&named.to_string()).await?, &ca.enrolment.ca())?;
     named.check(&view)?;
     Ok(view)
+}
+
+/// The requests that prolong this one; what does not verify, or prolongs another, is left out and
+/// said.
+async fn extensions(context: &Context, ca: &mut Ca<'_>, view: &View) -> Vec<View> {
+    let mut found = Vec::new();
+    for digest in view.said.extensions.iter().take(MAX_EXTENSIONS) {
+        let fetched = match digest.parse::<RequestRef>() {
+            Ok(named) => fetch(ca, &named).await,
+            Err(problem) => Err(Failure::untrue(problem)),
+        };
+        match fetched {
+            Ok(extension) if extension.asked().extends == Some(view.digest()) => {
+                found.push(extension);
+            }
+            Ok(extension) => {
+                let (id, of) = (extension.id(), view.id());
+                context.ui.say(&format!("warning: {id} is said to prolong {of} and does not."));
+            }
+            Err(failure) => {
+                let problem = harmless(&failure.message);
+                context.ui.say(&format!("warning: an extension is not shown: {problem}"));
+            }
+        }
+    }
+    found
 }

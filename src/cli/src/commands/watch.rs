@@ -7,7 +7,7 @@ use crate::cli::Context;
 use crate::clock;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::follow::{Changes, Followed, until_decided};
+use crate::follow::{Changes, Followed, Until, follow};
 use crate::grants;
 use crate::obtain;
 use crate::view::RequestRef;
@@ -15,7 +15,7 @@ use crate::view::RequestRef;
 /// Follow a request until it is decided; load the certificate if it is yours.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  jit-ssh watch 7kq2m9xw4p\n\n\
-    Takes up a login that was left waiting by Ctrl-C or --no-wait.")]
+    Takes up a login that was left waiting by Ctrl-C or --no-wait, until it opens.")]
 pub(crate) struct WatchArgs {
     /// The request's id, or the first 4 or more characters of it.
     id: RequestRef,
@@ -25,17 +25,19 @@ pub(super) async fn cmd_watch(context: &Context, args: WatchArgs) -> Result<Outc
     let Context { ui, home } = context;
     let enrolment = Enrolment::load(home)?;
     let mut ca = Ca::connect(home, &enrolment).await?;
-    let view = match until_decided(ui, &mut ca, &args.id, Changes::Told).await? {
+    // Who asked waits for the access; everybody else for the decision.
+    let own = grants::find(home, &enrolment.ca(), &args.id, clock::now())?;
+    let until = if own.is_some() { Until::Open } else { Until::Decided };
+    let view = match follow(ui, &mut ca, &args.id, until, Changes::Told).await? {
         Followed::Decided(view) => view,
         Followed::Interrupted => return Ok(Outcome::Pending),
     };
-    let grant = grants::find(home, &enrolment.ca(), &view.digest(), clock::now())?;
     if let Some(failure) = view.failure() {
         grants::forget(home, &view.digest())?;
         return Err(failure);
     }
     ui.say(&view.standing(clock::now()));
-    if let Some(grant) = grant {
+    if let Some(grant) = own.filter(|grant| grant.digest() == view.digest()) {
         let certificate = obtain::certify(&ca, grant.digest()).await?;
         obtain::take(ui, home, &ca, &grant, &certificate).await?;
     }

@@ -15,8 +15,13 @@ pub(crate) fn ca() -> RootFingerprint {
 
 /// A request of alice with this reason, and the fresh key it is about.
 pub(crate) fn grant(reason: &str) -> Grant {
+    grant_with(reason, |_| ())
+}
+
+/// The same with something else in it.
+pub(crate) fn grant_with(reason: &str, change: impl FnOnce(&mut Request)) -> Grant {
     let subject = Subject::fresh().unwrap();
-    let request = Request::new(
+    let mut request = Request::new(
         ca(),
         "alice".parse().unwrap(),
         subject.public().unwrap(),
@@ -27,12 +32,17 @@ pub(crate) fn grant(reason: &str) -> Grant {
         NOW,
         Nonce([7; 16]),
     );
+    change(&mut request);
     let bytes = statement::encode(&request).unwrap();
     let signer = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
     let signature = signer.sign("request@jit-ssh", HashAlg::Sha512, &bytes).unwrap();
     let signature = signature.encode_vec().unwrap();
     let request = statement::open(&bytes, &signature, &ca()).unwrap();
-    Grant { request, subject }
+    Grant { request, subject, prolongs: None }
+}
+
+fn by_digest(grant: &Grant) -> RequestRef {
+    RequestRef::Digest(grant.digest())
 }
 
 #[test]
@@ -41,7 +51,7 @@ fn a_kept_key_comes_back_for_its_ca_until_its_time_and_then_is_gone() {
     let home = Home::under(dir.path());
     let grant = grant("INC-42");
     grant.store(&home, NOW.plus_secs(600)).unwrap();
-    let found = find(&home, &ca(), &grant.digest(), NOW).unwrap().unwrap();
+    let found = find(&home, &ca(), &by_digest(&grant), NOW).unwrap().unwrap();
     assert_eq!(found.subject.public().unwrap(), grant.subject.public().unwrap());
     assert!(found.is_for(&["deploy@prod-host".parse().unwrap()]));
     assert!(!found.is_for(&["root@prod-host".parse().unwrap()]));
@@ -51,25 +61,23 @@ fn a_kept_key_comes_back_for_its_ca_until_its_time_and_then_is_gone() {
 
     grant.store(&home, NOW.plus_secs(600)).unwrap();
     let other = RootFingerprint(Digest::of(b"another root"));
-    assert!(find(&home, &other, &grant.digest(), NOW).unwrap().is_none());
+    assert!(find(&home, &other, &by_digest(&grant), NOW).unwrap().is_none());
 }
 
 #[test]
-fn a_request_is_noted_without_its_key_until_its_access_ends() {
+fn a_kept_request_is_found_by_its_id_and_knows_what_it_prolongs() {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::under(dir.path());
-    let (grant, other) = (grant("INC-42"), grant("INC-43"));
-    for grant in [&grant, &other] {
-        note(&home, &grant.request, NOW.plus_secs(600)).unwrap();
-    }
-    let noted = |now| noted(&home, &ca(), grant.request.id().as_str(), now).unwrap();
-    assert_eq!(noted(NOW).unwrap().body().reason, "INC-42");
-    for path in home::files_of(&home.runtime(NOTES)).unwrap() {
-        assert!(!std::fs::read_to_string(path).unwrap().contains("PRIVATE"));
-    }
-    assert!(list(&home, &ca(), NOW).unwrap().is_empty(), "there is no key to take up");
-    assert!(noted(NOW.plus_secs(600)).is_none());
-    assert!(home::files_of(&home.runtime(NOTES)).unwrap().is_empty(), "it is removed, not hidden");
+    let mut kept = grant("INC-42");
+    kept.prolongs = Some(NOW.plus_secs(300));
+    kept.store(&home, NOW.plus_secs(600)).unwrap();
+    let named = |text: &str| find(&home, &ca(), &text.parse().unwrap(), NOW).unwrap();
+    let id = kept.request.id();
+    let found = named(&id.as_str()[..5]).unwrap();
+    assert_eq!((found.digest(), found.prolongs), (kept.digest(), kept.prolongs));
+    assert!(named(&grant("INC-43").digest().to_string()).is_none());
+    forget_access(&home, &kept.digest()).unwrap();
+    assert!(named(id.as_str()).is_none());
 }
 
 #[test]
@@ -79,7 +87,7 @@ fn a_kept_key_that_is_not_the_one_of_its_request_is_not_used() {
     let mut grant = grant("INC-42");
     grant.subject = Subject::fresh().unwrap();
     grant.store(&home, NOW.plus_secs(600)).unwrap();
-    assert!(find(&home, &ca(), &grant.digest(), NOW).unwrap().is_none());
+    assert!(find(&home, &ca(), &by_digest(&grant), NOW).unwrap().is_none());
 }
 
 #[test]

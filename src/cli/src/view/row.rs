@@ -3,7 +3,7 @@
 use jit_ssh_api::v1;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::names::{ActorId, HostName, Login};
-use jit_ssh_core::statement::{Decision, Verdict};
+use jit_ssh_core::statement::{Decision, End, Verdict};
 use jit_ssh_core::time::UnixTime;
 use serde::Serialize;
 
@@ -38,6 +38,68 @@ pub(crate) struct RequestRow<'a> {
     principals: Vec<String>,
     decisions: Vec<DecisionRow>,
     certificates: Vec<CertificateRow>,
+    basis: Option<&'static str>,
+    reviewed: Option<bool>,
+    not_before: Option<UnixTime>,
+    break_glass: Option<&'a str>,
+    extends: Option<Digest>,
+    extensions: &'a [String],
+    prolongs_until: Option<u64>,
+    opens_at: Option<u64>,
+    steps: Vec<StepRow<'a>>,
+    ends: Vec<EndRow>,
+    live_seconds: u32,
+}
+
+/// One step of the approvals in `--json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct StepRow<'a> {
+    from: &'a [String],
+    needed: u32,
+    given: u32,
+    strength: &'a str,
+}
+
+impl StepRow<'_> {
+    /// A step as the CA says it.
+    pub(crate) fn of(step: &v1::ApprovalStep) -> StepRow<'_> {
+        StepRow {
+            from: &step.from,
+            needed: step.needed,
+            given: step.given,
+            strength: &step.strength,
+        }
+    }
+}
+
+/// An end in `--json`.
+#[derive(Debug, Serialize)]
+struct EndRow {
+    by: String,
+    cause: &'static str,
+    reason: Option<String>,
+    at: UnixTime,
+}
+
+impl EndRow {
+    fn of(end: &End) -> EndRow {
+        EndRow {
+            by: end.by.to_string(),
+            cause: end.cause.as_str(),
+            reason: end.reason.clone(),
+            at: end.at,
+        }
+    }
+}
+
+/// The stable name of what approves a request; `None` if nothing does.
+pub(crate) fn basis_name(basis: v1::Basis) -> Option<&'static str> {
+    match basis {
+        v1::Basis::Unspecified => None,
+        v1::Basis::Approvals => Some("approvals"),
+        v1::Basis::Auto => Some("auto"),
+        v1::Basis::BreakGlass => Some("break-glass"),
+    }
 }
 
 /// A decision in `--json`.
@@ -125,6 +187,17 @@ impl View {
                 .map(|(d, counts)| DecisionRow::of(d.body(), *counts))
                 .collect(),
             certificates: said.certificates.iter().map(CertificateRow::of).collect(),
+            basis: basis_name(self.basis()),
+            reviewed: (self.basis() == v1::Basis::BreakGlass).then_some(said.reviewed),
+            not_before: asked.not_before,
+            break_glass: asked.break_glass.as_deref(),
+            extends: asked.extends,
+            extensions: &said.extensions,
+            prolongs_until: some(said.prolongs_until),
+            opens_at: some(said.opens_at),
+            steps: said.steps.iter().map(StepRow::of).collect(),
+            ends: self.ends.iter().map(|end| EndRow::of(end.body())).collect(),
+            live_seconds: said.live_seconds,
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{KeyId, Serial, Tbs};
+use crate::chain::Chain;
 use crate::key::CaKey;
 use crate::names::{Principal, RuleName};
 use crate::statement::{MAX_SKEW, Request, Verified};
@@ -31,6 +32,17 @@ pub struct Context<'a> {
     pub now: UnixTime,
     /// When the access ends that the request prolongs, if it prolongs one.
     pub prolongs: Option<UnixTime>,
+}
+
+impl<'a> Context<'a> {
+    /// What a certificate for the request of `chain` is judged against. When the access ends that it
+    /// prolongs, the certificate issued last for that access says: what was worked out for this one
+    /// must not vouch for itself.
+    pub fn of(chain: &'a Chain, serial: Serial, ca: &'a CaKey, now: UnixTime) -> Context<'a> {
+        let prolongs = chain.prolonged().and_then(Chain::last_issued);
+        let prolongs = prolongs.map(|issued| issued.access_until);
+        Context { request: chain.request(), serial, ca, now, prolongs }
+    }
 }
 
 /// To-be-signed bytes that passed the lint. Only these may be logged and signed.

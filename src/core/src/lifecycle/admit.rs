@@ -32,14 +32,19 @@ pub fn admit_request<'b>(
     if chain.request().body().break_glass.is_some()
         && let Some(earlier) = unreviewed
     {
-        let (id, subject) = (earlier.request().id(), &earlier.request().body().subject);
-        return Err(Refusal::new(
-            Reason::ReviewNeeded,
-            format!("the break-glass request {id} of {subject} was not reviewed yet, so there can be no other."),
-        )
-        .hint(format!("somebody who could have approved it, or an admin, reviews it with: jit-ssh approve {id}, or deny {id}")));
+        return Err(review_needed(earlier));
     }
     Ok(rule)
+}
+
+/// Why there can be no other break-glass request: nobody has reviewed the one of `earlier`.
+pub fn review_needed(earlier: &Chain) -> Refusal {
+    let (id, subject) = (earlier.request().id(), &earlier.request().body().subject);
+    Refusal::new(
+        Reason::ReviewNeeded,
+        format!("the break-glass request {id} of {subject} was not reviewed yet, so there can be no other."),
+    )
+    .hint(format!("somebody who could have approved it, or an admin, reviews it with: jit-ssh approve {id}, or deny {id}"))
 }
 
 /// Checks a new decision before it is recorded.

@@ -3,7 +3,7 @@
 use super::prolong::Prolonged;
 use super::tally::{Candidate, StepTally, Tally};
 use super::{Basis, Grant, Status, before_first_certificate, signer};
-use crate::bundle::{Actor, Allow, Approval, Bundle, Step, Steps};
+use crate::bundle::{Actor, Allow, Approval, Bundle, Step, Steps, Who};
 use crate::chain::Chain;
 use crate::names::{HostName, Login};
 use crate::policy::is_strong;
@@ -162,16 +162,11 @@ pub fn could_approve<'b>(
             steps.iter().enumerate().filter(|(place, _)| room(*place)).map(|(_, s)| s).collect()
         }
     };
-    let who: Vec<crate::bundle::Who> =
-        open.iter().flat_map(|step| step.from.iter().cloned()).collect();
+    let who: Vec<Who> = open.iter().flat_map(|step| step.from.iter().cloned()).collect();
     let decided: Vec<_> = chain.decisions().iter().map(|d| d.body().by.clone()).collect();
     let request = (request.by.clone(), request.subject.clone());
-    bundle.people.iter().filter(move |actor| {
-        actor.is_person()
-            && actor.id != request.0
-            && actor.id != request.1
-            && !decided.contains(&actor.id)
-            && who.iter().any(|who| who.covers(actor))
+    bundle.people.covered_by(&who).filter(move |actor| {
+        actor.id != request.0 && actor.id != request.1 && !decided.contains(&actor.id)
     })
 }
 

@@ -1,32 +1,38 @@
 //! Extensions: requests that prolong live access. One is decided like any other request, counts from
 //! the end of what it prolongs, and falls with it.
 
-use super::{Status, evaluate, standing};
+use super::{Status, ended_by_someone, evaluate, standing};
 use crate::bundle::{Allow, Bundle};
 use crate::chain::Chain;
+use crate::digest::ShortId;
 use crate::names::RuleName;
 use crate::refusal::{Reason, Refusal};
+use crate::statement::Request;
 use crate::time::UnixTime;
 
 /// What a request prolongs.
-pub(super) struct Prolonged {
+#[derive(Debug, Clone)]
+pub struct Prolonged {
     /// Which extension of the first request this is, from 1.
-    pub(super) place: u8,
+    pub place: u8,
     /// When the access it prolongs ends.
-    pub(super) access_until: UnixTime,
+    pub access_until: UnixTime,
     /// Set if that access was given back or taken away: then this one is, too.
-    pub(super) cut_short: Option<Status>,
+    pub cut_short: Option<Status>,
     rule: RuleName,
 }
 
 impl Prolonged {
-    /// One access goes by one rule.
-    pub(super) fn check_rule(&self, chain: &Chain, rule: &Allow) -> Result<(), Refusal> {
+    /// Checks that the request with this id goes by the rule of what it prolongs.
+    ///
+    /// # Errors
+    /// [`Reason::PolicyRefused`].
+    pub fn check_rule(&self, id: ShortId, rule: &Allow) -> Result<(), Refusal> {
         if self.rule == rule.name {
             return Ok(());
         }
         Err(refused(
-            chain,
+            id,
             format!("it goes by the rule {}, and what it prolongs by {}", rule.name, self.rule),
         ))
     }
@@ -51,42 +57,58 @@ pub(super) fn find(
             format!("there is no live request {}, which this one prolongs.", digest.short_id()),
         ));
     };
+    prolongs(request, chain.request().id(), of, bundle, now).map(Some)
+}
+
+/// Whether a request, which has this id, may prolong the one of `of`, and what that means for it.
+///
+/// # Errors
+/// [`Refusal`] if it may not.
+pub fn prolongs(
+    request: &Request,
+    id: ShortId,
+    of: &Chain,
+    bundle: &Bundle,
+    now: UnixTime,
+) -> Result<Prolonged, Refusal> {
     let theirs = of.request().body();
     if theirs.by != request.by || theirs.subject != request.subject {
-        return Err(refused(chain, "only who asked for an access can prolong it".to_owned()));
+        return Err(refused(id, "only who asked for an access can prolong it".to_owned()));
     }
     let evaluation = evaluate(of, bundle, now);
     let cut_short = match evaluation.status {
-        Status::Active | Status::Ended => None,
+        Status::Active => None,
+        // Its last moments do not matter here: an end was admitted while there was something to end.
+        Status::Ended => ended_by_someone(of, None, now),
         status @ (Status::Released | Status::Revoked { .. }) => Some(status),
         Status::Approved | Status::Pending => {
-            return Err(refused(chain, "what it prolongs is not in use".to_owned()));
+            return Err(refused(id, "what it prolongs is not in use".to_owned()));
         }
         status => return Err(standing(of, &status)),
     };
     let (Some(grant), Some(rule)) = (evaluation.grant, evaluation.rule) else {
-        return Err(refused(chain, "what it prolongs is not granted any more".to_owned()));
+        return Err(refused(id, "what it prolongs is not granted any more".to_owned()));
     };
     if request.at >= grant.access_until() {
-        return Err(refused(chain, "what it prolongs was over when it was made".to_owned())
+        return Err(refused(id, "what it prolongs was over when it was made".to_owned())
             .hint("ask anew with: jit-ssh login"));
     }
     let more = request.hosts.iter().any(|host| !grant.hosts.contains(host))
         || request.logins.iter().any(|login| !grant.logins.contains(login));
     if more {
         return Err(refused(
-            chain,
+            id,
             "it names a host or login that what it prolongs does not".to_owned(),
         )
         .hint("an extension is for the same hosts and logins, or fewer"));
     }
     let before = theirs.extends.and(of.prolonged()).map_or(0, depth);
-    Ok(Some(Prolonged {
+    Ok(Prolonged {
         place: before.saturating_add(1),
         access_until: grant.access_until(),
         cut_short,
         rule: rule.name.clone(),
-    }))
+    })
 }
 
 /// How many extensions lie between a request's first one and what follows it, at least 1.
@@ -100,7 +122,6 @@ fn depth(chain: &Chain) -> u8 {
     depth
 }
 
-fn refused(chain: &Chain, why: String) -> Refusal {
-    let id = chain.request().id();
+fn refused(id: ShortId, why: String) -> Refusal {
     Refusal::new(Reason::PolicyRefused, format!("request {id} can not prolong another: {why}."))
 }

@@ -178,7 +178,12 @@ impl Note {
     ///
     /// [`NoteError::Malformed`] or [`NoteError::KeyName`].
     pub fn parse(bytes: &[u8]) -> Result<Note, NoteError> {
-        if bytes.len() > MAX_NOTE {
+        Note::parse_within(bytes, MAX_NOTE)
+    }
+
+    /// The same for notes of at most so many bytes.
+    pub(crate) fn parse_within(bytes: &[u8], most: usize) -> Result<Note, NoteError> {
+        if bytes.len() > most {
             return Err(NoteError::Malformed("it is too long"));
         }
         let note =

@@ -5,15 +5,15 @@
 //! signer remember what they say, and hands the certificates on to be signed. If it fails, every
 //! call of the batch is refused, and no certificate of it will ever be signed.
 //!
-//! - `inbox.rs`: what waits;
+//! - `inbox.rs`: what waits; `batch.rs`: what is logged together;
 //! - `plan.rs`: what one call would write and change;
 //! - `replay.rs`: the memory, rebuilt from the log at start.
 
+mod batch;
 mod inbox;
 mod plan;
 mod replay;
 
-use std::collections::HashSet;
 use std::num::NonZeroU16;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
@@ -21,33 +21,34 @@ use std::time::{Duration, Instant};
 use jit_ssh_core::certificate::{Linted, Serial};
 use jit_ssh_core::chain::Issued;
 use jit_ssh_core::deployment::Limits;
-use jit_ssh_core::digest::{Digest, ShortId};
+use jit_ssh_core::digest::Digest;
 use jit_ssh_core::key::CaKey;
+use jit_ssh_core::krl::Revoked;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{Decision, End, Request, SignedBundle, Verified};
 use jit_ssh_core::time::UnixTime;
 
-use crate::bundles::{InForce, Pointer, Shelf};
+use crate::bundles::{InForce, Shelf};
 use crate::connection::Reply;
 use crate::log::{Committed, LogStore};
-use crate::memory::Memory;
+use crate::memory::{Memory, is_unreviewed};
+use crate::notes::{Notes, Unreviewed};
 use crate::protocol::{Outcome, Signed, State};
 use crate::quota::Quotas;
+use batch::Batch;
 pub(crate) use inbox::Inbox;
 use plan::{Effect, Plan};
-
-/// Most calls of one batch: one fsync serves them all.
-const MAX_BATCH: usize = 256;
-
-/// Most bytes of one batch's entries, under the log's limit of 4 MiB.
-const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 
 /// Longest time between what is durable and what is published, where nothing waits.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 
 /// The same under load: each publish makes and removes files, which costs more than the entries.
 const PUBLISH_UNDER_LOAD: Duration = Duration::from_secs(1);
+
+/// After so many entries it is noted anew which break-glass requests are unreviewed, so that a start
+/// need not look for reviews further back.
+const NOTE_EVERY: u64 = 1 << 16;
 
 /// A batch of more calls than this means load, though nothing may be waiting just now.
 const IDLE_BATCH: usize = 2;
@@ -127,13 +128,18 @@ pub(crate) struct Identity {
 pub(crate) struct Desk {
     identity: Identity,
     shelf: Shelf,
-    pointer: Pointer,
+    notes: Notes,
     in_force: Option<InForce>,
     memory: Memory,
+    revoked: Revoked,
     quotas: Quotas,
     log: LogStore,
     clock: Clock,
     newest_entry: UnixTime,
+    /// The latest that the clock ever said.
+    seen: UnixTime,
+    /// Of how many entries it is noted which break-glass requests are unreviewed.
+    noted: u64,
     published: Instant,
 }
 
@@ -146,7 +152,7 @@ impl Desk {
         identity: Identity,
         log: LogStore,
         shelf: Shelf,
-        pointer: Pointer,
+        notes: Notes,
         limits: Limits,
         clock: Clock,
     ) -> anyhow::Result<Desk> {
@@ -155,15 +161,19 @@ impl Desk {
             in_force: shelf.current(&identity.root).ok().flatten(),
             identity,
             shelf,
-            pointer,
+            notes,
             memory: Memory::default(),
+            revoked: Revoked::new(log.published_krl()),
             quotas: Quotas::new(limits),
             log,
             clock,
             newest_entry: UnixTime(0),
+            seen: UnixTime(0),
+            noted: 0,
             published: Instant::now(),
         };
         desk.replay()?;
+        desk.publish_krl();
         Ok(desk)
     }
 
@@ -198,21 +208,23 @@ impl Desk {
     /// Plans as many calls as are waiting and do not build on each other, logs them at once, and
     /// then remembers them.
     fn batch(&mut self, first: Work, inbox: &mut Inbox) -> Finished {
-        let now = (self.clock)();
+        let now = self.now();
         self.memory.forget(now);
         let mut batch = Batch::at(now.max(self.newest_entry));
         let behind = now.plus_secs(MAX_BEHIND_LOG) < self.newest_entry;
         let mut current = Some(first);
         while let Some(Work { task, reply }) = current.take() {
-            if !batch.can_take(&task) {
+            let touches = self.touches(&task);
+            if !batch.can_take(&task, &touches) {
                 inbox.put_back(Work { task, reply });
                 break;
             }
+            batch.touch(touches);
             let plan = match task {
                 Task::Settled(outcome) => Ok(Plan::ready(outcome)),
                 Task::State => Ok(Plan::ready(Outcome::State(self.state()))),
                 _ if behind => Err(clock_is_behind()),
-                task => self.plan(task, &mut batch),
+                task => self.plan(task, &batch),
             };
             let plan = plan.unwrap_or_else(|refusal| Plan::ready(Outcome::Refused(refusal)));
             batch.add(reply, plan);
@@ -234,6 +246,11 @@ impl Desk {
                 for effect in batch.effects {
                     self.apply(effect);
                 }
+                if self.log.size().saturating_sub(self.noted) > NOTE_EVERY {
+                    self.note_unreviewed();
+                }
+                // Before the answer: whoever ended an access hears of it when it is in the list.
+                self.publish_krl();
                 Finished { committed: Some(committed), drafts: batch.drafts }
             }
             Err(error) => {
@@ -257,22 +274,23 @@ impl Desk {
 
     fn apply(&mut self, effect: Effect) {
         match effect {
-            Effect::Remember { chain, at, over_at } => self.memory.insert(chain, at, over_at),
+            Effect::Remember { chain, index, at, over_at } => {
+                let unreviewed = is_unreviewed(&chain);
+                self.memory.insert(chain, index, at, over_at);
+                if unreviewed {
+                    self.note_unreviewed();
+                }
+            }
             Effect::Decide(decision) => {
-                if let Some(chain) = self.memory.chain_mut(&decision.body().request) {
-                    chain.add_decision(decision).expect("the chain was found by this digest");
+                if self.memory.decide(decision) {
+                    self.note_unreviewed();
                 }
             }
             Effect::End(end) => {
-                if let Some(chain) = self.memory.chain_mut(&end.body().request) {
-                    chain.add_end(end).expect("the chain was found by this digest");
-                }
+                let fallen = self.memory.end(end, self.newest_entry);
+                self.revoked.add(fallen);
             }
-            Effect::Issue { request, issued } => {
-                if let Some(chain) = self.memory.chain_mut(&request) {
-                    chain.add_issued(issued);
-                }
-            }
+            Effect::Issue { request, issued } => self.memory.issue(&request, issued),
             Effect::PutInForce(in_force) => self.put_in_force(*in_force),
         }
     }
@@ -283,7 +301,9 @@ impl Desk {
         let index = self.log.size().saturating_sub(1);
         self.in_force = Some(in_force);
         let done = self.shelf.put_current().map_err(anyhow::Error::from);
-        let done = done.and_then(|()| Ok(self.pointer.write(index)?)).and_then(|()| self.replay());
+        let done = done
+            .and_then(|()| Ok(self.notes.write_newest_bundle(index)?))
+            .and_then(|()| self.replay());
         if let Err(error) = done {
             // The bundle is logged, so it is in force; but a memory with gaps could forget a
             // denial, and a bundle that is not noted is looked for only at the log's end.
@@ -297,6 +317,50 @@ impl Desk {
         if let Err(error) = self.log.publish() {
             eprintln!("jit-ssh-signer: the log can not be published: {error}");
         }
+        self.publish_krl();
+    }
+
+    /// Publishes the revocation list if it is another than the one that stands. An end holds even
+    /// where that fails, since no certificate is issued any more; it is tried again soon.
+    fn publish_krl(&mut self) {
+        let now = self.now();
+        let Some(krl) = self.revoked.due(self.log.size(), &self.identity.ca_key, now) else {
+            return;
+        };
+        let done = self.log.publish_krl(&krl);
+        if self.revoked.note_published(done.is_ok().then_some(krl))
+            && let Err(error) = done
+        {
+            eprintln!(
+                "jit-ssh-signer: the revocation list can not be published, and hosts do not hear \
+                 of the newest ends: {error}; trying again"
+            );
+        }
+    }
+
+    /// Notes which break-glass requests nobody has reviewed. If that fails, the log tells at the next
+    /// start, which then takes longer.
+    fn note_unreviewed(&mut self) {
+        let note = Unreviewed::new(self.log.size(), self.memory.unreviewed());
+        match self.notes.write_unreviewed(&note) {
+            Ok(()) => self.noted = note.size,
+            Err(error) => eprintln!("jit-ssh-signer: the unreviewed can not be noted: {error}"),
+        }
+    }
+
+    /// What the clock says. If it was set back, things that were over when it was ahead may be alive
+    /// again, and the memory is rebuilt with them: who was revoked must stay in the list.
+    fn now(&mut self) -> UnixTime {
+        let now = (self.clock)();
+        if now.plus_secs(MAX_BEHIND_LOG) < self.seen {
+            self.seen = now;
+            if let Err(error) = self.replay() {
+                eprintln!("jit-ssh-signer: stopping, since the log can not be read: {error:#}");
+                std::process::abort();
+            }
+        }
+        self.seen = self.seen.max(now);
+        now
     }
 
     fn state(&self) -> State {
@@ -308,59 +372,6 @@ impl Desk {
             bundle: self.in_force.as_ref().map(|b| b.digest),
             log_size: self.log.size(),
         }
-    }
-}
-
-/// The calls that are logged together.
-struct Batch {
-    now: UnixTime,
-    entries: Vec<Vec<u8>>,
-    bytes: usize,
-    effects: Vec<Effect>,
-    drafts: Vec<(Reply, Draft)>,
-    /// Ids of the requests that the batch already says something of: a further call about one of
-    /// them, or about another with its id, waits for the next batch and sees what this one did.
-    touched: HashSet<ShortId>,
-    closed: bool,
-}
-
-impl Batch {
-    fn at(now: UnixTime) -> Batch {
-        Batch {
-            now,
-            entries: Vec::new(),
-            bytes: 0,
-            effects: Vec::new(),
-            drafts: Vec::new(),
-            touched: HashSet::new(),
-            closed: false,
-        }
-    }
-
-    fn can_take(&self, task: &Task) -> bool {
-        match task {
-            // A bundle changes what everything else means, so it is a batch of its own.
-            Task::Bundle { .. } => self.drafts.is_empty(),
-            Task::Submit { statement, .. } | Task::Relay { statement } => {
-                !self.closed && !self.touched.contains(&statement.about().short_id())
-            }
-            Task::Certify { request } => {
-                !self.closed && !self.touched.contains(&request.short_id())
-            }
-            Task::State | Task::Settled(_) => true,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.closed || self.drafts.len() >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES
-    }
-
-    fn add(&mut self, reply: Reply, plan: Plan) {
-        self.bytes = plan.entries.iter().fold(self.bytes, |sum, e| sum.saturating_add(e.len()));
-        self.entries.extend(plan.entries);
-        self.closed |= plan.effects.iter().any(|e| matches!(e, Effect::PutInForce(_)));
-        self.effects.extend(plan.effects);
-        self.drafts.push((reply, plan.draft));
     }
 }
 

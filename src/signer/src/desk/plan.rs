@@ -1,20 +1,22 @@
 //! What one call would write and change. Nothing here changes anything.
 
+use std::borrow::Cow;
+
 use jit_ssh_core::authorize::authorize;
 use jit_ssh_core::certificate::{self, Context, Serial};
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::Entry;
-use jit_ssh_core::lifecycle::{admit_decision, admit_end, admit_request};
+use jit_ssh_core::lifecycle::{admit_decision, admit_end, admit_request, is_too_late, over_at};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::statement::{
     Arrival, Body, Decision, End, Request, SignedBundle, Verified, check_date,
 };
 use jit_ssh_core::time::UnixTime;
 
-use super::{Batch, Desk, Draft, Logged, Statement, Task, issued};
+use super::batch::Batch;
+use super::{Desk, Draft, Logged, Statement, Task, issued};
 use crate::bundles::InForce;
-use crate::memory::over_at;
 use crate::protocol::{Outcome, Signed};
 use crate::quota::Use;
 
@@ -28,7 +30,7 @@ pub(super) struct Plan {
 /// A change of the signer's memory, made once its entry is durable.
 #[allow(clippy::large_enum_variant, reason = "lives for one batch")]
 pub(super) enum Effect {
-    Remember { chain: Chain, at: UnixTime, over_at: UnixTime },
+    Remember { chain: Chain, index: u64, at: UnixTime, over_at: UnixTime },
     Decide(Verified<Decision>),
     End(Verified<End>),
     Issue { request: Digest, issued: Issued },
@@ -44,20 +46,15 @@ impl Plan {
 
 impl Desk {
     /// Plans a task that needs a decision.
-    pub(super) fn plan(&mut self, task: Task, batch: &mut Batch) -> Result<Plan, Refusal> {
+    pub(super) fn plan(&mut self, task: Task, batch: &Batch) -> Result<Plan, Refusal> {
         match task {
             Task::Submit { statement, certify } => {
-                batch.touched.insert(statement.about().short_id());
                 self.plan_statement(statement, certify, Arrival::Submitted, batch)
             }
             Task::Relay { statement } => {
-                batch.touched.insert(statement.about().short_id());
                 self.plan_statement(statement, false, Arrival::Relayed, batch)
             }
-            Task::Certify { request } => {
-                batch.touched.insert(request.short_id());
-                self.plan_certify(request, batch)
-            }
+            Task::Certify { request } => self.plan_certify(request, batch),
             Task::Bundle { signed, statement } => self.plan_bundle(signed, &statement, batch),
             Task::State => Ok(Plan::ready(Outcome::State(self.state()))),
             Task::Settled(outcome) => Ok(Plan::ready(outcome)),
@@ -97,15 +94,18 @@ impl Desk {
         }
         check_date(request.body().at, batch.now, arrival)?;
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
-        let chain = Chain::new(request.clone());
-        let rule = admit_request(&chain, None, &in_force.bundle, batch.now)?;
-        let over_at = over_at(request.body(), rule);
-        if over_at < batch.now {
+        let mut chain = Chain::new(request);
+        let whole = self.memory.complete(&chain);
+        let unreviewed = self.memory.unreviewed_of(&chain.request().body().subject);
+        let rule = admit_request(&whole, unreviewed, &in_force.bundle, batch.now)?;
+        if is_too_late(&whole, rule, batch.now) {
+            let id = chain.request().id();
             return Err(Refusal::new(
                 Reason::Lapsed,
-                format!("request {} is too old for anything to come of it.", request.id()),
+                format!("request {id} is too old for anything to come of it."),
             ));
         }
+        let over_at = over_at(&whole, rule);
         if self.memory.by_id(&digest.short_id()).is_some() {
             return Err(Refusal::new(
                 Reason::IdTaken,
@@ -113,17 +113,17 @@ impl Desk {
             )
             .hint("ask again: the next request has another id"));
         }
-        let by = request.body().by.clone();
+        let whole = whole.into_owned();
+        let by = whole.request().body().by.clone();
         self.quotas.take(&by, Use::Request, batch.now)?;
-        let entry = statement_entry(batch.now, &request);
-        let mut chain = Chain::new(request);
-        let mut entries = vec![entry];
+        let mut entries = vec![statement_entry(batch.now, chain.request())];
+        let index = batch.next_index(self)?;
         let mut certificate = None;
         if certify {
-            let index = batch.next_index(self)?.checked_add(1).ok_or_else(log_full)?;
+            let index = index.checked_add(1).ok_or_else(log_full)?;
             // Where approvals are needed there is no certificate yet, and that is no error.
             if let Some(logged) =
-                self.certificate(&chain, index, batch.now).map(Some).or_else(pending)?
+                self.certificate(&whole, index, batch.now).map(Some).or_else(pending)?
             {
                 chain.add_issued(issued(&logged));
                 entries.push(logged.entry.clone());
@@ -132,7 +132,7 @@ impl Desk {
         }
         Ok(Plan {
             entries,
-            effects: vec![Effect::Remember { chain, at: batch.now, over_at }],
+            effects: vec![Effect::Remember { chain, index, at: batch.now, over_at }],
             draft: Draft::Recorded { digest, at: batch.now, certificate },
         })
     }
@@ -147,8 +147,8 @@ impl Desk {
         let Some(known) = self.memory.get(&digest) else {
             return Ok(());
         };
-        let chain = known.chain.clone();
         let at = known.recorded_at;
+        let chain = self.chain(digest)?.into_owned();
         let index = batch.next_index(self)?;
         if let Some(logged) =
             self.certificate(&chain, index, batch.now).map(Some).or_else(pending)?
@@ -173,7 +173,7 @@ impl Desk {
         }
         check_date(decision.body().at, batch.now, arrival)?;
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
-        admit_decision(&decision, chain, &in_force.bundle, batch.now)?;
+        admit_decision(&decision, &chain, &in_force.bundle, batch.now)?;
         check_room(chain.decisions().len())?;
         let by = decision.body().by.clone();
         self.quotas.take(&by, Use::Decision, batch.now)?;
@@ -197,7 +197,7 @@ impl Desk {
         }
         check_date(end.body().at, batch.now, arrival)?;
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
-        admit_end(&end, chain, &in_force.bundle, batch.now)?;
+        admit_end(&end, &chain, &in_force.bundle, batch.now)?;
         check_room(chain.ends().len())?;
         let by = end.body().by.clone();
         self.quotas.take(&by, Use::Decision, batch.now)?;
@@ -209,7 +209,7 @@ impl Desk {
     }
 
     fn plan_certify(&mut self, request: Digest, batch: &Batch) -> Result<Plan, Refusal> {
-        let chain = self.chain(request)?.clone();
+        let chain = self.chain(request)?.into_owned();
         let index = batch.next_index(self)?;
         let logged = self.certificate(&chain, index, batch.now)?;
         Ok(Plan {
@@ -230,13 +230,7 @@ impl Desk {
         getrandom::fill(&mut nonce)
             .map_err(|e| Refusal::new(Reason::Internal, format!("no randomness: {e}.")))?;
         let tbs = certificate::build(authorized, serial, nonce, &self.identity.ca_key);
-        let context = Context {
-            request: chain.request(),
-            serial,
-            ca: &self.identity.ca_key,
-            now,
-            prolongs: None,
-        };
+        let context = Context::of(chain, serial, &self.identity.ca_key, now);
         let tbs = certificate::lint(tbs, context).map_err(|fault| {
             eprintln!("jit-ssh-signer: refused to sign for {}: {fault}", chain.request().id());
             Refusal::new(Reason::Internal, format!("{fault}."))
@@ -307,21 +301,13 @@ impl Desk {
         .hint("take the block for signers.toml that `jit-ssh-ca init` wrote"))
     }
 
-    fn chain(&self, request: Digest) -> Result<&Chain, Refusal> {
-        self.memory.get(&request).map(|known| &known.chain).ok_or_else(|| {
+    fn chain(&self, request: Digest) -> Result<Cow<'_, Chain>, Refusal> {
+        self.memory.chain(&request).ok_or_else(|| {
             Refusal::new(
                 Reason::UnknownRequest,
                 format!("the signer knows no live request {}.", request.short_id()),
             )
         })
-    }
-}
-
-impl Batch {
-    /// The index the next entry of this batch will have.
-    fn next_index(&self, desk: &Desk) -> Result<u64, Refusal> {
-        let planned = u64::try_from(self.entries.len()).map_err(|_| log_full())?;
-        desk.log.size().checked_add(planned).ok_or_else(log_full)
     }
 }
 
@@ -340,9 +326,12 @@ fn recorded(digest: Digest, at: UnixTime) -> Plan {
     Plan::ready(Outcome::Recorded { digest, at, certificate: None })
 }
 
-/// Turns "not approved yet" into no certificate; every other refusal stays one.
+/// Turns "not yet" into no certificate; every other refusal stays one.
 fn pending(refusal: Refusal) -> Result<Option<Logged>, Refusal> {
-    if refusal.reason == Reason::NotApproved { Ok(None) } else { Err(refusal) }
+    match refusal.reason {
+        Reason::NotApproved | Reason::TooEarly => Ok(None),
+        _ => Err(refusal),
+    }
 }
 
 fn statement_entry<T: Body>(now: UnixTime, statement: &Verified<T>) -> Vec<u8> {
@@ -362,6 +351,6 @@ fn no_bundle() -> Refusal {
         .hint("an admin applies the first one with: jit-ssh-ca apply")
 }
 
-fn log_full() -> Refusal {
+pub(super) fn log_full() -> Refusal {
     Refusal::new(Reason::LogUnavailable, "the log is full.")
 }

@@ -10,12 +10,13 @@ use jit_ssh_core::certificate::lint;
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
+use jit_ssh_core::lifecycle::{LONGEST_LIFE, over_at_under};
 use jit_ssh_core::statement::{self, Decision, End, Kind, Request, Verified};
 use jit_ssh_core::time::UnixTime;
 
 use super::Desk;
 use crate::bundles;
-use crate::memory::{LONGEST_LIFE, Memory, over_at_under};
+use crate::memory::{Memory, is_unreviewed};
 use crate::protocol::Signed;
 
 /// What stands in the log about one request, before the request itself is reached.
@@ -31,13 +32,28 @@ struct Replay<'a> {
     now: u64,
     bundle: &'a Bundle,
     newest: UnixTime,
+    /// Of how many entries it is noted which break-glass requests are unreviewed.
+    noted: u64,
+    /// The oldest entry read.
+    reached: u64,
     later: HashMap<Digest, Later>,
-    memory: Memory,
+    /// What those prolong that are kept, and until when.
+    prolonged: HashMap<Digest, UnixTime>,
+    kept: Vec<Kept>,
+}
+
+/// A request to be remembered.
+struct Kept {
+    chain: Chain,
+    index: u64,
+    recorded_at: UnixTime,
+    over_at: UnixTime,
 }
 
 impl Desk {
     /// Puts the log's newest bundle in force, then reads the log backwards and remembers every
-    /// request that can still lead somewhere under it.
+    /// request that can still lead somewhere under it, and every break-glass request that nobody has
+    /// reviewed, however old.
     pub(super) fn replay(&mut self) -> anyhow::Result<()> {
         let Some(last) = self.log.size().checked_sub(1) else {
             self.in_force = None;
@@ -46,15 +62,20 @@ impl Desk {
         self.newest_entry = self.entry(last)?.at();
         self.adopt_bundle(last)?;
         let Some(in_force) = &self.in_force else { return Ok(()) };
+        let now = (self.clock)();
+        let (noted, unreviewed) = self.noted_unreviewed();
         let mut replay = Replay {
-            now: (self.clock)().0,
+            now: now.0,
             bundle: &in_force.bundle,
             newest: self.newest_entry,
+            noted,
+            reached: self.log.size(),
             later: HashMap::new(),
-            memory: Memory::default(),
+            prolonged: HashMap::new(),
+            kept: Vec::new(),
         };
         let mut failed = None;
-        self.log.scan_back(|index, bytes| match replay.entry(bytes) {
+        self.log.scan_back(|index, bytes| match replay.entry(index, bytes) {
             Ok(flow) => flow,
             Err(error) => {
                 failed = Some(error.context(format!("log entry {index}")));
@@ -64,8 +85,37 @@ impl Desk {
         if let Some(error) = failed {
             return Err(error);
         }
-        self.memory = replay.memory;
+        for (index, request, at) in unreviewed {
+            if index < replay.reached {
+                replay.request(index, request, at, Age::Old)?;
+            }
+        }
+        let mut memory = Memory::default();
+        // The oldest first, so that what a request prolongs is there before it.
+        for Kept { chain, index, recorded_at, over_at } in replay.kept.into_iter().rev() {
+            memory.insert(chain, index, recorded_at, over_at);
+        }
+        self.memory = memory;
+        self.revoked.replace(self.memory.all_fallen(now));
+        self.note_unreviewed();
         Ok(())
+    }
+
+    /// The break-glass requests that are noted as unreviewed, newest first, and of how many entries
+    /// the note is. Where there is no note that holds, all of the log is to be read.
+    fn noted_unreviewed(&self) -> (u64, Vec<(u64, Verified<Request>, UnixTime)>) {
+        let Some(note) = self.notes.unreviewed(self.log.size()) else { return (0, Vec::new()) };
+        let read = |index: &u64| {
+            let Ok(Entry::Statement(entry)) = self.entry(*index) else { return None };
+            let signature = entry.signatures.first()?;
+            let request = statement::open_recorded(entry.statement.as_bytes(), &signature.0);
+            let request: Verified<Request> = request.ok()?;
+            request.body().break_glass.is_some().then_some((*index, request, entry.at))
+        };
+        match note.requests.iter().rev().map(read).collect() {
+            Some(requests) => (note.size, requests),
+            None => (0, Vec::new()),
+        }
     }
 
     fn entry(&self, index: u64) -> anyhow::Result<Entry> {
@@ -78,7 +128,7 @@ impl Desk {
     /// knows which versions there were. It is the log's last entry, where a crash came before it
     /// was noted; or the one noted; or the first to be found backwards.
     fn adopt_bundle(&mut self, last: u64) -> anyhow::Result<()> {
-        let noted = self.pointer.read();
+        let noted = self.notes.newest_bundle();
         let mut found = None;
         for index in [Some(last), noted].into_iter().flatten().filter(|index| *index <= last) {
             if let Some(statement) = bundle_of(self.entry(index)?) {
@@ -103,7 +153,7 @@ impl Desk {
             self.shelf.put_current()?;
         }
         if noted != Some(index) {
-            self.pointer.write(index)?;
+            self.notes.write_newest_bundle(index)?;
         }
         Ok(())
     }
@@ -119,26 +169,42 @@ fn bundle_of(entry: Entry) -> Option<Signed> {
     }
 }
 
+/// How old an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    /// Something may still come of it.
+    Live,
+    /// Nothing can come of it, but it may be a break-glass request to be reviewed, or its review.
+    Old,
+}
+
 impl Replay<'_> {
-    fn entry(&mut self, bytes: &[u8]) -> anyhow::Result<ControlFlow<()>> {
+    fn entry(&mut self, index: u64, bytes: &[u8]) -> anyhow::Result<ControlFlow<()>> {
         let entry = Entry::parse(bytes)?;
-        if entry.at().plus_secs(LONGEST_LIFE) < self.newest.min(UnixTime(self.now)) {
+        let old = entry.at().plus_secs(LONGEST_LIFE) < self.newest.min(UnixTime(self.now));
+        let age = if old { Age::Old } else { Age::Live };
+        if age == Age::Old && index < self.noted {
             return Ok(ControlFlow::Break(()));
         }
-        match entry {
-            Entry::Certificate(certificate) => self.certificate(&certificate)?,
-            Entry::Statement(statement) => self.statement(&statement)?,
+        self.reached = index;
+        match (entry, age) {
+            (Entry::Certificate(certificate), Age::Live) => self.certificate(&certificate)?,
+            (Entry::Certificate(_), Age::Old) => {}
+            (Entry::Statement(statement), _) => self.statement(index, &statement, age)?,
         }
         Ok(ControlFlow::Continue(()))
     }
 
     /// A request: everything said of it later is known by now.
-    fn request(&mut self, request: Verified<Request>, recorded_at: UnixTime) -> anyhow::Result<()> {
-        let later = self.later.remove(&request.digest()).unwrap_or_default();
-        let over_at = over_at_under(&request, self.bundle);
-        if over_at.0 < self.now {
-            return Ok(());
-        }
+    fn request(
+        &mut self,
+        index: u64,
+        request: Verified<Request>,
+        recorded_at: UnixTime,
+        age: Age,
+    ) -> anyhow::Result<()> {
+        let digest = request.digest();
+        let later = self.later.remove(&digest).unwrap_or_default();
         let mut chain = Chain::new(request);
         for decision in later.decisions {
             chain.add_decision(decision)?;
@@ -149,7 +215,17 @@ impl Replay<'_> {
         for issued in later.issued {
             chain.add_issued(issued);
         }
-        self.memory.insert(chain, recorded_at, over_at);
+        let over_at = over_at_under(&chain, self.bundle);
+        let over_at = self.prolonged.remove(&digest).map_or(over_at, |of| of.max(over_at));
+        let alive = age == Age::Live && over_at.0 >= self.now;
+        if !alive && !is_unreviewed(&chain) {
+            return Ok(());
+        }
+        if let Some(older) = chain.request().body().extends {
+            let until = self.prolonged.entry(older).or_insert(over_at);
+            *until = over_at.max(*until);
+        }
+        self.kept.push(Kept { chain, index, recorded_at, over_at });
         Ok(())
     }
 
@@ -164,12 +240,13 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn statement(&mut self, entry: &StatementEntry) -> anyhow::Result<()> {
+    fn statement(&mut self, index: u64, entry: &StatementEntry, age: Age) -> anyhow::Result<()> {
         let bytes = entry.statement.as_bytes();
         let signature = entry.signatures.first().map_or(&[][..], |s| &s.0);
         match Kind::of(bytes).context("it is of no known type")? {
             Kind::Request => {
-                self.request(statement::open_recorded(bytes, signature)?, entry.at)?;
+                let request = statement::open_recorded(bytes, signature)?;
+                self.request(index, request, entry.at, age)?;
             }
             Kind::Decision => {
                 let decision: Verified<Decision> = statement::open_recorded(bytes, signature)?;

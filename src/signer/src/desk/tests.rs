@@ -12,8 +12,9 @@ use std::thread;
 use jit_ssh_core::bundle::BundleFiles;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::{Base64Bytes, Entry};
+use jit_ssh_core::krl::{self, Krl};
 use jit_ssh_core::receipt::{self, Receipt};
-use jit_ssh_core::statement::{Body, Bundle, Request, Verified};
+use jit_ssh_core::statement::{Body, Bundle, Cause, Request, Verified};
 use jit_ssh_core::testkit::{LOG_NAME, POLICY, Person, START, World, person};
 use jit_ssh_core::time::Seconds;
 
@@ -73,11 +74,11 @@ impl Node {
         };
         let uploads = self.dir.path().join("uploads");
         let shelf = Shelf::open(&self.dir.path().join("bundles"), &uploads).unwrap();
-        let pointer = Pointer::new(self.dir.path().join("newest-bundle"));
+        let notes = Notes::new(self.dir.path());
         let clock = self.clock.clone();
         let clock: Clock = Box::new(move || UnixTime(clock.load(Ordering::SeqCst)));
         let desk =
-            Desk::open(identity, log, shelf.clone(), pointer, self.limits.clone(), clock).unwrap();
+            Desk::open(identity, log, shelf.clone(), notes, self.limits.clone(), clock).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (work, works) = sync_channel(64);
         let (finish, finished) = sync_channel(64);
@@ -129,6 +130,18 @@ impl Node {
             self.world.request(&self.world.bot, "test-host", "deploy", 600, self.now());
         request.nonce = jit_ssh_core::statement::Nonce([nonce; 16]);
         request
+    }
+
+    /// `by` ends a request.
+    fn end(&self, by: &Person, cause: Cause, request: &Verified<Request>) -> End {
+        let (ca, by) = (self.world.root.fingerprint(), by.id.parse().unwrap());
+        End::new(ca, by, request.digest(), cause, None, self.now())
+    }
+
+    /// The published revocation list, as a host reads it.
+    fn krl(&self) -> Krl {
+        let note = crate::log::TileDir::new(self.dir.path().join("log")).krl_note().unwrap();
+        krl::open(&note.expect("there is a list"), &self.world.log_key()).unwrap()
     }
 
     fn entries(&self) -> Vec<Entry> {
@@ -196,6 +209,22 @@ impl Running {
 
     fn submit<T: Body>(&mut self, by: &Person, body: &T, certify: bool) -> Outcome {
         self.call(Op::Submit { statement: signed(by, body), certify })
+    }
+
+    fn end(&mut self, node: &Node, by: &Person, cause: Cause, of: &Verified<Request>) -> Outcome {
+        self.submit(by, &node.end(by, cause, of), false)
+    }
+
+    /// Waits for something that the signer does by itself.
+    #[track_caller]
+    fn until(&mut self, done: impl Fn() -> bool) {
+        for _ in 0..500 {
+            if done() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it did not happen");
     }
 
     fn certify(&mut self, request: Digest) -> Outcome {
@@ -668,3 +697,7 @@ fn the_same_bytes_under_another_key_are_no_retry() {
     assert_eq!(refused(signer.submit(carol, &request, true)), Reason::UnknownSigner);
     recorded(signer.submit(bot, &request, true)).unwrap();
 }
+
+mod break_glass;
+mod ended;
+mod prolonged;

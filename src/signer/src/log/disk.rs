@@ -46,6 +46,8 @@ pub(super) trait Disk: Send {
     fn drop_segment(&mut self, base: u64) -> io::Result<()>;
     /// Puts a public file in place, whole or not at all; not durable before [`Disk::sync_public`].
     fn place(&mut self, path: &str, bytes: &[u8]) -> io::Result<()>;
+    /// The same for a file that stands by itself: its bytes are durable before it has its name.
+    fn place_synced(&mut self, path: &str, bytes: &[u8]) -> io::Result<()>;
     /// Removes a public file, or a folder and what is in it; that it is not there is fine.
     fn discard(&mut self, path: &str) -> io::Result<()>;
     /// Makes all public files and their names durable.
@@ -142,6 +144,12 @@ impl Disk for FileDisk {
 
     fn drop_segment(&mut self, base: u64) -> io::Result<()> {
         fs::remove_file(self.segment_path(base))
+    }
+
+    fn place_synced(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let unnamed = self.log_dir.join(UNNAMED);
+        write_file(&unnamed, bytes, PUBLIC_FILE)?.sync_all()?;
+        fs::rename(&unnamed, self.log_dir.join(path))
     }
 
     fn place(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {

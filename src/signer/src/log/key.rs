@@ -1,6 +1,7 @@
-//! The log key, which signs checkpoints and nothing else. It is not the CA key.
+//! The log key, which signs checkpoints and revocation lists, and nothing else. It is not the CA key.
 
 use ed25519_dalek::{Signer as _, SigningKey};
+use jit_ssh_core::krl::{self, Krl};
 use jit_ssh_core::log::{Checkpoint, NoteError, SignedCheckpoint, VerifierKey};
 
 /// The private key of a log, with the log's name. Has no `Debug`, and is wiped when dropped
@@ -36,5 +37,14 @@ impl LogKey {
         SignedCheckpoint::sign(checkpoint, &self.verifier, |text| {
             self.signing.sign(text).to_bytes()
         })
+    }
+
+    /// Signs a revocation list of this log's signer; gives the note.
+    ///
+    /// # Errors
+    ///
+    /// As [`krl::sign`].
+    pub(super) fn sign_krl(&self, krl: &Krl) -> Result<String, NoteError> {
+        krl::sign(krl, &self.verifier, |text| self.signing.sign(text).to_bytes())
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
+use jit_ssh_core::krl::{self, Krl};
 use jit_ssh_core::log::tile::TILE_WIDTH;
 use jit_ssh_core::log::{
     BundleId, Checkpoint, Growth, Hash, ProofError, RightEdge, SignedCheckpoint, leaf_hash,
@@ -16,7 +17,7 @@ use super::key::LogKey;
 use super::open::{self, Opened, check_bundle};
 use super::record::write_record;
 use super::shelf::Shelf;
-use super::tile_dir::{CHECKPOINT, TileDir};
+use super::tile_dir::{CHECKPOINT, KRL, TileDir};
 
 /// Bytes at which a journal segment is closed: replay after a crash stays well under a second.
 const SEGMENT_LIMIT: u64 = 8 * 1024 * 1024;
@@ -114,6 +115,24 @@ impl LogStore {
         let done = self.try_publish();
         self.publish_due = done.is_err();
         done
+    }
+
+    /// Puts a revocation list in the place of the one before, signed with the log key. It is durable
+    /// when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Io`]; then the one before stands.
+    pub fn publish_krl(&mut self, krl: &Krl) -> Result<(), LogError> {
+        let note = self.key.sign_krl(krl)?;
+        let placed = self.journal.disk.place_synced(KRL, note.as_bytes());
+        placed.map_err(LogError::io("publish", KRL))
+    }
+
+    /// The revocation list that stands; `None` if there is none, or none of this log.
+    pub fn published_krl(&self) -> Option<Krl> {
+        let note = self.tiles.krl_note().ok().flatten()?;
+        krl::open(&note, self.key.verifier()).ok()
     }
 
     /// Entries that are durable.

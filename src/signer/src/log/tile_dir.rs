@@ -19,6 +19,8 @@ use super::error::LogError;
 
 /// The path of the checkpoint below the log's folder.
 pub(super) const CHECKPOINT: &str = "checkpoint";
+/// The path of the signer's revocation list, which lies beside it.
+pub(super) const KRL: &str = "krl";
 /// How often to look again for a tile that was replaced while we looked.
 const LOOKS: usize = 3;
 
@@ -41,6 +43,15 @@ impl TileDir {
     /// [`LogError::Io`].
     pub fn checkpoint_note(&self) -> Result<Option<Vec<u8>>, LogError> {
         self.read(CHECKPOINT)
+    }
+
+    /// The signed note of the signer's revocation list, unchecked; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Io`].
+    pub fn krl_note(&self) -> Result<Option<Vec<u8>>, LogError> {
+        self.read(KRL)
     }
 
     /// The published checkpoint, signed by `key`.

@@ -4,6 +4,7 @@
 //! - `echo.rs`: the floor: tonic, TLS, and the same cryptography, nothing else;
 //! - `load.rs`: the client, in a process of its own;
 //! - `login.rs`: the cold `jit-ssh login` process;
+//! - `policy.rs`, `world.rs`: a small company beside a large one;
 //! - `machine.rs`: what machine this is, and what processes use.
 #![allow(
     clippy::unwrap_used,
@@ -18,6 +19,8 @@ mod issue;
 mod load;
 mod login;
 mod machine;
+mod policy;
+mod world;
 
 fn main() {
     rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
@@ -26,6 +29,8 @@ fn main() {
     match args.as_slice() {
         ["issue"] => println!("{}", issue::bench()),
         ["login"] => println!("{}", login::bench()),
+        ["policy"] => println!("{}", policy::bench(1_000_000)),
+        ["policy", past] => println!("{}", policy::bench(past.parse().unwrap())),
         ["echo-server", dir] => echo::serve(dir.as_ref()),
         ["load", url, root, statements, in_flight] => {
             println!(
@@ -34,7 +39,7 @@ fn main() {
             );
         }
         _ => {
-            eprintln!("usage: jit-ssh-bench issue | login");
+            eprintln!("usage: jit-ssh-bench issue | login | policy [PAST_REQUESTS]");
             std::process::exit(2);
         }
     }

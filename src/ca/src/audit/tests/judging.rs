@@ -41,22 +41,25 @@ fn a_certificate_without_its_approval_is_found() {
 }
 
 #[test]
-fn an_approval_by_the_requester_does_not_count() {
-    let (mut scene, request, approval) = half();
+fn an_approval_by_the_requester_is_found() {
+    let (mut scene, request, _) = half();
+    let mut honest = scene.clone();
+    honest.add(20, CAROL, &scene.approval(20, "carol", &request));
+    assert!(honest.judge().is_ok());
     // The rule even names alice as one who may approve.
     scene.add(20, ALICE, &scene.approval(20, "alice", &request));
-    scene.add_certificate(30, &chain(&request, &[&approval]));
     let (index, problem) = scene.found();
-    assert_eq!(index, 3);
-    assert!(problem.contains("not approved yet"), "{problem}");
+    assert_eq!(index, 2);
+    assert!(problem.contains("the decision must not have been recorded: alice made"), "{problem}");
 }
 
 #[test]
-fn an_approval_signed_by_another_key_than_the_named_persons_does_not_count() {
-    let (mut scene, request, approval) = half();
+fn an_approval_signed_by_another_key_than_the_named_persons_is_found() {
+    let (mut scene, request, _) = half();
     scene.add(20, ALICE, &scene.approval(20, "bob", &request));
-    scene.add_certificate(30, &chain(&request, &[&approval]));
-    assert_eq!(scene.found().0, 3);
+    let (index, problem) = scene.found();
+    assert_eq!(index, 2);
+    assert!(problem.contains("is not a key of bob"), "{problem}");
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn time_may_run_back_by_five_seconds_and_no_more() {
     for (second, good) in [(15, true), (14, false)] {
         let (mut scene, request, _) = half();
         scene.add(20, BOB, &scene.approval(20, "bob", &request));
-        scene.add(second, CAROL, &scene.approval(second, "carol", &request));
+        scene.add(second, CAROL, &scene.denial(second, "carol", &request));
         assert_eq!(scene.judge().is_ok(), good);
         if !good {
             let found = Fault::Backwards { at: at(14), earlier: at(20) };
@@ -297,9 +300,11 @@ fn requests_are_forgotten_when_nothing_can_follow_and_not_before() {
         judge.kept()
     };
     assert_eq!(judge(&scene), 2);
-    scene.add_bundle(2 * 86_400, 2, &[ANN]);
+    scene.add_bundle(3 * 86_400, 2, &[ANN]);
     assert_eq!(judge(&scene), 1, "the one with a certificate is long over");
-    scene.add_bundle(10 * 86_400, 3, &[ANN]);
+    scene.add_bundle(25 * 86_400, 3, &[ANN]);
+    assert_eq!(judge(&scene), 1, "under another bundle something might come of the other");
+    scene.add_bundle(26 * 86_400, 4, &[ANN]);
     assert_eq!(judge(&scene), 0);
 }
 

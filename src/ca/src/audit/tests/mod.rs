@@ -2,6 +2,7 @@
 
 mod disk;
 mod judging;
+mod lifecycle;
 mod real_signer;
 mod showing;
 
@@ -11,7 +12,7 @@ use std::num::NonZeroU16;
 use jit_ssh_core::authorize::authorize;
 use jit_ssh_core::bundle::{Bundle, BundleFiles, Permit};
 use jit_ssh_core::certificate::{Context, Serial, build, lint};
-use jit_ssh_core::chain::Chain;
+use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::Entry;
 use jit_ssh_core::root::{Admin, Root};
@@ -178,12 +179,21 @@ impl Scene {
         )
     }
 
+    fn denial(&self, second: u64, by: &str, request: &Verified<Request>) -> Decision {
+        let (ca, by) = (self.root.fingerprint(), by.parse().unwrap());
+        Decision::deny(ca, by, request.digest(), "not now".to_owned(), at(second))
+    }
+
+    fn end(&self, second: u64, by: &str, cause: Cause, request: &Verified<Request>) -> End {
+        let (ca, by) = (self.root.fingerprint(), by.parse().unwrap());
+        End::new(ca, by, request.digest(), cause, None, at(second))
+    }
+
     /// What the signer would sign for this chain, were it the entry at the log's end.
     fn tbs(&self, second: u64, chain: &Chain, bundle: &Bundle) -> Vec<u8> {
         let serial = self.serial();
         let ca = &ca_key(CA);
-        let context =
-            Context { request: chain.request(), serial, ca, now: at(second), prolongs: None };
+        let context = Context::of(chain, serial, ca, at(second));
         let authorized = authorize(chain, bundle, at(second)).unwrap();
         let built = build(authorized, serial, [7; 32], ca);
         lint(built, context).unwrap().bytes().to_vec()
@@ -250,8 +260,7 @@ fn good() -> Scene {
     scene.add_certificate(30, &chain);
     scene.add_certificate(300, &chain);
     let second = scene.add(310, ALICE, &scene.request(310, 2));
-    let ca = scene.root.fingerprint();
-    let end = End::new(ca, "alice".parse().unwrap(), second.digest(), Cause::Cancel, None, at(320));
+    let end = scene.end(320, "alice", Cause::Cancel, &second);
     scene.add(320, ALICE, &end);
     scene
 }

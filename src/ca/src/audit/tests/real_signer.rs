@@ -188,3 +188,48 @@ fn what_the_real_signer_logs_passes_the_audit_and_one_changed_byte_does_not() {
     let fault = verify(&exported, &signer.root, Some(ca)).unwrap_err();
     assert!(fault.to_string().starts_with("entry 9: "), "{fault}");
 }
+
+#[test]
+fn extensions_ends_and_break_glass_of_the_real_signer_pass_the_audit() {
+    let mut signer = Signer::start();
+    let more = "extend = { max = \"20m\", times = 2 }\nbreak_glass = { max_for = \"15m\" }\n";
+    signer.apply(1, &format!("{POLICY}{more}"));
+    let scene = Scene { root: signer.root.clone(), ..Scene::new() };
+    let ca = signer.root.fingerprint();
+    let approve = |signer: &mut Signer, request: &Verified<Request>| {
+        let mut approval = scene.approval(0, "bob", request);
+        approval.at = now();
+        signer.submit(BOB, &approval, false);
+    };
+    let mut row = Vec::new();
+    for nonce in 1..=3 {
+        let mut body = signer.request(nonce);
+        body.extends = row.last().map(Verified::<Request>::digest);
+        let request = signer.submit(ALICE, &body, false);
+        approve(&mut signer, &request);
+        signer.call(Op::Certify { request: request.digest() });
+        row.push(request);
+    }
+    // An admin takes all of it away at its root.
+    let revoke = End::new(ca, "ann".parse().unwrap(), row[0].digest(), Cause::Revoke, None, now());
+    signer.submit(ANN, &revoke, false);
+    let note = Folder::of_state(&signer.state()).log().krl_note().unwrap().unwrap();
+    assert!(String::from_utf8(note).unwrap().contains("/krl\n"));
+
+    let mut urgent = signer.request(4);
+    urgent.break_glass = Some("nobody answers".to_owned());
+    let urgent = signer.submit(ALICE, &urgent, true);
+    approve(&mut signer, &urgent);
+    let mut again = signer.request(5);
+    again.break_glass = Some("nobody answers".to_owned());
+    let again = signer.submit(ALICE, &again, true);
+    let release =
+        End::new(ca, "alice".parse().unwrap(), again.digest(), Cause::Release, None, now());
+    signer.submit(ALICE, &release, false);
+
+    signer.published(17);
+    let counts = verify(&Folder::of_state(&signer.state()), &signer.root, Some(ca)).unwrap();
+    let expected =
+        Counts { entries: 17, requests: 5, decisions: 4, ends: 2, certificates: 5, bundles: 1 };
+    assert_eq!(counts, expected);
+}

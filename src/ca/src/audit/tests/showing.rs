@@ -20,9 +20,50 @@ fn each_kind_of_entry_is_one_line_with_who_and_what() {
     for (line, (kind, text)) in lines.iter().zip(expected) {
         assert!(line.contains(kind) && line.ends_with(text), "{line}");
     }
-    assert!(lines[6].contains("alice: taken back"));
+    assert!(
+        lines[6].contains("cancel") && lines[6].ends_with("alice: taken back before it was used")
+    );
     let id = |line: &str| line.split_whitespace().nth(5).unwrap().to_owned();
     assert_eq!(id(&lines[1]), id(&lines[3]));
+}
+
+#[test]
+fn what_is_special_about_a_request_or_an_end_is_said_in_words() {
+    let mut scene = Scene::new();
+    let first = scene.add(10, ALICE, &scene.request(10, 1));
+    let asked = "deploy@other-host, deploy@prod-host for 10m";
+    let mut line = |change: &dyn Fn(&mut Request)| {
+        let mut body = scene.request(10, 2);
+        change(&mut body);
+        scene.add(10, ALICE, &body);
+        Row::of(scene.entries.last().unwrap()).line(1)
+    };
+    let glass = line(&|body| body.break_glass = Some("nobody answers".to_owned()));
+    assert!(glass.contains("  break-glass  "), "{glass}");
+    let says = format!(
+        "alice: {asked}, because INC-42 disk full; without approvals, because nobody answers"
+    );
+    assert!(glass.ends_with(&says), "{glass}");
+    let later = line(&|body| body.not_before = Some(at(100)));
+    let says = format!("alice: {asked} from 2026-09-21 14:15:00 UTC, because INC-42 disk full");
+    assert!(later.contains("  request  ") && later.ends_with(&says), "{later}");
+    let more = line(&|body| body.extends = Some(first.digest()));
+    let says = format!("alice: {asked} more, prolonging {}, because INC-42 disk full", first.id());
+    assert!(more.ends_with(&says), "{more}");
+    let behalf = line(&|body| body.subject = "carol".parse().unwrap());
+    assert!(behalf.ends_with(&format!("alice: for carol: {asked}, because INC-42 disk full")));
+
+    for (cause, says) in [
+        (Cause::Cancel, "taken back before it was used"),
+        (Cause::Release, "given back"),
+        (Cause::Revoke, "taken away"),
+    ] {
+        let end = scene.end(20, "bob", cause, &first);
+        scene.add(20, BOB, &end);
+        let line = Row::of(scene.entries.last().unwrap()).line(2);
+        assert!(line.contains(&format!("  {:<11}  ", cause.as_str())), "{line}");
+        assert!(line.ends_with(&format!("bob: {says}")), "{line}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::statement::{self, Body, Verified};
 
-use super::{Known, note};
+use super::known::{Known, note};
 use crate::serve::store::{StoredChain, StoredStatement};
 
 /// How many verified rows are remembered, each by 32 bytes; when there are more, all begin anew.
@@ -42,6 +42,7 @@ impl Reader {
                 note(known.chain.add_end(end));
             }
         }
+        known.extensions = stored.extensions.into_iter().collect();
         stored.issued.into_iter().for_each(|issued| known.add_issued(issued));
         Some(known)
     }

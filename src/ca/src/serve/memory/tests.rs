@@ -1,5 +1,8 @@
+use jit_ssh_core::chain::Issued;
+use jit_ssh_core::refusal::Reason;
 use jit_ssh_core::statement::{Decision, Verified};
 
+use super::inner::MAX_CERTIFIED;
 use super::*;
 use crate::serve::store::{Record, RecordKind, StatementRecord};
 use crate::serve::testworld::{ALICE, BOB, NOW, approval, bundle, known, request, root, store};
@@ -8,7 +11,7 @@ fn record(nonce: u8) -> Record {
     let statement = request(nonce);
     let body = statement.body();
     Record::Statement(StatementRecord {
-        kind: RecordKind::Request { subject: body.subject.clone() },
+        kind: RecordKind::request(body),
         digest: statement.digest(),
         request: statement.digest(),
         by: body.by.clone(),
@@ -83,14 +86,14 @@ async fn what_is_not_in_memory_is_read_from_the_store() {
     let found = memory.get(&*store, digest).await.unwrap().unwrap();
     assert_eq!(found.issued, [issued(7)]);
     assert!(memory.peek(digest).is_some());
-    assert!(memory.undecided().is_empty());
+    assert!(memory.waiting().is_empty());
 }
 
 #[tokio::test]
 async fn adding_again_loses_nothing_and_adds_what_is_new() {
     let memory = Memory::new(root().fingerprint(), []);
     let digest = memory.add(known(1)).chain.digest();
-    assert_eq!(memory.undecided().len(), 1);
+    assert_eq!(memory.waiting().len(), 1);
     memory.change(digest, |known| known.add_issued(issued(8)));
     let mut other = known(1);
     other.add_issued(issued(7));
@@ -99,7 +102,7 @@ async fn adding_again_loses_nothing_and_adds_what_is_new() {
     let whole = memory.add(known(1));
     assert_eq!(whole.issued, [issued(7), issued(8)]);
     assert_eq!(whole.chain.decisions().len(), 1);
-    assert!(memory.undecided().is_empty());
+    assert!(memory.waiting().is_empty());
 }
 
 #[tokio::test]
@@ -148,7 +151,7 @@ async fn a_forged_approval_in_the_store_shows_nothing_as_approved_and_a_true_one
         let mut found = memory.get(&*store, digest).await.unwrap().unwrap();
         for _ in 0..2 {
             let again = store.chain(digest).await.unwrap().unwrap();
-            found = Arc::new(memory.read(again).unwrap());
+            found = Arc::new(memory.read(&*store, again).await.unwrap().unwrap());
         }
         evaluate(&found.chain, &bundle(), NOW.plus_secs(61)).status
     };

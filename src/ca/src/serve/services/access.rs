@@ -15,7 +15,7 @@ impl Access for AccessService {
         request: Request<v1::ExplainRequest>,
     ) -> Result<Response<v1::ExplainResponse>, Status> {
         let call = Call::begin(&self.0, "Access/Explain", &request);
-        let result = explain::explain(&call, &request.into_inner());
+        let result = explain::explain(&call, &request.into_inner()).await;
         call.end(result)
     }
 

@@ -30,13 +30,15 @@ pub(super) async fn decide(
         known.chain.add_decision(decision).is_ok()
     })
     .await?;
-    let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
+    let now = clock::now();
+    let evaluation = evaluate(&known.chain, &in_force.bundle, now);
+    front.note_approval(&known, &evaluation);
     Ok(v1::DecideResponse {
         status: show::status(&evaluation.status).into(),
         access_until: show::access_until(&evaluation),
         approvals_needed: show::count(evaluation.needed),
         approvals_given: show::count(evaluation.given),
-        detail: String::new(),
+        detail: show::detail(&known, &evaluation, &in_force.bundle, now),
     })
 }
 
@@ -46,12 +48,18 @@ pub(super) async fn end(call: &Call, message: v1::EndRequest) -> Result<v1::EndR
     call.admit()?;
     let arrived = Arrived::<End>::read(message.end, &front.fingerprint)?;
     let about = (arrived.body().request, arrived.body().by.clone());
+    let cause = arrived.body().cause;
     let known = hand_in(call, arrived, RecordKind::End, about, |known, end| {
         known.chain.add_end(end).is_ok()
     })
-    .await?;
-    let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
-    Ok(v1::EndResponse { status: show::status(&evaluation.status).into(), live_seconds: 0 })
+    .await;
+    front.metrics.end(cause, &known);
+    let (known, now) = (known?, clock::now());
+    let evaluation = evaluate(&known.chain, &in_force.bundle, now);
+    Ok(v1::EndResponse {
+        status: show::status(&evaluation.status).into(),
+        live_seconds: show::live_seconds(&known, now),
+    })
 }
 
 /// Has a statement about a request recorded, keeps it, and adds it to what is known.

@@ -1,21 +1,27 @@
 //! `Access.Explain`: what would follow from a request.
 
 use jit_ssh_api::v1;
-use jit_ssh_core::bundle::{Approval, SourceRule};
+use jit_ssh_core::bundle::{Actor, Allow, Approval, Bundle, SourceRule};
 use jit_ssh_core::cidr::Cidr;
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::lifecycle::{Basis, Prolonged, prolongs, review_needed, standing};
 use jit_ssh_core::policy::{self, Asked};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::sshsig::Presence;
 use jit_ssh_core::statement::{self, Request};
 
+use crate::serve::approvals::median;
 use crate::serve::call::Call;
-use crate::serve::show;
+use crate::serve::front::{Front, unknown_request};
+use crate::serve::visibility::is_own;
+use crate::serve::{clock, show};
 
-pub(super) fn explain(
+pub(super) async fn explain(
     call: &Call,
     message: &v1::ExplainRequest,
 ) -> Result<v1::ExplainResponse, Refusal> {
-    let in_force = call.front().trusted.bundle()?;
+    let front = call.front();
+    let in_force = front.trusted.bundle()?;
     let caller = call.caller()?;
     let bundle = &in_force.bundle;
     let request: Request = statement::parse(&message.request)?;
@@ -28,30 +34,101 @@ pub(super) fn explain(
     let requester = bundle.people.get(&request.by).ok_or_else(|| {
         Refusal::new(Reason::UnknownSigner, format!("{} is not in people.toml.", request.by))
     })?;
-    // Unsigned: which key will sign it is not known.
-    let presence = Presence::UserVerified;
-    let asked = Asked { request: &request, requester, presence, extension: None };
-    let rule = policy::decide(asked, bundle)?;
+    let digest = Digest::of(&message.request);
+    let rule = rule(front, (&request, digest), requester, bundle).await?;
     if rule.source == SourceRule::Client && request.source != [Cidr::single(call.peer())] {
         return Err(Refusal::new(
             Reason::SourceNeeded,
             format!("the rule {} binds the certificate to the client's address.", rule.name),
         ));
     }
-    let needed = match &rule.approval {
-        Approval::Auto(_) => 0,
-        Approval::Steps(steps) => steps.iter().map(|step| u32::from(step.count.get())).sum(),
+    if request.break_glass.is_some()
+        && let Some(earlier) = front.memory.unreviewed_of(&request.subject, digest)
+    {
+        return Err(review_needed(&earlier.chain));
+    }
+    let waits = front.store.waits(rule.name.clone()).await?;
+    Ok(response(rule, &request, bundle, waits))
+}
+
+/// The rule that would decide a request with this digest.
+async fn rule<'b>(
+    front: &Front,
+    (request, digest): (&Request, Digest),
+    requester: &Actor,
+    bundle: &'b Bundle,
+) -> Result<&'b Allow, Refusal> {
+    let prolonged = match request.extends {
+        Some(of) => Some(prolonged(front, (request, digest), of, bundle).await?),
+        None => None,
+    };
+    // Unsigned: which key will sign it is not known, so the strongest is assumed.
+    let presence = Presence::UserVerified;
+    let extension = prolonged.as_ref().map(|prolonged| prolonged.place);
+    let rule = policy::decide(Asked { request, requester, presence, extension }, bundle)?;
+    if let Some(prolonged) = prolonged {
+        prolonged.check_rule(digest.short_id(), rule)?;
+    }
+    Ok(rule)
+}
+
+/// What a request would prolong.
+async fn prolonged(
+    front: &Front,
+    (request, digest): (&Request, Digest),
+    of: Digest,
+    bundle: &Bundle,
+) -> Result<Prolonged, Refusal> {
+    let known = front.known(of).await?;
+    if !is_own(&request.by, &known) {
+        return Err(unknown_request(of.short_id()));
+    }
+    let prolonged = prolongs(request, digest.short_id(), &known.chain, bundle, clock::now())?;
+    match &prolonged.cut_short {
+        Some(status) => Err(standing(&known.chain, status)),
+        None => Ok(prolonged),
+    }
+}
+
+fn response(
+    rule: &Allow,
+    request: &Request,
+    bundle: &Bundle,
+    waits: Vec<u32>,
+) -> v1::ExplainResponse {
+    let basis = match &rule.approval {
+        Approval::Auto(_) => Basis::Auto,
+        Approval::Steps(_) if request.break_glass.is_some() => Basis::BreakGlass,
+        Approval::Steps(_) => Basis::Approvals,
+    };
+    let asks = basis == Basis::Approvals;
+    let steps = if asks { show::steps(rule, &[]) } else { Vec::new() };
+    let break_glass = rule.break_glass.as_ref();
+    let longest = match (&rule.break_glass, &rule.extend) {
+        (Some(terms), _) if request.break_glass.is_some() => terms.max_for.min(rule.max_for),
+        (_, Some(terms)) if request.extends.is_some() => terms.max,
+        _ => rule.max_for,
     };
     let permit = request.permit.iter().filter(|permit| rule.permit.contains(permit));
-    Ok(v1::ExplainResponse {
+    v1::ExplainResponse {
         rule: rule.name.to_string(),
-        approvals_needed: needed,
-        approvers: show::asked(rule, &request, bundle),
+        approvals_needed: steps.iter().map(|step| step.needed).fold(0, u32::saturating_add),
+        approvers: if asks { show::asked(rule, request, bundle) } else { Vec::new() },
         decide_within: rule.decide_within.get(),
         use_within: rule.use_within.get(),
         cert_for: rule.cert_for.get(),
-        max_for: rule.max_for.get(),
+        max_for: longest.get(),
         permit: permit.map(ToString::to_string).collect(),
-        ..v1::ExplainResponse::default()
-    })
+        basis: show::basis(Some(basis)).into(),
+        steps,
+        typical_of: show::count(waits.len()),
+        typical_wait: median(waits),
+        extend_max: rule.extend.map_or(0, |extend| extend.max.get()),
+        extend_times: rule.extend.map_or(0, |extend| u32::from(extend.times.get())),
+        break_glass_max: break_glass.map_or(0, |terms| terms.max_for.min(rule.max_for).get()),
+        break_glass_strength: break_glass
+            .map(|terms| terms.strength.as_str().to_owned())
+            .unwrap_or_default(),
+        break_glass_told: show::told(rule, request, bundle),
+    }
 }

@@ -1,4 +1,10 @@
-//! `Access.List`: requests by page, newest first.
+//! `Access.List`: requests by page, newest first: by when they were made, then by id.
+//!
+//! What waits for somebody is in memory. The rest is read from the store by person, so that a page
+//! takes as long however many requests others have made. Only auditors and admins look at
+//! everyone's.
+
+use std::sync::Arc;
 
 use jit_ssh_api::v1;
 use jit_ssh_core::digest::Digest;
@@ -7,10 +13,11 @@ use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::UnixTime;
 
 use crate::serve::call::Call;
+use crate::serve::front::Front;
 use crate::serve::in_force::InForce;
 use crate::serve::memory::Known;
 use crate::serve::sessions::Caller;
-use crate::serve::store::ListQuery;
+use crate::serve::store::{ListQuery, Of};
 use crate::serve::visibility::{awaits, is_own, may_see};
 use crate::serve::{OPEN_FOR, clock, show};
 
@@ -20,8 +27,8 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 /// Requests read from the store at a time.
 const CHUNK: u32 = 128;
-/// Most requests looked at for one page: a person who may see few among many gets what is found
-/// among the newest of these.
+/// Most requests looked at for one page: who wants only those that are open gets what is found among
+/// the newest of these.
 const MAX_LOOKED_AT: usize = 20_000;
 
 /// What is asked for.
@@ -30,8 +37,12 @@ struct Wanted<'c> {
     in_force: &'c InForce,
     scope: v1::Scope,
     open_only: bool,
+    since: UnixTime,
     now: UnixTime,
 }
+
+/// A place in the list: later is newer.
+type Place = (UnixTime, Digest);
 
 pub(super) async fn list(
     call: &Call,
@@ -58,79 +69,147 @@ pub(super) async fn list(
         in_force: &in_force,
         scope,
         open_only: message.open_only,
+        since: UnixTime(message.since),
         now: clock::now(),
     };
-    match scope {
-        v1::Scope::ToDecide => Ok(to_decide(call, &wanted, after, limit)),
-        v1::Scope::Mine | v1::Scope::All | v1::Scope::Unspecified => {
-            from_store(call, &wanted, after, limit).await
-        }
-    }
+    page(call.front(), &wanted, after, limit).await
 }
 
-/// Everything that can wait for a decision is in memory.
-fn to_decide(
-    call: &Call,
+/// One page: what memory and store have, in one order.
+async fn page(
+    front: &Front,
     wanted: &Wanted<'_>,
     after: Option<Digest>,
     limit: usize,
-) -> v1::ListResponse {
-    let mut found = Vec::new();
-    for known in call.front().memory.undecided() {
-        if let Some(access) = wanted.show(&known) {
-            found.push((known.chain.request().body().at, known.chain.digest(), access));
+) -> Result<v1::ListResponse, Refusal> {
+    let before = match after {
+        Some(after) => match front.memory.get(&*front.store, after).await? {
+            Some(known) => Some(place(&known)),
+            // An unknown one is older than all.
+            None => return Ok(v1::ListResponse::default()),
+        },
+        None => None,
+    };
+    let mut waiting = wanted.waiting(front, before);
+    let mut accesses = Vec::new();
+    let mut stored = Walk::new(front, wanted, after);
+    loop {
+        let next = stored.peek().await?;
+        // The newer one first; what is in both comes once.
+        let newest = match (waiting.last().map(|known| place(known)), next) {
+            (None, None) => return Ok(v1::ListResponse { accesses, more: false }),
+            (Some(here), there) if there.is_none_or(|there| here >= there) => {
+                if there == Some(here) {
+                    stored.take();
+                }
+                waiting.pop()
+            }
+            (_, Some(_) | None) => stored.take(),
+        };
+        let Some(access) = newest.and_then(|known| wanted.show(&known)) else {
+            if stored.is_tired() {
+                // There may be more, further back than one page looks.
+                let more = !accesses.is_empty();
+                return Ok(v1::ListResponse { accesses, more });
+            }
+            continue;
+        };
+        if accesses.len() == limit {
+            return Ok(v1::ListResponse { accesses, more: true });
         }
+        accesses.push(access);
     }
-    found.sort_by_key(|(at, digest, _)| std::cmp::Reverse((*at, *digest)));
-    let skipped = after.map_or(0, |after| {
-        found
-            .iter()
-            .position(|(_, digest, _)| *digest == after)
-            .map_or(0, |place| place.saturating_add(1))
-    });
-    let more = found.len().saturating_sub(skipped) > limit;
-    let accesses = found.into_iter().skip(skipped).take(limit).map(|(_, _, access)| access);
-    v1::ListResponse { accesses: accesses.collect(), more }
 }
 
-async fn from_store(
-    call: &Call,
-    wanted: &Wanted<'_>,
-    mut after: Option<Digest>,
-    limit: usize,
-) -> Result<v1::ListResponse, Refusal> {
-    let front = call.front();
-    let of = (wanted.scope == v1::Scope::Mine).then(|| wanted.caller.id.clone());
-    // What is open is young: no rule lets anything stand longer.
-    let since = wanted.open_only.then(|| wanted.now.minus_secs(OPEN_FOR));
-    let mut accesses = Vec::new();
-    let mut looked_at = 0usize;
-    loop {
-        let query = ListQuery { of: of.clone(), since, after, limit: CHUNK };
-        let chunk = front.store.list(query).await?;
-        let full = show::count(chunk.len()) == CHUNK;
-        looked_at = looked_at.saturating_add(chunk.len());
-        for stored in chunk {
-            let Some(known) = front.memory.read(stored) else { continue };
-            after = Some(known.chain.digest());
-            let Some(access) = wanted.show(&known) else { continue };
-            if accesses.len() == limit {
-                return Ok(v1::ListResponse { accesses, more: true });
+fn place(known: &Known) -> Place {
+    let request = known.chain.request();
+    (request.body().at, request.digest())
+}
+
+/// Requests in the store, chunk by chunk.
+struct Walk<'w> {
+    front: &'w Front,
+    /// Whose; `None` if the store has none that are wanted.
+    of: Option<Of>,
+    since: UnixTime,
+    after: Option<Digest>,
+    /// Read and not taken yet, oldest first.
+    chunk: Vec<Arc<Known>>,
+    looked_at: usize,
+    /// Whether the store has more than was read.
+    more: bool,
+}
+
+impl<'w> Walk<'w> {
+    fn new(front: &'w Front, wanted: &Wanted<'_>, after: Option<Digest>) -> Walk<'w> {
+        let caller = wanted.caller;
+        let of = match wanted.scope {
+            v1::Scope::Mine => Some(Of::Own(caller.id.clone())),
+            v1::Scope::All if caller.reads_all() => Some(Of::Everyone),
+            v1::Scope::All => Some(Of::Concerning(caller.id.clone())),
+            v1::Scope::ToDecide | v1::Scope::Unspecified => None,
+        };
+        // What is open is young: no rule lets anything stand longer.
+        let young = if wanted.open_only { wanted.now.minus_secs(OPEN_FOR) } else { UnixTime(0) };
+        let more = of.is_some();
+        let since = wanted.since.max(young);
+        Walk { front, of, since, after, chunk: Vec::new(), looked_at: 0, more }
+    }
+
+    /// The place of the next request.
+    async fn peek(&mut self) -> Result<Option<Place>, Refusal> {
+        while self.chunk.is_empty() && self.more && !self.is_tired() {
+            let Some(of) = self.of.clone() else { break };
+            let query = ListQuery { of, since: Some(self.since), after: self.after, limit: CHUNK };
+            let found = self.front.store.list(query).await?;
+            self.more = show::count(found.len()) == CHUNK;
+            self.looked_at = self.looked_at.saturating_add(found.len());
+            for stored in found {
+                // One that does not hold is left out, and the next chunk begins behind it.
+                self.after = Some(Digest::of(&stored.request.bytes));
+                if let Some(known) = self.front.memory.read(&*self.front.store, stored).await? {
+                    self.chunk.push(Arc::new(known));
+                }
             }
-            accesses.push(access);
+            self.chunk.reverse();
+            // A long list must not hold up the calls beside it.
+            tokio::task::yield_now().await;
         }
-        if !full || looked_at >= MAX_LOOKED_AT {
-            let more = full && !accesses.is_empty();
-            return Ok(v1::ListResponse { accesses, more });
-        }
-        // A long list must not hold up the calls beside it.
-        tokio::task::yield_now().await;
+        Ok(self.chunk.last().map(|known| place(known)))
+    }
+
+    fn take(&mut self) -> Option<Arc<Known>> {
+        self.chunk.pop()
+    }
+
+    /// Whether more was looked at than one page may.
+    fn is_tired(&self) -> bool {
+        self.more && self.chunk.is_empty() && self.looked_at >= MAX_LOOKED_AT
     }
 }
 
 impl Wanted<'_> {
-    /// The request as shown, if it is one of those asked for.
-    fn show(&self, known: &Known) -> Option<v1::AccessState> {
+    /// What is wanted of that which waits for somebody, older than `before`; oldest first.
+    fn waiting(&self, front: &Front, before: Option<Place>) -> Vec<Arc<Known>> {
+        let memory = match self.scope {
+            v1::Scope::ToDecide => front.memory.waiting(),
+            // An auditor's are in the store with all others.
+            v1::Scope::All if !self.caller.reads_all() => front.memory.waiting(),
+            v1::Scope::All | v1::Scope::Mine | v1::Scope::Unspecified => Vec::new(),
+        };
+        let older = |known: &Arc<Known>| before.is_none_or(|before| place(known) < before);
+        let mut found: Vec<Arc<Known>> =
+            memory.into_iter().filter(|known| older(known) && self.wants(known)).collect();
+        found.sort_unstable_by_key(|known| place(known));
+        found
+    }
+
+    fn wants(&self, known: &Known) -> bool {
+        self.evaluate(known).is_some()
+    }
+
+    /// Where a request stands, if it is one of those asked for.
+    fn evaluate(&self, known: &Known) -> Option<Evaluation<'_>> {
         let bundle = &self.in_force.bundle;
         let evaluation = evaluate(&known.chain, bundle, self.now);
         let wanted = match self.scope {
@@ -140,7 +219,14 @@ impl Wanted<'_> {
             v1::Scope::Unspecified => false,
         };
         let open = !self.open_only || is_open(&evaluation);
-        (wanted && open).then(|| show::access(known, &evaluation, bundle))
+        let young = known.chain.request().body().at >= self.since;
+        (wanted && open && young).then_some(evaluation)
+    }
+
+    /// The request as shown, if it is one of those asked for.
+    fn show(&self, known: &Known) -> Option<v1::AccessState> {
+        let evaluation = self.evaluate(known)?;
+        Some(show::access(known, &evaluation, &self.in_force.bundle, self.now))
     }
 }
 

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use jit_ssh_api::v1;
+use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::digest::{Digest, IdPrefix};
 use jit_ssh_core::lifecycle::{Status, evaluate};
 use jit_ssh_core::names::{ActorId, HostName, Login, Principal};
 use jit_ssh_core::refusal::{Reason, Refusal};
+use jit_ssh_core::time::UnixTime;
 
 use crate::serve::call::Call;
 use crate::serve::front::{Front, unknown_request};
 use crate::serve::in_force::InForce;
 use crate::serve::memory::Known;
 use crate::serve::sessions::Caller;
-use crate::serve::store::{IdRange, ListQuery, MAX_MATCHES};
+use crate::serve::store::{IdRange, ListQuery, MAX_MATCHES, Of};
 use crate::serve::visibility::may_see;
 use crate::serve::{OPEN_FOR, clock, show};
 
@@ -25,8 +27,9 @@ pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::Get
     let caller = call.caller()?;
     let known = find(call.front(), &in_force, &caller, &message.id).await?;
     call.about(known.chain.digest());
-    let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
-    Ok(v1::GetResponse { access: Some(show::access(&known, &evaluation, &in_force.bundle)) })
+    let now = clock::now();
+    let evaluation = evaluate(&known.chain, &in_force.bundle, now);
+    Ok(v1::GetResponse { access: Some(show::access(&known, &evaluation, &in_force.bundle, now)) })
 }
 
 /// The request that `text` names: an id, a prefix of one, or a digest. Only what the caller may see
@@ -94,27 +97,42 @@ pub(super) async fn check(
     let principal = Principal::new(login, host);
     let now = clock::now();
     let query = ListQuery {
-        of: Some(subject.clone()),
+        of: Of::Own(subject.clone()),
         since: Some(now.minus_secs(OPEN_FOR)),
         after: None,
         limit: MAX_CHECKED,
     };
     let mut best = v1::CheckResponse::default();
     for stored in front.store.list(query).await? {
-        let Some(known) = front.memory.read(stored) else { continue };
+        let Some(known) = front.memory.read(&*front.store, stored).await? else { continue };
         if known.chain.request().body().subject != subject {
             continue;
         }
-        let evaluation = evaluate(&known.chain, bundle, now);
-        let live = matches!(evaluation.status, Status::Approved | Status::Active);
-        let until = show::access_until(&evaluation);
-        let granted = evaluation.grant.is_some_and(|grant| grant.principals().contains(&principal));
-        if live && granted && until > best.access_until {
+        if let Some(until) = allowed_until(&known, &principal, bundle, now)
+            && until.0 > best.access_until
+        {
             let id = known.chain.request().id().to_string();
-            best = v1::CheckResponse { allowed: true, access_until: until, id };
+            best = v1::CheckResponse { allowed: true, access_until: until.0, id };
         }
     }
     Ok(best)
+}
+
+/// Until when a request lets its subject in as `principal`; `None` if it does not at `now`: not
+/// before it opens, and not when it was given back, taken away, or fell with what it prolongs.
+fn allowed_until(
+    known: &Known,
+    principal: &Principal,
+    bundle: &Bundle,
+    now: UnixTime,
+) -> Option<UnixTime> {
+    let evaluation = evaluate(&known.chain, bundle, now);
+    let (Status::Approved | Status::Active, Some(grant)) = (&evaluation.status, &evaluation.grant)
+    else {
+        return None;
+    };
+    let open = grant.opens_at <= now && grant.principals().contains(principal);
+    open.then(|| grant.access_until())
 }
 
 fn field<T: std::str::FromStr<Err: std::fmt::Display>>(
@@ -123,3 +141,6 @@ fn field<T: std::str::FromStr<Err: std::fmt::Display>>(
 ) -> Result<T, Refusal> {
     text.parse().map_err(|error| Refusal::new(Reason::Malformed, format!("{name}: {error}.")))
 }
+
+#[cfg(test)]
+mod tests;

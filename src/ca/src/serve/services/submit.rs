@@ -5,7 +5,7 @@ use jit_ssh_api::v1;
 use jit_ssh_core::bundle::SourceRule;
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::cidr::Cidr;
-use jit_ssh_core::lifecycle::evaluate;
+use jit_ssh_core::lifecycle::{admit_request, evaluate};
 use jit_ssh_core::policy::{self, Asked};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::sshsig::Presence;
@@ -15,9 +15,9 @@ use jit_ssh_signer::protocol::{Op, Outcome};
 use super::certify::certificate;
 use crate::serve::arrived::Arrived;
 use crate::serve::call::Call;
-use crate::serve::front::{issued, unexpected};
+use crate::serve::front::{Front, issued, unexpected};
 use crate::serve::in_force::InForce;
-use crate::serve::memory::Known;
+use crate::serve::memory::{Claim, Known};
 use crate::serve::store::{Record, RecordKind};
 use crate::serve::{clock, show};
 
@@ -33,17 +33,26 @@ pub(super) async fn submit(
     call.about(request);
     check_source(call, arrived.body(), &in_force)?;
     let claim = front.memory.claim(&*front.store, request).await?;
+    check_reviewed(front, &arrived, &in_force, &claim)?;
 
     let epoch = front.signer.epoch();
     let op = Op::Submit { statement: arrived.to_signed(), certify: message.certify };
-    let Outcome::Recorded { digest, certificate: issuance, .. } =
-        front.signer.record(op, &epoch).await?
-    else {
+    let extends = arrived.body().extends;
+    let recorded = match extends {
+        Some(of) => front.record(&epoch, of, op).await?,
+        None => front.signer.record(op, &epoch).await?,
+    };
+    let Outcome::Recorded { digest, certificate: issuance, .. } = recorded else {
         return Err(unexpected());
     };
     let _announcement = front.announce(request);
-    let kind = RecordKind::Request { subject: arrived.body().subject.clone() };
+    // Who watches what it prolongs sees it there.
+    let _told_there = extends.map(|of| front.announce(of));
+    let kind = RecordKind::request(arrived.body());
     let by = arrived.body().by.clone();
+    if arrived.body().break_glass.is_some() {
+        front.metrics.break_glass();
+    }
     let (statement, record) = arrived.recorded(digest, kind, request, by)?;
     let mut records = vec![record];
     let mut known = Known::new(Chain::new(statement));
@@ -56,7 +65,13 @@ pub(super) async fn submit(
         // Submitted before: what was said of it since belongs to the answer.
         front.memory.get(&*front.store, request).await?;
     }
-    let known = front.memory.add(known);
+    if let Some(of) = extends
+        && front.memory.get(&*front.store, of).await?.is_none()
+    {
+        // The signer knows what it prolongs and we do not yet: the log has it.
+        front.lost.mark();
+    }
+    let known = front.memory.take_in(&*front.store, known).await?;
     front.keep(records).await?;
 
     let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
@@ -71,6 +86,30 @@ pub(super) async fn submit(
         approvers: show::approvers(&known, &evaluation, &in_force.bundle),
         certificate: issuance.map(|issuance| certificate(issuance, signer)),
     })
+}
+
+/// Refuses a break-glass request of somebody whose last one nobody has reviewed. Each signer holds
+/// this for what it has seen; the front holds it for all of them.
+fn check_reviewed(
+    front: &Front,
+    arrived: &Arrived<Request>,
+    in_force: &InForce,
+    claim: &Claim<'_>,
+) -> Result<(), Refusal> {
+    let body = arrived.body();
+    if body.break_glass.is_none() || claim.stands() {
+        return Ok(());
+    }
+    let Some(earlier) = front.memory.unreviewed_of(&body.subject, arrived.digest()) else {
+        return Ok(());
+    };
+    // Only who could make it hears of the other one.
+    let chain = Chain::new(arrived.verify(&front.fingerprint)?);
+    match admit_request(&chain, Some(&earlier.chain), &in_force.bundle, clock::now()) {
+        Err(refusal) if refusal.reason == Reason::ReviewNeeded => Err(refusal),
+        // Any other refusal is the signer's to give.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Under a rule that binds to the client's address, the address signed must be the one seen: the

@@ -1,10 +1,11 @@
-//! `Access.Watch`: how things stand, then every change: of statements, of the bundle, and those
-//! that the clock brings.
+//! `Access.Watch`: how things stand, then every change: of statements, also those on what a request
+//! prolongs; of the bundle; and those that the clock brings.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use jit_ssh_api::{status_of, v1};
+use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::lifecycle::evaluate;
 use jit_ssh_core::refusal::{Reason, Refusal};
@@ -39,8 +40,11 @@ struct Watcher {
     what: What,
     who: Who,
     answers: mpsc::Sender<Result<v1::WatchResponse, Status>>,
-    /// What was sent last of each request that may still change.
+    /// What was sent last of each request that may still change, without what the clock alone
+    /// changes from second to second.
     sent: HashMap<Digest, v1::AccessState>,
+    /// What the one request watched prolongs, what that prolongs, and so on.
+    lineage: Vec<Digest>,
     /// When the clock alone changes something of these.
     turns: HashMap<Digest, UnixTime>,
     _counted: OneWatch,
@@ -91,6 +95,7 @@ pub(super) async fn watch(
         who: call.identify(),
         answers,
         sent: HashMap::new(),
+        lineage: Vec::new(),
         turns: HashMap::new(),
         _counted: counted,
     };
@@ -147,7 +152,7 @@ impl Watcher {
         match self.what {
             What::One(request) => self.look_at(request).await,
             What::ToDecide => {
-                for known in self.front.memory.undecided() {
+                for known in self.front.memory.waiting() {
                     self.tell(&known).await?;
                 }
                 let told: Vec<Digest> = self.sent.keys().copied().collect();
@@ -162,9 +167,11 @@ impl Watcher {
     }
 
     async fn look_at(&mut self, request: Digest) -> Result<(), Over> {
-        if matches!(self.what, What::One(watched) if watched != request) {
-            return Ok(());
-        }
+        let request = match self.what {
+            What::One(watched) if watched == request || self.lineage.contains(&request) => watched,
+            What::One(_) => return Ok(()),
+            What::ToDecide => request,
+        };
         match self.front.memory.get(&*self.front.store, request).await? {
             Some(known) => self.tell(&known).await,
             None => Ok(()),
@@ -173,11 +180,11 @@ impl Watcher {
 
     /// Sends how a request stands, if that is news.
     async fn tell(&mut self, known: &Known) -> Result<(), Over> {
-        let request = known.chain.digest();
-        let (news, turn) = {
+        let (request, now) = (known.chain.digest(), clock::now());
+        let (news, turn, waits) = {
             let in_force = self.front.trusted.bundle()?;
             let (bundle, caller) = (&in_force.bundle, (self.who)()?);
-            let evaluation = evaluate(&known.chain, bundle, clock::now());
+            let evaluation = evaluate(&known.chain, bundle, now);
             let wanted = match self.what {
                 What::One(_) => may_see(&caller, known, &evaluation, bundle),
                 // What was told before is told to its end.
@@ -197,19 +204,23 @@ impl Watcher {
             }
             let waits =
                 matches!(self.what, What::One(_)) || awaits(&caller.id, known, &evaluation, bundle);
-            let turn = show::next_turn(&evaluation).filter(|_| waits);
-            (show::access(known, &evaluation, bundle), turn)
+            let turn = show::next_turn(&evaluation, now).filter(|_| waits);
+            (show::access(known, &evaluation, bundle, now), turn, waits)
         };
+        if matches!(self.what, What::One(_)) {
+            let lineage = std::iter::successors(known.chain.prolonged(), |of| of.prolonged());
+            self.lineage = lineage.map(Chain::digest).collect();
+        }
         match turn {
             Some(turn) => self.turns.insert(request, turn),
             None => self.turns.remove(&request),
         };
-        if self.sent.get(&request) == Some(&news) {
+        let lasting = v1::AccessState { live_seconds: 0, ..news.clone() };
+        if self.sent.get(&request) == Some(&lasting) {
             return Ok(());
         }
-        let keep = matches!(self.what, What::One(_)) || turn.is_some();
-        if keep {
-            self.sent.insert(request, news.clone());
+        if waits {
+            self.sent.insert(request, lasting);
         } else {
             // It waits for nobody here any more: told once more, and done with.
             self.sent.remove(&request);

@@ -42,7 +42,11 @@ fn statement(kind: RecordKind, name: &str, request: &str, by: &str, at: u64) -> 
 }
 
 fn request(name: &str, by: &str, at: u64) -> Record {
-    statement(RecordKind::Request { subject: by.parse().unwrap() }, name, name, by, at)
+    statement(request_kind(by), name, name, by, at)
+}
+
+fn request_kind(subject: &str) -> RecordKind {
+    RecordKind::Request { subject: subject.parse().unwrap(), extends: None, break_glass: false }
 }
 
 fn issued(serial: u64, at: u64) -> Issued {
@@ -60,7 +64,7 @@ fn names(chains: &[StoredChain]) -> Vec<&str> {
 
 fn query(of: Option<&str>, after: Option<&str>, limit: u32) -> ListQuery {
     ListQuery {
-        of: of.map(|of| of.parse().unwrap()),
+        of: of.map_or(Of::Everyone, |of| Of::Own(of.parse().unwrap())),
         since: None,
         after: after.map(|after| Digest::of(after.as_bytes())),
         limit,
@@ -122,13 +126,122 @@ async fn lists_are_newest_first_by_page_and_by_person(place: &impl Place) {
     assert_eq!(names(&list(query(Some("alice"), Some("4"), 1)).await), ["3"]);
     assert_eq!(names(&list(query(Some("carol"), None, 10)).await), [""; 0]);
     let recent = ListQuery { since: Some(UnixTime(20)), ..query(None, None, 10) };
-    assert_eq!(names(&list(recent).await), ["4", "3"]);
+    assert_eq!(names(&list(recent).await), ["4", "3", "2"]);
+}
+
+async fn pages_follow_each_other_by_when_requests_were_made_whenever_they_came(place: &impl Place) {
+    let store = place.open();
+    // Made in the same second, and come in another order than they were made in.
+    for (name, at) in [("a", 20), ("b", 20), ("c", 10), ("d", 30), ("e", 20), ("f", 10)] {
+        store.append(vec![request(name, "alice", at)]).await.unwrap();
+    }
+    let whole = store.list(query(None, None, 10)).await.unwrap();
+    let whole: Vec<String> = names(&whole).iter().map(ToString::to_string).collect();
+    assert_eq!(whole[0], "d");
+    assert_eq!(whole.len(), 6);
+    for of in [None, Some("alice")] {
+        let (mut paged, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let page = store.list(query(of, after.as_deref(), 2)).await.unwrap();
+            let Some(last) = names(&page).last().map(ToString::to_string) else { break };
+            paged.extend(names(&page).iter().map(ToString::to_string));
+            after = Some(last);
+        }
+        assert_eq!(paged, whole);
+    }
+}
+
+async fn what_a_person_spoke_of_is_found_by_page_whatever_came_first(place: &impl Place) {
+    let store = place.open();
+    let said = |kind, name, request| statement(kind, name, request, "bob", 50);
+    store.append(vec![said(RecordKind::Decision, "d1", "1")]).await.unwrap();
+    for (name, by, at) in
+        [("1", "alice", 10), ("2", "alice", 20), ("3", "bob", 30), ("4", "alice", 40)]
+    {
+        store.append(vec![request(name, by, at)]).await.unwrap();
+    }
+    let spoken = vec![
+        said(RecordKind::End, "e1", "1"),
+        said(RecordKind::End, "e3", "3"),
+        said(RecordKind::Decision, "d4", "4"),
+    ];
+    store.append(spoken).await.unwrap();
+    let list = async |person: &str, after: Option<&str>, limit| {
+        let of = Of::Concerning(person.parse().unwrap());
+        store.list(ListQuery { of, ..query(None, after, limit) }).await.unwrap()
+    };
+    assert_eq!(names(&list("bob", None, 10).await), ["4", "3", "1"]);
+    assert_eq!(names(&list("bob", None, 2).await), ["4", "3"]);
+    assert_eq!(names(&list("bob", Some("3"), 2).await), ["1"]);
+    assert_eq!(names(&list("alice", None, 10).await), ["4", "2", "1"]);
+    assert_eq!(names(&list("carol", None, 10).await), [""; 0]);
+    // What somebody merely spoke of is not their own.
+    assert_eq!(names(&store.list(query(Some("bob"), None, 10)).await.unwrap()), ["3"]);
+}
+
+async fn extensions_are_found_with_what_they_prolong(place: &impl Place) {
+    let store = place.open();
+    let first = Digest::of(b"r");
+    let extension = |name, at| {
+        let kind = RecordKind::Request {
+            subject: "alice".parse().unwrap(),
+            extends: Some(first),
+            break_glass: false,
+        };
+        statement(kind, name, name, "alice", at)
+    };
+    // An extension may come to be known before what it prolongs.
+    store.append(vec![extension("later", 30), extension("sooner", 20)]).await.unwrap();
+    store.append(vec![request("r", "alice", 10), request("s", "alice", 10)]).await.unwrap();
+    let found = store.chain(first).await.unwrap().unwrap();
+    let expected = [(UnixTime(20), Digest::of(b"sooner")), (UnixTime(30), Digest::of(b"later"))];
+    assert_eq!(found.extensions, expected);
+    assert_eq!(store.chain(Digest::of(b"s")).await.unwrap().unwrap().extensions, []);
+}
+
+async fn break_glass_is_unreviewed_until_another_person_decides(place: &impl Place) {
+    let store = place.open();
+    let kind =
+        RecordKind::Request { subject: "alice".parse().unwrap(), extends: None, break_glass: true };
+    let broken = |name, at| statement(kind.clone(), name, name, "alice", at);
+    store.append(vec![broken("late", 20), broken("early", 10)]).await.unwrap();
+    store.append(vec![request("usual", "alice", 5), certificate("late", 1, 21)]).await.unwrap();
+    let unreviewed = async || names(&store.unreviewed().await.unwrap()).join(" ");
+    assert_eq!(unreviewed().await, "early late");
+    // One's own word, an end, and a word on another request are no review.
+    let said = |kind, name, request, by| statement(kind, name, request, by, 30);
+    let none = vec![
+        said(RecordKind::Decision, "own", "late", "alice"),
+        said(RecordKind::End, "end", "late", "bob"),
+        said(RecordKind::Decision, "other", "usual", "bob"),
+    ];
+    store.append(none).await.unwrap();
+    assert_eq!(unreviewed().await, "early late");
+    store.append(vec![said(RecordKind::Decision, "review", "late", "bob")]).await.unwrap();
+    assert_eq!(unreviewed().await, "early");
+}
+
+async fn the_latest_waits_under_a_rule_are_told_and_each_request_counts_once(place: &impl Place) {
+    let store = place.open();
+    let approval = |name: u32, rule: &str, wait| {
+        Record::Approval(ApprovalRecord {
+            request: Digest::of(&name.to_be_bytes()),
+            rule: rule.parse().unwrap(),
+            at: UnixTime(u64::from(name)),
+            wait,
+        })
+    };
+    let waits = async |rule: &str| store.waits(rule.parse().unwrap()).await.unwrap();
+    assert_eq!(waits("prod").await, [0; 0]);
+    store.append((0..30).map(|name| approval(name, "prod", name)).collect()).await.unwrap();
+    store.append(vec![approval(99, "other", 7), approval(29, "prod", 500)]).await.unwrap();
+    assert_eq!(waits("prod").await, (10..30).rev().collect::<Vec<u32>>());
+    assert_eq!(waits("other").await, [7]);
 }
 
 async fn a_person_finds_what_a_machine_asked_for_them(place: &impl Place) {
     let store = place.open();
-    let kind = RecordKind::Request { subject: "alice".parse().unwrap() };
-    store.append(vec![statement(kind, "r", "r", "bastion", 10)]).await.unwrap();
+    store.append(vec![statement(request_kind("alice"), "r", "r", "bastion", 10)]).await.unwrap();
     for of in ["alice", "bastion"] {
         assert_eq!(names(&store.list(query(Some(of), None, 10)).await.unwrap()), ["r"]);
     }
@@ -222,6 +335,11 @@ conform! {
     adding_again_changes_nothing
     what_came_before_its_request_is_kept_and_found_with_it
     lists_are_newest_first_by_page_and_by_person
+    pages_follow_each_other_by_when_requests_were_made_whenever_they_came
+    what_a_person_spoke_of_is_found_by_page_whatever_came_first
+    extensions_are_found_with_what_they_prolong
+    break_glass_is_unreviewed_until_another_person_decides
+    the_latest_waits_under_a_rule_are_told_and_each_request_counts_once
     a_person_finds_what_a_machine_asked_for_them
     requests_are_found_by_the_beginning_of_their_id
     what_may_still_be_open_is_told_apart
@@ -237,9 +355,9 @@ async fn a_database_of_a_newer_version_is_refused_and_one_of_this_version_is_not
     place.open().close();
     let path = place.0.path().join("test.db");
     let other = rusqlite::Connection::open(&path).unwrap();
-    other.pragma_update(None, "user_version", 2).unwrap();
+    other.pragma_update(None, "user_version", 3).unwrap();
     let error = SqliteStore::open(&path).err().unwrap().to_string();
-    assert!(error.contains("version 2"), "{error}");
+    assert!(error.contains("version 3"), "{error}");
 }
 
 #[tokio::test]

@@ -5,12 +5,13 @@
 //! that is there changes nothing.
 //!
 //! - [`Store`]: the promises, and the records they are about;
-//! - [`sqlite`]: the store of a single node; `schema`, `writer`, `fault`: its parts;
+//! - [`sqlite`]: the store of a single node; `schema`, `listing`, `writer`, `fault`: its parts;
 //! - `conformance`: what every store must do, as tests.
 
 #[cfg(test)]
 mod conformance;
 mod fault;
+mod listing;
 mod schema;
 pub(super) mod sqlite;
 mod writer;
@@ -19,8 +20,9 @@ use std::pin::Pin;
 
 use jit_ssh_core::chain::Issued;
 use jit_ssh_core::digest::{Digest, IdPrefix, ShortId};
-use jit_ssh_core::names::ActorId;
+use jit_ssh_core::names::{ActorId, RuleName};
 use jit_ssh_core::refusal::{Reason, Refusal};
+use jit_ssh_core::statement::Request;
 use jit_ssh_core::time::UnixTime;
 use prost::bytes::Bytes;
 
@@ -39,11 +41,17 @@ pub(super) trait Store: Send + Sync + 'static {
     /// Requests whose ids are in `range`; at most [`MAX_MATCHES`].
     fn requests_with(&self, range: IdRange) -> Later<Vec<Digest>>;
 
-    /// Requests, newest first.
+    /// Requests, newest first: by when they were made, then by id.
     fn list(&self, query: ListQuery) -> Later<Vec<StoredChain>>;
 
     /// Requests made after `since` of which no certificate is known, oldest first.
     fn uncertified(&self, since: UnixTime) -> Later<Vec<StoredChain>>;
+
+    /// Break-glass requests that nobody has decided but who made or uses them, oldest first.
+    fn unreviewed(&self) -> Later<Vec<StoredChain>>;
+
+    /// How long the latest approvals under a rule took, in seconds; at most [`MAX_WAITS`].
+    fn waits(&self, rule: RuleName) -> Later<Vec<u32>>;
 
     /// The number of every request's id ([`id_number`]), in any order, possibly repeated.
     fn ids(&self) -> Later<Vec<u64>>;
@@ -63,6 +71,8 @@ pub(super) trait Store: Send + Sync + 'static {
 
 /// Most requests that [`Store::requests_with`] tells.
 pub(super) const MAX_MATCHES: u32 = 32;
+/// Most approvals that [`Store::waits`] tells.
+pub(super) const MAX_WAITS: u32 = 20;
 
 /// What is remembered.
 #[derive(Debug, Clone)]
@@ -76,6 +86,8 @@ pub(super) enum Record {
         /// What was issued.
         issued: Issued,
     },
+    /// That persons approved a request; what was noted of it first stays.
+    Approval(ApprovalRecord),
     /// The log of `signer` has been taken over up to `size`. Never goes back.
     Mark {
         /// The signer's number.
@@ -85,6 +97,17 @@ pub(super) enum Record {
     },
     /// The bundle that waits for more admins, in the place of any other; `None` for none.
     Proposal(Option<Proposal>),
+}
+
+/// That the last approval which a request needed was given.
+#[derive(Debug, Clone)]
+pub(super) struct ApprovalRecord {
+    pub(super) request: Digest,
+    /// The rule that asked for it.
+    pub(super) rule: RuleName,
+    pub(super) at: UnixTime,
+    /// Seconds from the request to it.
+    pub(super) wait: u32,
 }
 
 /// A request, decision or end.
@@ -104,13 +127,27 @@ pub(super) struct StatementRecord {
 /// The kinds of statements that make a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RecordKind {
-    /// With who will use it.
     Request {
         /// Who will use the access.
         subject: ActorId,
+        /// The request it prolongs.
+        extends: Option<Digest>,
+        /// Whether it goes ahead without approvals.
+        break_glass: bool,
     },
     Decision,
     End,
+}
+
+impl RecordKind {
+    /// The kind of this request.
+    pub(super) fn request(body: &Request) -> RecordKind {
+        RecordKind::Request {
+            subject: body.subject.clone(),
+            extends: body.extends,
+            break_glass: body.break_glass.is_some(),
+        }
+    }
 }
 
 /// A request with all that is known of it, as stored: nothing of it is checked here.
@@ -121,6 +158,8 @@ pub(super) struct StoredChain {
     pub(super) ends: Vec<StoredStatement>,
     /// Certificates, oldest first.
     pub(super) issued: Vec<Issued>,
+    /// When each request that prolongs it was made, and its digest; oldest first.
+    pub(super) extensions: Vec<(UnixTime, Digest)>,
 }
 
 /// A statement as stored.
@@ -135,14 +174,25 @@ pub(super) struct StoredStatement {
 /// Which requests to list.
 #[derive(Debug, Clone)]
 pub(super) struct ListQuery {
-    /// Only those this person made or is the subject of.
-    pub(super) of: Option<ActorId>,
-    /// Only those made after this moment.
+    /// Whose.
+    pub(super) of: Of,
+    /// Only those made at this moment or later.
     pub(super) since: Option<UnixTime>,
     /// Only those older than this request; an unknown one is older than all.
     pub(super) after: Option<Digest>,
     /// At most so many.
     pub(super) limit: u32,
+}
+
+/// Whose requests to list.
+#[derive(Debug, Clone)]
+pub(super) enum Of {
+    /// Everyone's.
+    Everyone,
+    /// Those that this person made or is the subject of.
+    Own(ActorId),
+    /// The same, and those that this person decided or ended.
+    Concerning(ActorId),
 }
 
 /// A bundle that waits for more admins.

@@ -7,12 +7,16 @@ use rusqlite::Connection;
 use super::StoreError;
 use super::fault::Fault;
 
-/// The version this program writes.
-const VERSION: i64 = 1;
+/// What brings a database from each version to the next, from nothing to the version this program
+/// writes. A new database takes all steps, so it is the same as one that grew old.
+const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+
+/// The version this program writes: how many steps there are.
+const VERSION: i64 = 2;
 
 /// `id` is the number of the request's id, so that one index finds a whole chain; statements and
 /// certificates are only ever added, so that everything but this index grows at its end.
-const TABLES: &str = "
+const VERSION_1: &str = "
 CREATE TABLE statements (
     seq       INTEGER PRIMARY KEY,
     id        INTEGER NOT NULL,
@@ -64,6 +68,45 @@ CREATE TABLE probes (
 INSERT INTO probes (place, count) VALUES (1, 0);
 ";
 
+/// Requests are listed by when they were made and then by id, which every store knows alike. No
+/// request of version 1 prolonged another or went ahead without approvals: none was admitted.
+const VERSION_2: &str = "
+ALTER TABLE statements ADD COLUMN extends BLOB;
+ALTER TABLE statements ADD COLUMN break_glass INTEGER NOT NULL DEFAULT 0 CHECK (break_glass IN (0, 1));
+
+DROP INDEX requests_by_subject;
+DROP INDEX requests_by_other;
+DROP INDEX requests_by_time;
+CREATE INDEX requests_by_subject ON statements (subject, at, id) WHERE kind = 1;
+CREATE INDEX requests_by_other ON statements (by, at, id) WHERE kind = 1 AND by <> subject;
+CREATE INDEX requests_by_time ON statements (at, id) WHERE kind = 1;
+CREATE INDEX extensions ON statements (extends) WHERE kind = 1 AND extends IS NOT NULL;
+CREATE INDEX break_glass ON statements (at, id) WHERE kind = 1 AND break_glass = 1;
+
+-- Who decided or ended which requests, in the order in which requests are listed.
+CREATE TABLE spoke (
+    person TEXT NOT NULL,
+    at     INTEGER NOT NULL, -- of the request
+    id     INTEGER NOT NULL, -- of the request
+    PRIMARY KEY (person, at, id)
+) STRICT, WITHOUT ROWID;
+INSERT OR IGNORE INTO spoke
+SELECT said.by, request.at, request.id FROM statements AS said
+CROSS JOIN statements AS request
+    ON request.id = said.id AND request.kind = 1 AND request.digest = said.request
+WHERE said.kind <> 1;
+
+CREATE TABLE approvals (
+    id      INTEGER NOT NULL,
+    request BLOB NOT NULL,
+    rule    TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    wait    INTEGER NOT NULL, -- seconds
+    PRIMARY KEY (id, request)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX approvals_by_rule ON approvals (rule, at, wait);
+";
+
 /// How every connection works.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -80,24 +123,36 @@ pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Makes the tables, or checks that they are of this version.
+/// Brings the tables to the version of this program.
 pub(super) fn settle(connection: &mut Connection, file: &Path) -> Result<(), StoreError> {
     let fail = |error: rusqlite::Error| Fault::from(error).of(file);
     let found: i64 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
-    match found {
-        0 => create(connection).map_err(fail),
-        VERSION => Ok(()),
-        newer => Err(StoreError::Failed(format!(
-            "{}: the database is of version {newer}, and this program knows up to {VERSION}: start the newer program, or restore a backup made before it ran",
-            file.display()
-        ))),
+    let Some(missing) = usize::try_from(found).ok().and_then(|found| STEPS.get(found..)) else {
+        return Err(StoreError::Failed(format!(
+            "{}: the database is of version {found}, and this program knows up to {}: start the newer program, or restore a backup made before it ran",
+            file.display(),
+            STEPS.len()
+        )));
+    };
+    if missing.is_empty() {
+        return Ok(());
     }
+    if found > 0 {
+        tracing::info!(from = found, to = STEPS.len(), "bringing the database to a newer version");
+    }
+    migrate(connection, missing).map_err(fail)
 }
 
-fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Takes all steps, or none.
+fn migrate(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    transaction.execute_batch(TABLES)?;
+    for step in steps {
+        transaction.execute_batch(step)?;
+    }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests;

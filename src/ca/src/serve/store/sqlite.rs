@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use jit_ssh_core::chain::Issued;
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::names::RuleName;
 use jit_ssh_core::time::UnixTime;
 use prost::bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
@@ -14,8 +15,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use super::fault::{Fault, in_row};
 use super::writer::{Inbox, Work, bits, run};
 use super::{
-    IdRange, Later, ListQuery, MAX_MATCHES, Proposal, Record, Store, StoreError, StoredChain,
-    StoredStatement, schema,
+    IdRange, Later, ListQuery, MAX_MATCHES, MAX_WAITS, Proposal, Record, Store, StoreError,
+    StoredChain, StoredStatement, listing, schema,
 };
 
 /// Connections kept for reading.
@@ -124,7 +125,7 @@ impl Store for SqliteStore {
 
     fn list(&self, query: ListQuery) -> Later<Vec<StoredChain>> {
         self.read(move |connection| {
-            let found = list(connection, &query)?;
+            let found = listing::list(connection, &query)?;
             chains(connection, found)
         })
     }
@@ -133,11 +134,38 @@ impl Store for SqliteStore {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
                 "SELECT digest, seq FROM statements WHERE kind = 1 AND at > ?1 AND NOT EXISTS
-                 (SELECT 1 FROM certificates WHERE certificates.id = statements.id) ORDER BY seq",
+                 (SELECT 1 FROM certificates WHERE certificates.id = statements.id) ORDER BY at, id",
             )?;
             let found: Vec<Digest> =
                 query.query_and_then([bits(since.0)], digest)?.collect::<Result<_, Fault>>()?;
             chains(connection, found)
+        })
+    }
+
+    fn unreviewed(&self) -> Later<Vec<StoredChain>> {
+        self.read(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT digest, seq FROM statements AS request
+                 WHERE kind = 1 AND break_glass = 1 AND NOT EXISTS
+                 (SELECT 1 FROM statements AS review
+                  WHERE review.id = request.id AND review.kind = 2
+                  AND review.request = request.digest
+                  AND review.by NOT IN (request.by, request.subject))
+                 ORDER BY at, id",
+            )?;
+            let found: Vec<Digest> =
+                query.query_and_then((), digest)?.collect::<Result<_, Fault>>()?;
+            chains(connection, found)
+        })
+    }
+
+    fn waits(&self, rule: RuleName) -> Later<Vec<u32>> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT wait FROM approvals WHERE rule = ?1 ORDER BY at DESC LIMIT ?2",
+            )?;
+            let waits = query.query_map(params![rule.as_str(), MAX_WAITS], |row| row.get(0))?;
+            Ok(waits.collect::<rusqlite::Result<_>>()?)
         })
     }
 
@@ -186,45 +214,9 @@ impl Drop for SqliteStore {
 }
 
 /// The digest of a row that also tells its `seq`.
-fn digest(row: &Row<'_>) -> Result<Digest, Fault> {
+pub(super) fn digest(row: &Row<'_>) -> Result<Digest, Fault> {
     let seq: i64 = row.get(1)?;
     row.get(0).map(Digest).map_err(in_row("statements", seq))
-}
-
-fn list(connection: &Connection, query: &ListQuery) -> Result<Vec<Digest>, Fault> {
-    let before = match query.after {
-        None => i64::MAX,
-        Some(after) => {
-            let find = "SELECT seq FROM statements WHERE id = ?1 AND digest = ?2";
-            let key = params![bits(super::id_number(after)), after.0.as_slice()];
-            connection
-                .prepare_cached(find)?
-                .query_row(key, |row| row.get(0))
-                .optional()?
-                .unwrap_or(0)
-        }
-    };
-    let since = bits(query.since.map_or(0, |since| since.0));
-    match &query.of {
-        None => connection
-            .prepare_cached(
-                "SELECT digest, seq FROM statements WHERE kind = 1 AND seq < ?1 AND at > ?2
-                 ORDER BY seq DESC LIMIT ?3",
-            )?
-            .query_and_then(params![before, since, query.limit], digest)?
-            .collect(),
-        Some(of) => connection
-            .prepare_cached(
-                "SELECT digest, seq FROM statements
-                 WHERE kind = 1 AND subject = ?4 AND seq < ?1 AND at > ?2
-                 UNION ALL
-                 SELECT digest, seq FROM statements
-                 WHERE kind = 1 AND by = ?4 AND by <> subject AND seq < ?1 AND at > ?2
-                 ORDER BY seq DESC LIMIT ?3",
-            )?
-            .query_and_then(params![before, since, query.limit, of.as_str()], digest)?
-            .collect(),
-    }
 }
 
 fn chains(connection: &Connection, requests: Vec<Digest>) -> Result<Vec<StoredChain>, Fault> {
@@ -260,6 +252,14 @@ fn chain(connection: &Connection, request: Digest) -> Result<Option<StoredChain>
         issued(row).map_err(in_row("certificates", format_args!("with serial {serial}")))
     };
     found.issued = certificates.query_and_then(key, read)?.collect::<Result<_, Fault>>()?;
+    let mut extensions = connection
+        .prepare_cached("SELECT digest, seq, at FROM statements WHERE kind = 1 AND extends = ?1")?;
+    let read = |row: &Row<'_>| -> Result<(UnixTime, Digest), Fault> {
+        Ok((UnixTime(unsigned(row, 2)?), digest(row)?))
+    };
+    found.extensions =
+        extensions.query_and_then([request.0.as_slice()], read)?.collect::<Result<_, Fault>>()?;
+    found.extensions.sort_unstable();
     Ok(Some(found))
 }
 
@@ -300,6 +300,6 @@ fn proposal(row: &Row<'_>) -> rusqlite::Result<Proposal> {
 }
 
 /// The counterpart of [`bits`].
-fn unsigned(row: &Row<'_>, place: usize) -> rusqlite::Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, place: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(place).map(|value| u64::from_ne_bytes(value.to_ne_bytes()))
 }

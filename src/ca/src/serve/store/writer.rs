@@ -9,7 +9,7 @@ use rusqlite::{Connection, Transaction, params};
 use tokio::sync::oneshot;
 
 use super::fault::Fault;
-use super::{Proposal, Record, RecordKind, StoreError, id_number, schema};
+use super::{Proposal, Record, RecordKind, StatementRecord, StoreError, id_number, schema};
 
 /// Most jobs of one transaction.
 const MAX_BATCH: usize = 256;
@@ -139,29 +139,7 @@ fn write<'w>(
 
 fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     match record {
-        Record::Statement(record) => {
-            let (kind, subject) = match &record.kind {
-                RecordKind::Request { subject } => (1, Some(subject.as_str())),
-                RecordKind::Decision => (2, None),
-                RecordKind::End => (3, None),
-            };
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO statements (id, kind, digest, request, by, subject, at, bytes, signature)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
-                 WHERE NOT EXISTS (SELECT 1 FROM statements WHERE id = ?1 AND digest = ?3)",
-            )?;
-            insert.execute(params![
-                bits(id_number(record.request)),
-                kind,
-                record.digest.0.as_slice(),
-                record.request.0.as_slice(),
-                record.by.as_str(),
-                subject,
-                bits(record.at.0),
-                record.bytes.as_ref(),
-                record.signature.as_ref(),
-            ])?;
-        }
+        Record::Statement(record) => put_statement(transaction, record)?,
         Record::Certificate { request, issued } => {
             let mut insert = transaction.prepare_cached(
                 "INSERT OR IGNORE INTO certificates
@@ -177,6 +155,19 @@ fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()
                 bits(issued.access_until.0),
             ])?;
         }
+        Record::Approval(record) => {
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR IGNORE INTO approvals (id, request, rule, at, wait)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            insert.execute(params![
+                bits(id_number(record.request)),
+                record.request.0.as_slice(),
+                record.rule.as_str(),
+                bits(record.at.0),
+                record.wait,
+            ])?;
+        }
         Record::Mark { signer, size } => {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO marks (signer, size) VALUES (?1, ?2)
@@ -189,6 +180,58 @@ fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()
         }
         Record::Proposal(Some(proposal)) => put_proposal(transaction, proposal)?,
     }
+    Ok(())
+}
+
+fn put_statement(transaction: &Transaction<'_>, record: &StatementRecord) -> rusqlite::Result<()> {
+    let (kind, subject, extends, break_glass) = match &record.kind {
+        RecordKind::Request { subject, extends, break_glass } => {
+            let extends = extends.as_ref().map(|extends| extends.0.as_slice());
+            (1, Some(subject.as_str()), extends, *break_glass)
+        }
+        RecordKind::Decision => (2, None, None, false),
+        RecordKind::End => (3, None, None, false),
+    };
+    let (id, request) = (bits(id_number(record.request)), record.request.0.as_slice());
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO statements
+         (id, kind, digest, request, by, subject, at, bytes, signature, extends, break_glass)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+         WHERE NOT EXISTS (SELECT 1 FROM statements WHERE id = ?1 AND digest = ?3)",
+    )?;
+    let new = insert.execute(params![
+        id,
+        kind,
+        record.digest.0.as_slice(),
+        request,
+        record.by.as_str(),
+        subject,
+        bits(record.at.0),
+        record.bytes.as_ref(),
+        record.signature.as_ref(),
+        extends,
+        break_glass,
+    ])?;
+    if new == 0 {
+        return Ok(());
+    }
+    // What is said of a request may come before it.
+    let mut speak = match &record.kind {
+        RecordKind::Request { .. } => transaction.prepare_cached(
+            "INSERT OR IGNORE INTO spoke (person, at, id)
+             SELECT by, ?3, id FROM statements WHERE id = ?1 AND request = ?2 AND kind <> 1",
+        )?,
+        RecordKind::Decision | RecordKind::End => transaction.prepare_cached(
+            "INSERT OR IGNORE INTO spoke (person, at, id)
+             SELECT ?3, at, id FROM statements WHERE id = ?1 AND digest = ?2 AND kind = 1",
+        )?,
+    };
+    match &record.kind {
+        RecordKind::Request { .. } => speak.execute(params![id, request, bits(record.at.0)])?,
+        RecordKind::Decision | RecordKind::End => {
+            speak.execute(params![id, request, record.by.as_str()])?
+        }
+    };
     Ok(())
 }
 

@@ -130,6 +130,11 @@ impl Disk for BreakingDisk {
         self.disk.place(path, bytes)
     }
 
+    fn place_synced(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.orders.ask("place_synced")?;
+        self.disk.place_synced(path, bytes)
+    }
+
     fn discard(&mut self, path: &str) -> io::Result<()> {
         self.orders.ask("discard")?;
         self.disk.discard(path)

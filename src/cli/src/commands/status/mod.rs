@@ -1,5 +1,7 @@
 //! `jit-ssh status`: what this machine holds, and what waits.
 
+mod accesses;
+
 use clap::Args;
 use jit_ssh_api::v1;
 use jit_ssh_core::plain::harmless;
@@ -12,10 +14,12 @@ use crate::clock;
 use crate::commands::requests;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::held::{self, Held, Owner};
+use crate::grants;
+use crate::held::{self, Owner};
 use crate::text::{relative, table, utc};
 use crate::trust;
 use crate::view::{RequestRow, View};
+use accesses::{Access, Review, accesses};
 use jit_ssh_api::agent::{Agent, AgentError};
 
 /// Show what you hold, until when, and what waits.
@@ -39,6 +43,8 @@ struct CertificateRow<'a> {
     access_until: UnixTime,
     command: String,
     loaded: &'static str,
+    basis: Option<&'static str>,
+    reviewed: Option<bool>,
 }
 
 /// A request in `--json`.
@@ -60,26 +66,27 @@ pub(super) async fn cmd_status(context: &Context, _: StatusArgs) -> Result<Outco
         Err(AgentError::Absent) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    let now = clock::now();
-    for held in held.iter().filter(|_| ui.json) {
-        ui.object(&certificate_row(held))?;
-    }
-    if held.is_empty() {
-        ui.say("No access is loaded.");
-    } else {
-        ui.data(&certificate_table(&held, now))?;
-    }
     // What is held works without the CA (I11), so this command does too.
-    match waiting(context, &enrolment).await {
-        Ok(mut views) => {
-            views.retain(|view| held.iter().all(|held| held.id != view.id().as_str()));
-            tell_waiting(context, &views)?;
-        }
+    let views = match waiting(context, &enrolment).await {
+        Ok(views) => views,
         Err(failure) if failure.outcome == Outcome::Unreachable => {
             ui.say(&format!("warning: what waits is not known: {}", harmless(&failure.message)));
+            Vec::new()
         }
         Err(failure) => return Err(failure),
+    };
+    let now = clock::now();
+    let live = grants::live(&context.home, &enrolment.ca(), now)?;
+    let (accesses, views) = accesses(&held, views, &live);
+    for access in accesses.iter().filter(|_| ui.json) {
+        ui.object(&certificate_row(access))?;
     }
+    if accesses.is_empty() {
+        ui.say("No access is loaded.");
+    } else {
+        ui.data(&certificate_table(&accesses, now))?;
+    }
+    tell_waiting(context, &views)?;
     Ok(Outcome::Done)
 }
 
@@ -103,7 +110,13 @@ pub(super) async fn owner(
 
 async fn waiting(context: &Context, enrolment: &Enrolment) -> Result<Vec<View>, Failure> {
     let mut ca = Ca::connect(&context.home, enrolment).await?;
-    let (views, _) = requests::list(context, &mut ca, v1::Scope::Mine, 100, true).await?;
+    let wanted = v1::ListRequest {
+        scope: v1::Scope::Mine.into(),
+        limit: 100,
+        open_only: true,
+        ..v1::ListRequest::default()
+    };
+    let (views, _) = requests::list(context, &mut ca, wanted).await?;
     Ok(views)
 }
 
@@ -118,17 +131,24 @@ fn tell_waiting(context: &Context, views: &[View]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn certificate_table(held: &[Held], now: UnixTime) -> String {
-    let rows: Vec<_> = held
+fn certificate_table(accesses: &[Access<'_>], now: UnixTime) -> String {
+    let rows: Vec<_> = accesses
         .iter()
-        .map(|held| {
+        .map(|access| {
+            let held = access.held;
             let principals: Vec<String> = held.principals.iter().map(ToString::to_string).collect();
-            let (end, access) = (held.valid_before, held.access_until);
+            let end = held.valid_before;
+            let mark = match access.break_glass {
+                None => "",
+                Some(Review::Done) => " (break-glass, reviewed)",
+                Some(Review::Open) => " (break-glass, to be reviewed)",
+                Some(Review::Unknown) => " (break-glass)",
+            };
             [
                 harmless(&held.id),
                 principals.join(" "),
                 format!("{} ({})", utc(end), relative(end, now)),
-                relative(access, now),
+                format!("{}{mark}", relative(access.until, now)),
                 held.serial.to_string(),
             ]
         })
@@ -136,7 +156,8 @@ fn certificate_table(held: &[Held], now: UnixTime) -> String {
     table(["ID", "WHERE", "CERTIFICATE UNTIL", "ACCESS ENDS", "SERIAL"], &rows)
 }
 
-fn certificate_row(held: &Held) -> CertificateRow<'_> {
+fn certificate_row<'a>(access: &Access<'a>) -> CertificateRow<'a> {
+    let held = access.held;
     let principals: Vec<String> = held.principals.iter().map(ToString::to_string).collect();
     CertificateRow {
         kind: "certificate",
@@ -149,7 +170,13 @@ fn certificate_row(held: &Held) -> CertificateRow<'_> {
         principals,
         valid_after: held.valid_after,
         valid_before: held.valid_before,
-        access_until: held.access_until,
+        access_until: access.until,
         loaded: "agent",
+        basis: access.break_glass.map(|_| "break-glass"),
+        reviewed: match access.break_glass {
+            Some(Review::Done) => Some(true),
+            Some(Review::Open) => Some(false),
+            Some(Review::Unknown) | None => None,
+        },
     }
 }

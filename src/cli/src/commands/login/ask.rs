@@ -1,0 +1,229 @@
+//! A new request: made, waited for, and taken.
+
+use std::time::Duration;
+
+use jit_ssh_api::v1::{self, Status};
+use jit_ssh_api::{ApiError, Reason};
+use jit_ssh_core::cidr::Cidr;
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::names::{HostName, Login};
+use jit_ssh_core::statement::Request;
+use jit_ssh_core::time::UnixTime;
+use serde::Serialize;
+
+use super::break_glass;
+use crate::ca::{self, Ca};
+use crate::cli::Context;
+use crate::clock;
+use crate::enrolment::Enrolment;
+use crate::failure::{Failure, Outcome};
+use crate::follow::{Changes, Followed, Until, follow, interrupted_within};
+use crate::grants::{Grant, Subject};
+use crate::obtain;
+use crate::submission::{Submission, submit};
+use crate::text::{either, relative, utc};
+use crate::view::{RequestRef, status_name};
+use crate::wish::{Manner, Wish};
+
+/// How long a key of a pending request is kept beyond its deadline, in seconds: the time in which
+/// an approved request may still be taken up. One day.
+const KEEP: u32 = 24 * 3600;
+/// How often a CA whose clock is behind ours is asked whether the access has begun.
+const BEHIND: Duration = Duration::from_secs(2);
+
+/// A request that waits, in `--json`.
+#[derive(Debug, Serialize)]
+struct Requested<'a> {
+    id: String,
+    digest: Digest,
+    status: &'static str,
+    rule: &'a str,
+    hosts: &'a [HostName],
+    logins: &'a [Login],
+    r#for: u32,
+    reason: &'a str,
+    approvals_needed: u32,
+    approvers: &'a [String],
+    decide_by: Option<u64>,
+    not_before: Option<UnixTime>,
+    extends: Option<Digest>,
+}
+
+/// The request that a wish makes.
+pub(super) fn request(
+    enrolment: &Enrolment,
+    wish: &Wish,
+    subject: &Subject,
+    reason: String,
+) -> Result<Request, Failure> {
+    let mut request = Request::new(
+        enrolment.ca(),
+        enrolment.id.clone(),
+        subject.public()?,
+        wish.hosts.clone(),
+        vec![wish.login.clone()],
+        wish.span(),
+        reason,
+        clock::now(),
+        ca::nonce(),
+    );
+    request.permit = wish.permit();
+    match &wish.manner {
+        Manner::Usual => {}
+        Manner::At(at) => request.not_before = Some(*at),
+        Manner::BreakGlass(second) => request.break_glass = Some(second.clone()),
+        Manner::Extends(of) => request.extends = Some(of.request),
+    }
+    Ok(request)
+}
+
+/// Makes a new request. `confirmed` are the hosts that break-glass was confirmed for.
+pub(super) async fn ask(
+    context: &Context,
+    ca: &mut Ca<'_>,
+    no_wait: bool,
+    confirmed: &[HostName],
+    wish: &Wish,
+    subject: Subject,
+) -> Result<Outcome, Failure> {
+    let Context { ui, home } = context;
+    let reason = match wish.reason() {
+        Some(reason) => reason.to_owned(),
+        None => ui.ask("Why do you need it?", "say why you need it: --because TEXT").await?,
+    };
+    let mut request = request(ca.enrolment, wish, &subject, reason)?;
+    if let Some(second) = request.break_glass.clone() {
+        break_glass::confirm(context, ca, &request, &second, confirmed).await?;
+        // Typing takes a while, and a statement is made when it is sent.
+        request.at = clock::now();
+    }
+    let (request, answer) = match submit(ca, &request).await {
+        Err(Submission::SourceNeeded(address, _)) => {
+            // The rule binds the certificate to where it is asked from: name that, once.
+            request.source = vec![Cidr::single(address)];
+            request.at = clock::now();
+            submit(ca, &request).await
+        }
+        submitted => submitted,
+    }?;
+    let prolongs = wish.prolongs().map(|of| of.access_until);
+    let grant = Grant { request, subject, prolongs };
+    if let Some(certificate) = &answer.certificate {
+        obtain::take(ui, home, ca, &grant, certificate).await?;
+        return Ok(Outcome::Done);
+    }
+    let now = clock::now();
+    let begins = grant.request.body().begins();
+    let last = UnixTime(answer.decide_by).max(begins).max(prolongs.unwrap_or(now)).max(now);
+    grant.store(home, last.plus_secs(KEEP))?;
+    ui.object(&requested(&grant, &answer))?;
+    ui.say(&asked(&grant, &answer, now));
+    if answer.status() == Status::Pending || begins > now {
+        return wait(context, ca, no_wait, &grant).await;
+    }
+    let certificate = obtain::certify(ca, grant.digest()).await?;
+    obtain::take(ui, home, ca, &grant, &certificate).await?;
+    Ok(Outcome::Done)
+}
+
+fn requested<'a>(grant: &'a Grant, answer: &'a v1::SubmitResponse) -> Requested<'a> {
+    let body = grant.request.body();
+    Requested {
+        id: grant.request.id().to_string(),
+        digest: grant.digest(),
+        status: status_name(answer.status()),
+        rule: &answer.rule,
+        hosts: &body.hosts,
+        logins: &body.logins,
+        r#for: body.r#for.get(),
+        reason: &body.reason,
+        approvals_needed: answer.approvals_needed,
+        approvers: &answer.approvers,
+        decide_by: (answer.decide_by > 0).then_some(answer.decide_by),
+        not_before: body.not_before,
+        extends: body.extends,
+    }
+}
+
+/// What was asked, and what comes next; harmless.
+fn asked(grant: &Grant, answer: &v1::SubmitResponse, now: UnixTime) -> String {
+    let (id, body) = (grant.request.id(), grant.request.body());
+    let opens = body.not_before.map(|opens| {
+        format!(" If it is approved by then, it opens {} ({}).", relative(opens, now), utc(opens))
+    });
+    match (answer.status(), body.not_before) {
+        (Status::Pending, _) => format!(
+            "Request {id} waits for {} (approvals needed: {}); it lapses {}.{}",
+            either(&answer.approvers),
+            answer.approvals_needed,
+            relative(UnixTime(answer.decide_by), now),
+            opens.unwrap_or_default()
+        ),
+        (status, Some(opens)) => {
+            let (name, opens_in) = (status_name(status), relative(opens, now));
+            format!("Request {id} is {name}; it opens {opens_in} ({}).", utc(opens))
+        }
+        (status, None) => format!("Request {id} is {}.", status_name(status)),
+    }
+}
+
+/// Waits for the decision and the opening, and takes what comes of it.
+pub(super) async fn wait(
+    context: &Context,
+    ca: &mut Ca<'_>,
+    no_wait: bool,
+    grant: &Grant,
+) -> Result<Outcome, Failure> {
+    let Context { ui, home } = context;
+    let id = grant.request.id();
+    if no_wait {
+        ui.data(id.as_str())?;
+        return Ok(Outcome::Pending);
+    }
+    let named = RequestRef::Digest(grant.digest());
+    let mut told = false;
+    loop {
+        let followed = follow(ui, ca, &named, Until::Open, Changes::Quiet).await;
+        let followed = followed.map_err(|failure| {
+            let back = format!("request {id} is left standing; come back with: jit-ssh watch {id}");
+            if failure.outcome == Outcome::Unreachable { failure.hint(back) } else { failure }
+        });
+        let Followed::Decided(view) = followed? else {
+            return Ok(left_standing(context, grant));
+        };
+        if let Some(failure) = view.failure() {
+            grant.forget(home)?;
+            return Err(failure);
+        }
+        if let Some(less) = view.granted_less().filter(|_| !told) {
+            ui.say(&format!("Less than what was asked for is {less}."));
+            told = true;
+        }
+        match obtain::certify(ca, grant.digest()).await {
+            // The CA's clock is behind ours, as far as clocks may differ.
+            Err(error) if is_early(&error) => {
+                if interrupted_within(BEHIND).await {
+                    return Ok(left_standing(context, grant));
+                }
+            }
+            certificate => {
+                obtain::take(ui, home, ca, grant, &certificate?).await?;
+                return Ok(Outcome::Done);
+            }
+        }
+    }
+}
+
+/// Whether the access has not begun.
+pub(super) fn is_early(error: &ApiError) -> bool {
+    error.reason() == Some(Reason::TooEarly)
+}
+
+fn left_standing(context: &Context, grant: &Grant) -> Outcome {
+    let id = grant.request.id();
+    context.ui.say(&format!("Request {id} is left standing."));
+    context.ui.say(&format!(
+        "hint: come back with: jit-ssh watch {id}; take it back with: jit-ssh cancel {id}"
+    ));
+    Outcome::Pending
+}

@@ -1,0 +1,109 @@
+//! Whether what is wanted is at hand already, or live and only to be prolonged.
+
+use jit_ssh_api::agent::Agent;
+use jit_ssh_core::names::Principal;
+use jit_ssh_core::plain::harmless;
+use jit_ssh_core::time::UnixTime;
+
+use crate::cli::Context;
+use crate::enrolment::Enrolment;
+use crate::failure::Failure;
+use crate::grants::{self, Live, Subject};
+use crate::held::{self, Held};
+use crate::obtain::Access;
+use crate::text::utc;
+use crate::trust;
+use crate::wish::Wish;
+
+/// What the agent has of what is wanted.
+pub(super) enum AtHand {
+    /// All of it.
+    Enough,
+    /// The accounts, by the request with this id, but for too short.
+    TooShort(String),
+    /// The accounts, by the request with this id, but with too little permitted.
+    TooLittle(String),
+    /// Nothing.
+    Nothing,
+}
+
+impl AtHand {
+    /// Which request was told of.
+    pub(super) fn id(&self) -> Option<&str> {
+        match self {
+            AtHand::TooShort(id) | AtHand::TooLittle(id) => Some(id),
+            AtHand::Enough | AtHand::Nothing => None,
+        }
+    }
+}
+
+/// What the agent holds of ours; nothing where the key would not go into it. Better to hear of a
+/// missing agent now than after somebody approved.
+pub(super) fn held(
+    context: &Context,
+    enrolment: &Enrolment,
+    subject: &Subject,
+) -> Result<Vec<Held>, Failure> {
+    match subject {
+        Subject::File(file) if !file.keypair().is_some_and(held::fits_agent) => Ok(Vec::new()),
+        Subject::File(_) | Subject::Fresh(_) => {
+            Ok(held::list(&mut Agent::open()?, &trust::owner(&context.home, enrolment)?)?)
+        }
+    }
+}
+
+/// Tells of access that is at hand already, and what is missing where it is not enough.
+pub(super) fn at_hand(
+    context: &Context,
+    enrolment: &Enrolment,
+    held: &[Held],
+    wish: &Wish,
+    now: UnixTime,
+) -> Result<AtHand, Failure> {
+    let Context { ui, home } = context;
+    let wanted = wish.principals();
+    let mut last = None;
+    for held in held.iter().filter(|held| held.is_at_hand(&wanted, now)) {
+        let live = grants::noted(home, &enrolment.ca(), &held.id, now)?;
+        let asked = live.as_ref().map(|live| live.request.body());
+        let because = asked.map(|asked| format!(" ({})", harmless(&asked.reason)));
+        let standing = format!(
+            "Access is at hand until {} under request {}{}.",
+            utc(held.access_until),
+            held.id,
+            because.unwrap_or_default()
+        );
+        match wish.exceeds(held, asked, now) {
+            None => {
+                ui.say(&standing);
+                Access::at_hand(held, live.as_ref()).tell(ui, now)?;
+                return Ok(AtHand::Enough);
+            }
+            Some(more) => {
+                let short = wish.longer_than(held.access_until, asked, now).is_some();
+                last = Some((held, short, format!("{standing} More is wanted: {more}.")));
+            }
+        }
+    }
+    Ok(match last {
+        Some((held, short, words)) => {
+            ui.say(&words);
+            let id = held.id.clone();
+            if short { AtHand::TooShort(id) } else { AtHand::TooLittle(id) }
+        }
+        None => AtHand::Nothing,
+    })
+}
+
+/// The live access that was taken here for all of `wanted`; of several, the one that ends last: the
+/// newest of those that prolong each other.
+pub(super) fn live_for(
+    context: &Context,
+    enrolment: &Enrolment,
+    wanted: &[Principal],
+    now: UnixTime,
+) -> Result<Option<Live>, Failure> {
+    let mut live = grants::live(&context.home, &enrolment.ca(), now)?;
+    live.retain(|live| live.request.body().by == enrolment.id && live.covers(wanted));
+    Ok(live.pop())
+}

@@ -1,0 +1,77 @@
+//! Prolonging live access by a linked request, which is decided like any other.
+
+use jit_ssh_core::plain::harmless;
+use jit_ssh_core::time::Seconds;
+
+use super::ask::request;
+use crate::ca::Ca;
+use crate::cli::Context;
+use crate::failure::{Failure, Outcome};
+use crate::grants::{Live, Subject};
+use crate::submission::explain;
+use crate::text::utc;
+use crate::wish::{Manner, Prolonged, Wish};
+
+/// Shortest time there is: asked of only to hear what the rule allows.
+const SHORTEST: Seconds = Seconds::new(1).expect("1 s is not zero");
+
+/// There is nothing here to prolong.
+pub(super) fn nothing_live() -> Failure {
+    let message = "no live access to this was taken on this machine, so there is none to prolong.";
+    Failure::new(Outcome::Error, "NOTHING_LIVE", message)
+        .hint("ask for access with: jit-ssh login, without --extend")
+}
+
+/// The wish, as one to prolong `live`: for no longer than its rule allows at once.
+///
+/// # Errors
+/// What the CA says, where the rule lets nobody prolong this access, or not once more.
+pub(super) async fn prolonging(
+    context: &Context,
+    ca: &mut Ca<'_>,
+    wish: Wish,
+    live: &Live,
+    subject: &Subject,
+) -> Result<Wish, Failure> {
+    let asked = live.request.body();
+    let of = Prolonged {
+        request: live.request.digest(),
+        access_until: live.access_until,
+        reason: asked.reason.clone(),
+        permit: asked.permit.clone(),
+        longest: None,
+    };
+    let wish = Wish { manner: Manner::Extends(Box::new(of.clone())), ..wish };
+    let mut meant = request(ca.enrolment, &wish, subject, of.reason.clone())?;
+    let answer = match explain(ca, &meant).await {
+        Err(refused) if refused.outcome == Outcome::Refused => {
+            // Perhaps it is only too long: then the rule tells how long would fit.
+            meant.r#for = SHORTEST;
+            explain(ca, &meant).await.map_err(|_| refused)
+        }
+        answer => answer,
+    }?;
+    let (id, rule) = (live.request.id(), harmless(&answer.rule));
+    let Some(longest) = Seconds::new(answer.extend_max) else {
+        let message = format!(
+            "the access of request {id} can not be prolonged: the rule {rule} has no extensions."
+        );
+        return Err(Failure::new(Outcome::Refused, "POLICY_REFUSED", message)
+            .hint("ask anew with: jit-ssh login --new"));
+    };
+    let wanted = wish.span();
+    let wish = Wish {
+        manner: Manner::Extends(Box::new(Prolonged { longest: Some(longest), ..of })),
+        ..wish
+    };
+    let bounded = if wanted > longest {
+        format!(" not by {wanted}, but by the {longest} that the rule {rule} allows at once")
+    } else {
+        format!(" by {wanted}")
+    };
+    context.ui.say(&format!(
+        "This is to prolong the access of request {id}, which lasts until {},{bounded}.",
+        utc(live.access_until)
+    ));
+    Ok(wish)
+}

@@ -1,0 +1,92 @@
+//! Every field of a request, one a line, for people.
+
+use jit_ssh_core::names::{HostName, Login};
+use jit_ssh_core::plain::harmless;
+use jit_ssh_core::statement::{Request, Verified};
+use jit_ssh_core::time::UnixTime;
+
+use super::{Event, View, basis_name, step_words};
+use crate::text::{all_of, relative, utc};
+
+impl View {
+    /// Every field, and what happened. Everything asked comes from the signed bytes.
+    pub(crate) fn details(&self, events: &[Event], now: UnixTime) -> String {
+        let said = &self.said;
+        let mut lines = asked_lines(&self.request);
+        lines.push(("status", self.standing(now)));
+        if !said.rule.is_empty() {
+            lines.push(("rule", harmless(&said.rule)));
+        }
+        if let Some(basis) = basis_name(self.basis()) {
+            let review = match (basis, said.reviewed) {
+                ("break-glass", true) => " (reviewed)",
+                ("break-glass", false) => " (not reviewed yet)",
+                _ => "",
+            };
+            lines.push(("approved by", format!("{basis}{review}")));
+        }
+        for step in &said.steps {
+            let given = format!("{} ({} given)", step_words(step, step.needed), step.given);
+            lines.push(("approvals", given));
+        }
+        if said.access_until > 0 {
+            let until = UnixTime(said.access_until);
+            lines.push(("access until", format!("{} ({})", utc(until), relative(until, now))));
+            lines.push(("granted", all_of(&self.principals())));
+        }
+        let mut text = lay_out(&lines);
+        if !events.is_empty() {
+            text.push('\n');
+            for event in events {
+                text.push_str(&event.line());
+                text.push('\n');
+            }
+        }
+        text
+    }
+}
+
+/// What was asked, field by field, from the signed bytes alone.
+pub(crate) fn asked_lines(request: &Verified<Request>) -> Vec<(&'static str, String)> {
+    let asked = request.body();
+    let mut lines = vec![("request", request.id().to_string())];
+    lines.push(("who", asked.by.to_string()));
+    if asked.subject != asked.by {
+        lines.push(("for whom", asked.subject.to_string()));
+    }
+    lines.push(("where", all_of(&asked.hosts.iter().map(HostName::as_str).collect::<Vec<_>>())));
+    lines.push(("as", all_of(&asked.logins.iter().map(Login::as_str).collect::<Vec<_>>())));
+    lines.push(("how long", asked.r#for.to_string()));
+    if let Some(opens) = asked.not_before {
+        lines.push(("from", utc(opens)));
+    }
+    if let Some(extends) = &asked.extends {
+        lines.push(("prolongs", format!("{} ({extends})", extends.short_id())));
+    }
+    lines.push(("why", harmless(&asked.reason)));
+    if let Some(second) = &asked.break_glass {
+        lines.push(("break-glass", format!("goes ahead without approvals: {}", harmless(second))));
+    }
+    let permits: Vec<_> = asked.permit.iter().map(|permit| permit.as_str()).collect();
+    let permits =
+        if permits.is_empty() { "nothing beside commands".to_owned() } else { all_of(&permits) };
+    lines.push(("permit", permits));
+    if !asked.source.is_empty() {
+        let ranges: Vec<_> = asked.source.iter().map(ToString::to_string).collect();
+        lines.push(("only from", all_of(&ranges)));
+    }
+    if let Some(command) = &asked.command {
+        lines.push(("only command", harmless(command)));
+    }
+    lines.push(("asked at", utc(asked.at)));
+    lines
+        .push(("key to certify", format!("{} {}", asked.key.type_name(), asked.key.fingerprint())));
+    lines.push(("signed by key", request.key().fingerprint()));
+    lines
+}
+
+/// Lays out names and values in two columns.
+pub(crate) fn lay_out(lines: &[(&str, String)]) -> String {
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}

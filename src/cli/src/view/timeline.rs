@@ -1,0 +1,374 @@
+//! What happened to a request, in order, each by its cause. What somebody signed is read from the
+//! signed bytes; the rest is as the CA says.
+
+use jit_ssh_api::v1::{Basis, Status};
+use jit_ssh_core::names::{HostName, Login};
+use jit_ssh_core::plain::harmless;
+use jit_ssh_core::statement::{Cause, Decision, End, Verdict};
+use jit_ssh_core::time::UnixTime;
+use serde::Serialize;
+
+use super::{View, status_name};
+use crate::text::{all_of, utc};
+
+/// One thing that happened. Scripts rely on the names: never change one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Event {
+    /// When.
+    pub(crate) at: UnixTime,
+    /// What.
+    pub(crate) event: &'static str,
+    /// Who did it; null where it was the rule or the clock.
+    pub(crate) by: Option<String>,
+    /// What else there is to say.
+    pub(crate) detail: String,
+}
+
+impl Event {
+    fn new(at: UnixTime, event: &'static str, by: Option<&impl ToString>, detail: String) -> Event {
+        Event { at, event, by: by.map(ToString::to_string), detail }
+    }
+
+    /// By nobody: by the rule or the clock.
+    fn of_itself(at: u64, event: &'static str, detail: String) -> Event {
+        Event { at: UnixTime(at), event, by: None, detail }
+    }
+
+    /// One line for people, harmless.
+    pub(crate) fn line(&self) -> String {
+        let by = self.by.as_ref().map(|by| format!("by {}", harmless(by)));
+        let detail = Some(harmless(&self.detail)).filter(|detail| !detail.is_empty());
+        let rest: Vec<String> = by.into_iter().chain(detail).collect();
+        let line = format!("{}  {:11}  {}", utc(self.at), self.event, rest.join(": "));
+        line.trim_end().to_owned()
+    }
+}
+
+/// What happened to `view`, oldest first. `extensions` are the requests that prolong it.
+pub(crate) fn timeline(view: &View, extensions: &[View], now: UnixTime) -> Vec<Event> {
+    let mut events = vec![requested(view)];
+    let decisions = view.decisions.iter();
+    events.extend(decisions.map(|(decision, counts)| decided(view, decision.body(), *counts)));
+    events.extend(approved(view));
+    events.extend(opened(view, now));
+    events.extend(view.said.certificates.iter().map(|issued| {
+        let until = utc(UnixTime(issued.valid_before));
+        Event::of_itself(
+            issued.at,
+            "certificate",
+            format!("serial {} until {until}", issued.serial),
+        )
+    }));
+    events.extend(extensions.iter().map(extended));
+    events.extend(view.ends.iter().map(|end| ended_by(end.body())));
+    events.extend(over(view));
+    // Those of one second stay in the order in which they follow from each other.
+    events.sort_by_key(|event| event.at);
+    events
+}
+
+fn requested(view: &View) -> Event {
+    let asked = view.asked();
+    let mut detail = String::new();
+    if asked.subject != asked.by {
+        detail.push_str(&format!("for {}, ", asked.subject));
+    }
+    detail.push_str(&format!(
+        "{} as {} on {}",
+        asked.r#for,
+        all_of(&asked.logins.iter().map(Login::as_str).collect::<Vec<_>>()),
+        all_of(&asked.hosts.iter().map(HostName::as_str).collect::<Vec<_>>())
+    ));
+    if let Some(opens) = asked.not_before {
+        detail.push_str(&format!(" from {}", utc(opens)));
+    }
+    if let Some(extends) = &asked.extends {
+        detail.push_str(&format!(", prolonging {}", extends.short_id()));
+    }
+    detail.push_str(&format!("; key {}", asked.key.fingerprint()));
+    Event::new(asked.at, "requested", Some(&asked.by), detail)
+}
+
+/// A decision: an approval or denial, or the review of what went ahead without.
+fn decided(view: &View, decision: &Decision, counts: bool) -> Event {
+    let asked = view.asked();
+    let reviews = asked.break_glass.is_some();
+    let event = match (reviews, decision.verdict) {
+        (true, Verdict::Approve | Verdict::Deny) => "reviewed",
+        (false, Verdict::Approve) => "approval",
+        (false, Verdict::Deny) => "denial",
+    };
+    let mut says: Vec<String> = Vec::new();
+    match decision.bounds() {
+        _ if reviews => says.push(
+            match decision.verdict {
+                Verdict::Approve => "found right",
+                Verdict::Deny => "found wrong",
+            }
+            .to_owned(),
+        ),
+        Some((span, hosts, logins)) => {
+            let narrower = span < asked.r#for
+                || hosts.len() < asked.hosts.len()
+                || logins.len() < asked.logins.len();
+            if narrower {
+                says.push(format!(
+                    "narrowed to {span} as {} on {}",
+                    all_of(&logins.iter().map(Login::as_str).collect::<Vec<_>>()),
+                    all_of(&hosts.iter().map(HostName::as_str).collect::<Vec<_>>())
+                ));
+            }
+        }
+        None => {}
+    }
+    if !counts && !reviews {
+        says.push("does not count".to_owned());
+    }
+    says.extend(decision.reason.clone());
+    Event::new(decision.at, event, Some(&decision.by), says.join("; "))
+}
+
+fn approved(view: &View) -> Option<Event> {
+    let said = &view.said;
+    if said.approved_at == 0 {
+        return None;
+    }
+    let rule = &said.rule;
+    let under = if rule.is_empty() { String::new() } else { format!(" under the rule {rule}") };
+    let (by, how) = match view.basis() {
+        Basis::BreakGlass => {
+            let second = view.asked().break_glass.as_deref().unwrap_or_default();
+            (Some(&view.asked().by), format!("break-glass{under}, without approvals: {second}"))
+        }
+        Basis::Auto => (None, format!("by the rule {rule} itself")),
+        Basis::Approvals | Basis::Unspecified => {
+            let (given, needed) = (said.approvals_given, said.approvals_needed);
+            (None, format!("{given} of {needed} approvals{under}"))
+        }
+    };
+    let mut detail = how;
+    if said.access_until > 0 {
+        let until = utc(UnixTime(said.access_until));
+        detail.push_str(&format!("; {} until {until}", all_of(&view.principals())));
+    }
+    Some(Event::new(UnixTime(said.approved_at), "approved", by, detail))
+}
+
+/// That a window that began later has opened, if nobody ended the request before.
+fn opened(view: &View, now: UnixTime) -> Option<Event> {
+    let said = &view.said;
+    let opens = UnixTime(said.opens_at);
+    let denied = view.decisions.iter().map(|(decision, _)| decision.body());
+    let denied = denied.filter(|d| d.verdict == Verdict::Deny).map(|d| d.at);
+    let stopped = view.ends.iter().map(|end| end.body().at).chain(denied).any(|at| at <= opens);
+    let came = said.opens_at > said.approved_at && opens <= now && !stopped;
+    came.then(|| Event::of_itself(said.opens_at, "opened", String::new()))
+}
+
+fn extended(extension: &View) -> Event {
+    let asked = extension.asked();
+    let (id, status) = (extension.id(), status_name(extension.status()));
+    let detail = format!("{id} for {}, {status}", asked.r#for);
+    Event::new(asked.at, "extended", Some(&asked.by), detail)
+}
+
+fn ended_by(end: &End) -> Event {
+    let event = match end.cause {
+        Cause::Cancel => "cancelled",
+        Cause::Release => "released",
+        Cause::Revoke => "revoked",
+    };
+    Event::new(end.at, event, Some(&end.by), end.reason.clone().unwrap_or_default())
+}
+
+/// That the clock ended it.
+fn over(view: &View) -> Option<Event> {
+    let said = &view.said;
+    let (event, at) = match view.status() {
+        Status::Ended => ("ended", said.access_until),
+        Status::Lapsed if said.approved_at > 0 => ("lapsed", said.use_by),
+        Status::Lapsed => ("lapsed", said.decide_by),
+        Status::Unspecified
+        | Status::Pending
+        | Status::Approved
+        | Status::Active
+        | Status::Denied
+        | Status::Cancelled
+        | Status::Refused
+        | Status::Released
+        | Status::Revoked => return None,
+    };
+    (at > 0).then(|| Event::of_itself(at, event, said.detail.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use jit_ssh_api::v1;
+
+    use super::*;
+    use crate::grants::Grant;
+    use crate::grants::tests::{ca, grant, grant_with};
+    use crate::view::tests::{revocation, said_of, signed};
+
+    const NOW: UnixTime = UnixTime(1_790_000_000);
+
+    fn at(secs: u32) -> UnixTime {
+        NOW.plus_secs(secs)
+    }
+
+    fn decision(of: &Grant, by: &str, secs: u32, span: u32, counts: bool) -> v1::Decision {
+        let asked = of.request.body();
+        let decision = Decision::approve(
+            ca(),
+            by.parse().unwrap(),
+            of.digest(),
+            jit_ssh_core::time::Seconds::new(span).unwrap(),
+            asked.hosts.clone(),
+            asked.logins.clone(),
+            None,
+            at(secs),
+        );
+        v1::Decision { statement: Some(signed(&decision)), counts, ..v1::Decision::default() }
+    }
+
+    fn denial(of: &Grant, secs: u32) -> v1::Decision {
+        let why = "not tonight".to_owned();
+        let denial = Decision::deny(ca(), "bob".parse().unwrap(), of.digest(), why, at(secs));
+        v1::Decision { statement: Some(signed(&denial)), counts: true, ..v1::Decision::default() }
+    }
+
+    fn view(of: &Grant, said: v1::AccessState) -> View {
+        let base = said_of(of);
+        View::open(v1::AccessState { request: base.request, ..said }, &ca()).unwrap()
+    }
+
+    /// The lines without their times, key and ids.
+    fn lines(view: &View, extensions: &[View], now: UnixTime) -> Vec<String> {
+        let events = timeline(view, extensions, now);
+        assert!(events.is_sorted_by_key(|event| event.at));
+        let plain = |event: &Event| {
+            let line = event.line().replace(&view.asked().key.fingerprint(), "KEY");
+            let line = extensions
+                .iter()
+                .fold(line, |line, extension| line.replace(extension.id().as_str(), "EXT"));
+            let words: Vec<&str> = line.split_whitespace().skip(3).collect();
+            words.join(" ")
+        };
+        events.iter().map(plain).collect()
+    }
+
+    #[test]
+    fn a_life_is_told_in_order_each_by_its_cause_also_after_the_end() {
+        let of = grant("INC-42");
+        let extension = grant_with("INC-42", |request| {
+            request.extends = Some(of.digest());
+            request.at = at(250);
+        });
+        let extension = view(
+            &extension,
+            v1::AccessState { status: Status::Revoked.into(), ..v1::AccessState::default() },
+        );
+        let said = v1::AccessState {
+            status: Status::Revoked.into(),
+            rule: "prod".into(),
+            basis: Basis::Approvals.into(),
+            decisions: vec![
+                decision(&of, "dave", 50, 600, false),
+                decision(&of, "bob", 100, 300, true),
+            ],
+            approvals_given: 1,
+            approvals_needed: 1,
+            approved_at: at(100).0,
+            opens_at: at(100).0,
+            access_until: at(400).0,
+            certificates: vec![v1::IssuedCertificate {
+                serial: 7,
+                at: at(120).0,
+                valid_before: at(400).0,
+            }],
+            ends: vec![signed(&revocation(&of, at(300)))],
+            ..v1::AccessState::default()
+        };
+        assert_eq!(
+            lines(&view(&of, said), &[extension], at(9_000)),
+            [
+                "requested by alice: 10m as deploy on prod-host; key KEY",
+                "approval by dave: does not count",
+                "approval by bob: narrowed to 5m as deploy on prod-host",
+                "approved 1 of 1 approvals under the rule prod; deploy@prod-host until \
+                 2026-09-21 14:20:00 UTC",
+                "certificate serial 7 until 2026-09-21 14:20:00 UTC",
+                "extended by alice: EXT for 10m, revoked",
+                "revoked by bob: over",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_window_opens_in_its_time_unless_it_was_ended_before() {
+        let of = grant_with("INC-42", |request| request.not_before = Some(at(500)));
+        let said = |ends: Vec<v1::SignedStatement>| v1::AccessState {
+            status: Status::Approved.into(),
+            basis: Basis::Auto.into(),
+            rule: "test".into(),
+            approved_at: NOW.0,
+            opens_at: at(500).0,
+            ends,
+            ..v1::AccessState::default()
+        };
+        let opened = |ends, now| {
+            let lines = lines(&view(&of, said(ends)), &[], now);
+            assert_eq!(lines[1], "approved by the rule test itself");
+            lines.contains(&"opened".to_owned())
+        };
+        assert!(!opened(vec![], at(499)));
+        assert!(opened(vec![], at(500)));
+        assert!(!opened(vec![signed(&revocation(&of, at(499)))], at(600)));
+        assert!(opened(vec![signed(&revocation(&of, at(501)))], at(600)));
+    }
+
+    #[test]
+    fn break_glass_is_reviewed_not_decided_and_the_clock_ends_the_rest() {
+        let broken = grant_with("INC-42", |request| request.break_glass = Some("fire".into()));
+        let said = v1::AccessState {
+            status: Status::Ended.into(),
+            basis: Basis::BreakGlass.into(),
+            rule: "prod".into(),
+            reviewed: true,
+            approved_at: NOW.0,
+            access_until: at(600).0,
+            decisions: vec![denial(&broken, 900)],
+            detail: "the access is over.".into(),
+            ..v1::AccessState::default()
+        };
+        let told = lines(&view(&broken, said), &[], at(9_000));
+        assert!(
+            told[1].starts_with(
+                "approved by alice: break-glass under the rule prod, without approvals: fire"
+            ),
+            "{}",
+            told[1]
+        );
+        assert_eq!(told[2], "ended the access is over.");
+        assert_eq!(told[3], "reviewed by bob: found wrong; not tonight");
+
+        let of = grant("INC-42");
+        let said = |approved_at| v1::AccessState {
+            status: Status::Lapsed.into(),
+            approved_at,
+            decide_by: at(3_600).0,
+            use_by: at(900).0,
+            ..v1::AccessState::default()
+        };
+        let last = |said| timeline(&view(&of, said), &[], at(9_000)).pop().unwrap();
+        assert_eq!((last(said(0)).event, last(said(0)).at), ("lapsed", at(3_600)));
+        assert_eq!(last(said(NOW.0)).at, at(900), "approved and not used");
+        let denied = v1::AccessState {
+            status: Status::Denied.into(),
+            decisions: vec![denial(&of, 10)],
+            ..v1::AccessState::default()
+        };
+        let told = lines(&view(&of, denied), &[], at(20));
+        assert_eq!(told[1..], ["denial by bob: not tonight"]);
+    }
+}

@@ -1,0 +1,144 @@
+//! Ends: who may make which, when, and what follows.
+
+use super::*;
+use crate::statement::Cause;
+
+impl Case {
+    fn admit(&self, by: &Person, chain: &Chain, cause: Cause, secs: u32) -> Result<(), Refusal> {
+        let end = by.verified(&self.world.end(by, chain.request(), cause, at(secs)));
+        admit_end(&end, chain, &self.bundle, at(secs))
+    }
+
+    fn end(&self, chain: &mut Chain, by: &Person, cause: Cause, secs: u32) {
+        self.admit(by, chain, cause, secs).unwrap();
+        chain.add_end(by.verified(&self.world.end(by, chain.request(), cause, at(secs)))).unwrap();
+    }
+
+    /// A chain of alice that bob approved and that has a certificate.
+    fn active(&self) -> Chain {
+        let mut chain = self.chain();
+        self.approve(&mut chain, &self.world.bob, 10);
+        self.issue(&mut chain, 20);
+        chain
+    }
+}
+
+#[test]
+fn live_access_is_given_back_by_who_has_it_and_taken_away_by_who_could_approve_or_an_admin() {
+    let case = Case::new();
+    let World { alice, bob, carol, ann, bot, .. } = &case.world;
+    let chain = case.active();
+    // Who, and which of release and revoke they may.
+    for (by, release, revoke) in [
+        (alice, true, false),
+        (bob, false, true),
+        (carol, false, true),
+        (ann, false, true),
+        (bot, false, false),
+        (&person("mallory", 66), false, false),
+        (&person("bob", 66), false, false),
+        (&person("ann", 66), false, false),
+    ] {
+        let released = case.admit(by, &chain, Cause::Release, 30);
+        assert_eq!(released.is_ok(), release, "{} release {released:?}", by.id);
+        let revoked = case.admit(by, &chain, Cause::Revoke, 30);
+        assert_eq!(revoked.is_ok(), revoke, "{} revoke {revoked:?}", by.id);
+    }
+    let refused = case.admit(alice, &chain, Cause::Cancel, 30).unwrap_err();
+    assert!(refused.hint.unwrap().contains("jit-ssh release"));
+    let refused = case.admit(alice, &chain, Cause::Revoke, 30).unwrap_err();
+    assert!(refused.hint.unwrap().contains("jit-ssh release"));
+
+    let mut released = chain.clone();
+    case.end(&mut released, alice, Cause::Release, 30);
+    assert_eq!(case.status(&released, 30), Status::Released);
+    assert_eq!(authorize(&released, &case.bundle, at(30)).unwrap_err().reason, Reason::Released);
+    let mut revoked = chain;
+    case.end(&mut revoked, ann, Cause::Revoke, 30);
+    assert!(
+        matches!(case.status(&revoked, 30), Status::Revoked { by, .. } if by.as_str() == "ann")
+    );
+    assert_eq!(authorize(&revoked, &case.bundle, at(30)).unwrap_err().reason, Reason::Revoked);
+    // There is nothing left to end.
+    assert_eq!(case.admit(bob, &revoked, Cause::Revoke, 31).unwrap_err().reason, Reason::Revoked);
+}
+
+#[test]
+fn what_has_no_certificate_is_cancelled_or_revoked_and_not_released() {
+    let case = Case::new();
+    let World { alice, bob, ann, .. } = &case.world;
+    let mut chain = case.chain();
+    assert!(case.admit(alice, &chain, Cause::Cancel, 5).is_ok());
+    assert!(case.admit(ann, &chain, Cause::Revoke, 5).is_ok());
+    let refused = case.admit(alice, &chain, Cause::Release, 5).unwrap_err();
+    assert!(refused.hint.unwrap().contains("jit-ssh cancel"));
+    case.approve(&mut chain, bob, 10);
+    assert!(case.admit(alice, &chain, Cause::Release, 11).is_err());
+    case.end(&mut chain, ann, Cause::Revoke, 12);
+    assert!(matches!(case.status(&chain, 12), Status::Revoked { .. }));
+}
+
+#[test]
+fn an_end_holds_whatever_becomes_of_who_made_it() {
+    let case = Case::new();
+    let mut chain = case.active();
+    case.end(&mut chain, &case.world.carol, Cause::Revoke, 30);
+    let mut files = case.world.files(POLICY);
+    let people = String::from_utf8(files.people).unwrap();
+    // carol leaves.
+    let carol = people.find("id = \"carol\"").unwrap();
+    let start = people[..carol].rfind("[[person]]").unwrap();
+    let end = people[carol..].find("[[machine]]").map_or(people.len(), |place| carol + place);
+    files.people = (people[..start].to_owned() + &people[end..]).into_bytes();
+    let without_carol = Bundle::parse(2, &files, &case.world.root.admin_keys()).unwrap();
+    assert!(without_carol.people.get(&"carol".parse().unwrap()).is_none());
+    let status = evaluate(&chain, &without_carol, at(40)).status;
+    assert!(matches!(status, Status::Revoked { .. }), "{status:?}");
+}
+
+#[test]
+fn access_that_was_over_stays_over_and_not_revoked() {
+    let case = Case::new();
+    let chain = case.active();
+    assert_eq!(case.status(&chain, 610), Status::Ended);
+    let late = case.admit(&case.world.bob, &chain, Cause::Revoke, 610).unwrap_err();
+    assert_eq!(late.reason, Reason::Ended);
+    // Known later, made in time.
+    let mut chain = chain;
+    let end = case.world.end(&case.world.bob, chain.request(), Cause::Revoke, at(600));
+    chain.add_end(case.world.bob.verified(&end)).unwrap();
+    assert!(matches!(case.status(&chain, 700), Status::Revoked { .. }));
+}
+
+#[test]
+fn taking_back_counts_also_where_a_certificate_was_issued_meanwhile() {
+    let case = Case::new();
+    let World { alice, bob, .. } = &case.world;
+    // Two nodes: one issued, the other took the request back.
+    let mut chain = case.chain();
+    case.approve(&mut chain, bob, 10);
+    let mut elsewhere = chain.clone();
+    case.end(&mut elsewhere, alice, Cause::Cancel, 21);
+    assert_eq!(case.status(&elsewhere, 22), Status::Cancelled);
+    case.issue(&mut chain, 20);
+    for end in elsewhere.ends() {
+        chain.add_end(end.clone()).unwrap();
+    }
+    assert_eq!(case.status(&chain, 22), Status::Released);
+    assert!(authorize(&chain, &case.bundle, at(22)).is_err());
+}
+
+#[test]
+fn what_no_rule_covers_any_more_can_be_ended_while_a_certificate_lives() {
+    let case = Case::new();
+    let chain = case.active();
+    let gone = case.world.bundle(&POLICY.replace("group:sre", "person:carol"));
+    assert!(matches!(evaluate(&chain, &gone, at(30)).status, Status::Refused(_)));
+    let end = |secs: u32| {
+        let end = case.world.end(&case.world.ann, chain.request(), Cause::Revoke, at(secs));
+        admit_end(&case.world.ann.verified(&end), &chain, &gone, at(secs))
+    };
+    end(30).unwrap();
+    // Its certificate lives for five minutes.
+    end(321).unwrap_err();
+}
