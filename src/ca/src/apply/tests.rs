@@ -285,7 +285,9 @@ fn who_is_no_admin_and_what_does_not_hold_together_is_refused_before_anything_is
 fn rules(scene: &Scene, policy: &str) {
     let person = |id: &str, seed, groups: &str| {
         let key = public(seed);
-        format!("[[person]]\nid = \"{id}\"\nname = \"X\"\nkeys = [\"{key}\"]\ngroups = [{groups}]\n")
+        format!(
+            "[[person]]\nid = \"{id}\"\nname = \"X\"\nkeys = [\"{key}\"]\ngroups = [{groups}]\n"
+        )
     };
     let people = person("alice", 11, "\"sre\"") + &person("bob", 12, "\"sre\", \"leads\"");
     scene.write("people.toml", &people);
@@ -324,7 +326,9 @@ fn what_is_not_as_expected_is_not_signed_unless_the_admin_says_so() {
     let scene = Scene::new(1);
     rules(&scene, &allow("one", LEADS));
     let case = |expect: &str| {
-        format!("[[case]]\nname = \"it\"\nwho = \"alice\"\nwhere = [\"web-1\"]\nas = [\"deploy\"]\nfor = \"10m\"\nexpect = {{ {expect} }}\n")
+        format!(
+            "[[case]]\nname = \"it\"\nwho = \"alice\"\nwhere = [\"web-1\"]\nas = [\"deploy\"]\nfor = \"10m\"\nexpect = {{ {expect} }}\n"
+        )
     };
     scene.write("policy_test.toml", &case("auto = true"));
     let error = scene.run(&scene.args("ann")).unwrap_err();

@@ -29,7 +29,7 @@ pub(crate) struct ExplainArgs {
     /// A request of the log, judged under the bundle in force
     #[arg(value_name = "ID", conflicts_with_all = ["who", "host", "login", "span"])]
     id: Option<IdPrefix>,
-    /// The configuration folder; with ID: judge under its rules [default: ca-config]
+    /// The configuration; with ID: judge under its rules [default: ca-config]
     #[arg(long, value_name = "DIR")]
     config: Option<PathBuf>,
     /// With ID: a state folder, or one that `log export` made

@@ -115,18 +115,27 @@ fn removed_things_and_another_order_of_rules_are_told() {
 #[test]
 fn every_term_of_a_rule_is_told_when_it_changes() {
     let old = Texts::new();
-    let mut new = old.clone_with("auto = {}", "auto = { hours = \"Mon-Fri 08:00-18:00 UTC\", review_by = \"2030-01-31\" }");
+    let mut new = old.clone_with(
+        "auto = {}",
+        "auto = { hours = \"Mon-Fri 08:00-18:00 UTC\", review_by = \"2030-01-31\" }",
+    );
     assert_eq!(
         shown(&old, &new),
         ["~ allow rule one\n    approvals: none, it approves by itself -> \
           none, it approves by itself within Mon-Fri 08:00-18:00 UTC, last on 2030-01-31"]
     );
     new = old.clone_with("auto = {}", "auto = {}\nextend = { max = \"10m\", times = 2 }");
-    assert_eq!(shown(&old, &new), ["~ allow rule one\n    extend: none -> 2 times, each by at most 10m"]);
+    assert_eq!(
+        shown(&old, &new),
+        ["~ allow rule one\n    extend: none -> 2 times, each by at most 10m"]
+    );
     let asks = "approvals = [{ from = [\"person:alice\"], count = 1 }]";
     let (old, new) = (
         old.clone_with("auto = {}", asks),
-        old.clone_with("auto = {}", &format!("{asks}\nbreak_glass = {{ strength = \"hardware\" }}")),
+        old.clone_with(
+            "auto = {}",
+            &format!("{asks}\nbreak_glass = {{ strength = \"hardware\" }}"),
+        ),
     );
     assert_eq!(
         shown(&old, &new),
