@@ -60,6 +60,30 @@ fn there_are_ten_examples_of_four_files_each_and_no_private_key() {
 }
 
 #[test]
+fn every_example_loads_does_what_its_cases_say_and_has_no_fault_that_lint_finds() {
+    for shape in SHAPES {
+        policy("test", &example(shape)).fine();
+        policy("lint", &example(shape)).fine();
+    }
+}
+
+#[test]
+fn a_case_that_expects_something_else_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in FILES {
+        let text = read(&example("two-person-startup").join(file));
+        let changed = match file {
+            "policy_test.toml" => text.replacen("approvals = 1", "approvals = 2", 1),
+            _ => text.clone(),
+        };
+        assert!(file != "policy_test.toml" || changed != text, "there is a case to change");
+        fs::write(folder.path().join(file), changed).unwrap();
+    }
+    let said = policy("test", folder.path());
+    assert_eq!(said.code, 1, "{said:?}");
+}
+
+#[test]
 fn the_guide_quotes_every_policy_to_the_letter() {
     let guide = read(&root().join("docs/policy.md"));
     for shape in SHAPES {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use jit_ssh_core::bundle::{Bundle, BundleFiles};
+use jit_ssh_core::bundle::{Bundle, BundleFiles, Diagnostics};
 use jit_ssh_core::key::SignerKey;
 use jit_ssh_core::names::ActorId;
 use jit_ssh_core::policy::cases;
@@ -14,6 +14,8 @@ use jit_ssh_core::policy::cases;
 use crate::audit::folder::{Folder, deployment};
 use crate::failure::Failure;
 use crate::terminal;
+
+const SIGNERS: &str = "signers.toml";
 
 /// A configuration folder whose four files fit together.
 pub(crate) struct Config {
@@ -24,14 +26,21 @@ pub(crate) struct Config {
 
 impl Config {
     /// Reads the folder. Where there is no CA's root to be found, as in a checkout of the
-    /// configuration alone, nothing is checked against the admins.
+    /// configuration alone, nothing is checked against the admins; before `init` there is no
+    /// signers.toml either, and no rule hangs on it.
     ///
     /// # Errors
     /// If a file can not be read or has problems, which are told on stderr.
     pub(crate) fn read(dir: &Path) -> anyhow::Result<Config> {
         let admins = admins(dir)?;
-        let files = read_files(dir)?;
-        let bundle = parse(&files, &admins)
+        let before_init = !dir.join(SIGNERS).exists();
+        let files = if before_init { read_rules(dir)? } else { read_files(dir)? };
+        let parsed = if before_init {
+            told(Bundle::parse_rules(&files, &admins))
+        } else {
+            parse(&files, &admins)
+        };
+        let bundle = parsed
             .map_err(|found| Failure::named("BUNDLE", format!("{} has {found}.", dir.display())))?;
         Ok(Config { dir: dir.to_path_buf(), files, bundle })
     }
@@ -42,16 +51,22 @@ impl Config {
 /// # Errors
 /// If one can not be read or is too long.
 pub(crate) fn read_files(config: &Path) -> anyhow::Result<BundleFiles> {
-    let read = |name: &str| {
-        let path = config.join(name);
-        read_bounded(&path).with_context(|| format!("cannot read {}", path.display()))
-    };
+    Ok(BundleFiles { signers: read_file(config, SIGNERS)?, ..read_rules(config)? })
+}
+
+/// Reads the files that rules are about.
+fn read_rules(config: &Path) -> anyhow::Result<BundleFiles> {
     Ok(BundleFiles {
-        people: read("people.toml")?,
-        hosts: read("hosts.toml")?,
-        policy: read("policy.toml")?,
-        signers: read("signers.toml")?,
+        people: read_file(config, "people.toml")?,
+        hosts: read_file(config, "hosts.toml")?,
+        policy: read_file(config, "policy.toml")?,
+        signers: Vec::new(),
     })
+}
+
+fn read_file(config: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    let path = config.join(name);
+    read_bounded(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Reads `policy_test.toml`; `None` if there is none.
@@ -85,7 +100,11 @@ pub(crate) fn parse(
     admins: &[(ActorId, SignerKey)],
 ) -> Result<Bundle, String> {
     // The version is known only when the CA was asked, and no check hangs on it.
-    Bundle::parse(1, files, admins).map_err(|problems| {
+    told(Bundle::parse(1, files, admins))
+}
+
+fn told(parsed: Result<Bundle, Diagnostics>) -> Result<Bundle, String> {
+    parsed.map_err(|problems| {
         terminal::say(&format!("{problems}\n"));
         count(problems.0.len(), "problem")
     })

@@ -11,13 +11,16 @@ use crate::bundle::{
 };
 use crate::names::{ActorId, GroupName, HostName, LabelKey, LabelValue, Login};
 
+/// Globs with their places, by the text before their first `*` or `?`.
+type ByPrefix<'b> = HashMap<&'b [u8], Vec<(usize, &'b Glob)>>;
+
 /// Every host pattern of some rules, each once, found by the hosts it may cover.
 #[derive(Default)]
 pub(super) struct Patterns<'b> {
     places: HashMap<&'b HostPattern, usize>,
     names: HashMap<&'b HostName, usize>,
     /// By length and text of what stands before the first `*` or `?`.
-    globs: BTreeMap<usize, HashMap<&'b [u8], Vec<(usize, &'b Glob)>>>,
+    globs: BTreeMap<usize, ByPrefix<'b>>,
     /// By their first label.
     labels: HashMap<(&'b LabelKey, &'b LabelValue), Vec<(usize, &'b HostPattern)>>,
 }
