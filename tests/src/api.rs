@@ -72,6 +72,13 @@ impl Caller {
         Some(Caller { runtime, client, pin: url.pin().to_string() })
     }
 
+    /// The revocation list of the only signer.
+    pub fn krl(&self) -> Vec<u8> {
+        let answer = self.runtime.block_on(self.client.get_krl(v1::GetKrlRequest {})).unwrap();
+        assert_eq!(answer.krls.len(), 1, "{answer:?}");
+        answer.krls[0].krl.to_vec()
+    }
+
     /// The canonical text of a request, written by hand as any program could.
     pub fn request_text(&self, by: &str, public_key: &str, host: &str) -> String {
         let key: Vec<&str> = public_key.split(' ').take(2).collect();

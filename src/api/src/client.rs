@@ -266,6 +266,8 @@ calls! { TrustClient, MAX_BUNDLE,
     apply_bundle(ApplyBundleRequest) -> ApplyBundleResponse;
     /// The user CA keys of the bundle in force; unproven without `get_bundle`.
     get_ca_keys(GetCaKeysRequest) -> GetCaKeysResponse;
+    /// The revocation lists of all signers. Check each with core's `krl::open`.
+    get_krl(GetKrlRequest) -> GetKrlResponse;
     /// Opens a session for reading.
     open_session(OpenSessionRequest) -> OpenSessionResponse;
 }

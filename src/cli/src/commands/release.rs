@@ -35,25 +35,36 @@ pub(super) async fn cmd_release(context: &Context, args: ReleaseArgs) -> Result<
     ui.can_confirm()?;
     let enrolment = Enrolment::load(home)?;
     let view = end(context, &enrolment, &args.id, Cause::Release, args.because).await?;
-    let over = with_extensions(context, &enrolment, &view)?;
-    // The files first: they are ours to remove, whatever the agent does.
-    for digest in &over {
-        grants::forget_access(home, digest)?;
-    }
-    match Agent::open() {
-        Ok(mut agent) => {
-            let owner = owner(context, &mut agent, &enrolment).await?;
-            let ids: Vec<_> = over.iter().map(Digest::short_id).collect();
-            held::remove(&mut agent, &owner, &ids)?;
-        }
-        // Then nothing is in it.
-        Err(AgentError::Absent) => {}
-        Err(error) => return Err(error.into()),
-    }
+    drop_access(context, &enrolment, &view).await?;
     if let Some(before) = view.asked().extends {
         tell_of_prolonged(context, &view, &before, clock::now());
     }
     Ok(Outcome::Done)
+}
+
+/// Removes what is here of an access that is over, and of what prolongs it: files, and certificates
+/// in the ssh-agent.
+pub(super) async fn drop_access(
+    context: &Context,
+    enrolment: &Enrolment,
+    view: &View,
+) -> Result<(), Failure> {
+    let over = with_extensions(context, enrolment, view)?;
+    // The files first: they are ours to remove, whatever the agent does.
+    for digest in &over {
+        grants::forget_access(&context.home, digest)?;
+    }
+    match Agent::open() {
+        Ok(mut agent) => {
+            let owner = owner(context, &mut agent, enrolment).await?;
+            let ids: Vec<_> = over.iter().map(Digest::short_id).collect();
+            held::remove(&mut agent, &owner, &ids)?;
+            Ok(())
+        }
+        // Then nothing is in it.
+        Err(AgentError::Absent) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The request and all that prolong it, by what the CA says and by what was taken here: they fall

@@ -1,10 +1,12 @@
 //! `jit-ssh watch`: follows a request until it is decided, and takes what comes of an own one.
 
 use clap::Args;
+use jit_ssh_api::v1::Status;
 
 use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
+use crate::commands::release::drop_access;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{Changes, Followed, Until, follow};
@@ -34,6 +36,10 @@ pub(super) async fn cmd_watch(context: &Context, args: WatchArgs) -> Result<Outc
     };
     if let Some(failure) = view.failure() {
         grants::forget(home, &view.digest())?;
+        if matches!(view.status(), Status::Released | Status::Revoked) {
+            // Hosts refuse it, and after a few such refusals the address: out of the agent with it.
+            drop_access(context, &enrolment, &view).await?;
+        }
         return Err(failure);
     }
     ui.say(&view.standing(clock::now()));
