@@ -253,7 +253,8 @@ impl<'a, F: Files> Judge<'a, F> {
         let Some(live) = self.live.get(&digest) else { return Ok(()) };
         if !live.chain.ends().iter().any(|known| known.digest() == end.digest()) {
             let chain = self.complete(&live.chain);
-            admit_end(&end, &chain, self.bundle_in_force()?, at).map_err(inadmissible("end"))?;
+            admit_end(&end, &chain, self.bundle_in_force()?, Arrival::Relayed, at)
+                .map_err(inadmissible("end"))?;
         }
         let Some(live) = self.live.get_mut(&digest) else { return Ok(()) };
         let known = live.chain.add_end(end);

@@ -7,7 +7,7 @@ use crate::bundle::{Allow, Approval, Bundle};
 use crate::chain::Chain;
 use crate::names::ActorId;
 use crate::refusal::{Reason, Refusal};
-use crate::statement::{Cause, Decision, End, Verdict, Verified};
+use crate::statement::{Arrival, Cause, Decision, End, Verdict, Verified};
 use crate::time::UnixTime;
 
 /// Checks a new request before it is recorded: by a known key, and allowed by a rule. `chain` is the
@@ -180,7 +180,8 @@ pub fn is_reviewed(chain: &Chain) -> bool {
     chain.decisions().iter().any(|d| d.body().by != request.by && d.body().by != request.subject)
 }
 
-/// Checks a new end before it is recorded.
+/// Checks a new end before it is recorded. One that was recorded at another node arrives relayed: there
+/// a request may have stood elsewhere, so that taking back and giving back are one and the same.
 ///
 /// # Errors
 /// [`Refusal`] if the person may not end it so, or there is nothing left to end.
@@ -188,6 +189,7 @@ pub fn admit_end(
     end: &Verified<End>,
     chain: &Chain,
     bundle: &Bundle,
+    arrival: Arrival,
     now: UnixTime,
 ) -> Result<(), Refusal> {
     let id = chain.request().id();
@@ -199,6 +201,11 @@ pub fn admit_end(
     match (&evaluation.status, end.body().cause) {
         (Status::Pending | Status::Approved, Cause::Cancel | Cause::Revoke)
         | (Status::Active, Cause::Release | Cause::Revoke) => Ok(()),
+        (Status::Pending | Status::Approved | Status::Active, Cause::Cancel | Cause::Release)
+            if arrival == Arrival::Relayed =>
+        {
+            Ok(())
+        }
         (Status::Pending | Status::Approved, Cause::Release) => Err(Refusal::new(
             Reason::Settled,
             format!("request {id} has no certificate yet, so there is nothing to give back."),

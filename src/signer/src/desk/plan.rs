@@ -197,7 +197,7 @@ impl Desk {
         }
         check_date(end.body().at, batch.now, arrival)?;
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
-        admit_end(&end, &chain, &in_force.bundle, batch.now)?;
+        admit_end(&end, &chain, &in_force.bundle, arrival, batch.now)?;
         check_room(chain.ends().len())?;
         let by = end.body().by.clone();
         self.quotas.take(&by, Use::Decision, batch.now)?;

@@ -1,12 +1,12 @@
 //! Ends: who may make which, when, and what follows.
 
 use super::*;
-use crate::statement::Cause;
+use crate::statement::{Arrival, Cause};
 
 impl Case {
     fn admit(&self, by: &Person, chain: &Chain, cause: Cause, secs: u32) -> Result<(), Refusal> {
         let end = by.verified(&self.world.end(by, chain.request(), cause, at(secs)));
-        admit_end(&end, chain, &self.bundle, at(secs))
+        admit_end(&end, chain, &self.bundle, Arrival::Submitted, at(secs))
     }
 
     fn end(&self, chain: &mut Chain, by: &Person, cause: Cause, secs: u32) {
@@ -121,6 +121,10 @@ fn taking_back_counts_also_where_a_certificate_was_issued_meanwhile() {
     case.end(&mut elsewhere, alice, Cause::Cancel, 21);
     assert_eq!(case.status(&elsewhere, 22), Status::Cancelled);
     case.issue(&mut chain, 20);
+    // It arrives where a cancel would be refused if it were made there.
+    let end = &elsewhere.ends()[0];
+    admit_end(end, &chain, &case.bundle, Arrival::Submitted, at(21)).unwrap_err();
+    admit_end(end, &chain, &case.bundle, Arrival::Relayed, at(21)).unwrap();
     for end in elsewhere.ends() {
         chain.add_end(end.clone()).unwrap();
     }
@@ -136,7 +140,7 @@ fn what_no_rule_covers_any_more_can_be_ended_while_a_certificate_lives() {
     assert!(matches!(evaluate(&chain, &gone, at(30)).status, Status::Refused(_)));
     let end = |secs: u32| {
         let end = case.world.end(&case.world.ann, chain.request(), Cause::Revoke, at(secs));
-        admit_end(&case.world.ann.verified(&end), &chain, &gone, at(secs))
+        admit_end(&case.world.ann.verified(&end), &chain, &gone, Arrival::Submitted, at(secs))
     };
     end(30).unwrap();
     // Its certificate lives for five minutes.

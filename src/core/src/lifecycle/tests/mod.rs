@@ -10,7 +10,7 @@ use super::*;
 use crate::authorize::authorize;
 use crate::bundle::Bundle;
 use crate::chain::Issued;
-use crate::statement::Decision;
+use crate::statement::{Arrival, Decision};
 use crate::testkit::{POLICY, Person, START, World, person};
 
 fn at(secs: u32) -> UnixTime {
@@ -253,9 +253,9 @@ fn only_the_requester_cancels_and_only_before_a_certificate() {
     case.cancel(&mut chain, bob, 1);
     assert_eq!(case.status(&chain, 2), Status::Pending);
     let theirs = bob.verified(&case.world.cancel(bob, chain.request(), at(1)));
-    assert!(admit_end(&theirs, &case.chain(), &case.bundle, at(1)).is_err());
+    assert!(admit_end(&theirs, &case.chain(), &case.bundle, Arrival::Submitted, at(1)).is_err());
     let own = alice.verified(&case.world.cancel(alice, chain.request(), at(1)));
-    admit_end(&own, &case.chain(), &case.bundle, at(1)).unwrap();
+    admit_end(&own, &case.chain(), &case.bundle, Arrival::Submitted, at(1)).unwrap();
     case.cancel(&mut chain, alice, 1);
     assert_eq!(case.status(&chain, 2), Status::Cancelled);
     assert_eq!(authorize(&chain, &case.bundle, at(2)).unwrap_err().reason, Reason::Cancelled);
@@ -264,7 +264,7 @@ fn only_the_requester_cancels_and_only_before_a_certificate() {
     case.approve(&mut used, bob, 1);
     case.issue(&mut used, 2);
     let late = alice.verified(&case.world.cancel(alice, used.request(), at(3)));
-    assert!(admit_end(&late, &used, &case.bundle, at(3)).is_err());
+    assert!(admit_end(&late, &used, &case.bundle, Arrival::Submitted, at(3)).is_err());
 }
 
 #[test]
@@ -454,7 +454,7 @@ fn an_access_whose_approver_is_gone_is_refused_and_never_pending_again() {
     let approve = carol.verified(&case.world.approval(carol, chain.request(), at(30)));
     assert!(admit_decision(&approve, &chain, &without_bob, at(30)).is_err());
     let cancel = alice.verified(&case.world.cancel(alice, chain.request(), at(30)));
-    assert!(admit_end(&cancel, &chain, &without_bob, at(30)).is_err());
+    assert!(admit_end(&cancel, &chain, &without_bob, Arrival::Submitted, at(30)).is_err());
     assert_eq!(evaluate(&chain, &without_bob, at(610)).status, Status::Ended);
     assert_eq!(evaluate(&chain, &case.bundle, at(30)).status, Status::Active);
 }
