@@ -118,7 +118,7 @@ fn every_way_a_request_can_end_has_its_exit_code() {
     alice.jit(&["watch", &id]).run().ended(OVER);
     // Lapsed, while its requester waits.
     let said = alice.jit(&ASK).run().ended(OVER);
-    assert!(said.err.contains("not decided in time"), "{}", said.err);
+    assert!(said.err.contains("it was not decided by"), "{}", said.err);
     // Refused by policy, each with what would fit.
     let refused = |args: &[&str]| alice.jit(args).args(["--json"]).run().ended(REFUSED);
     let said = refused(&["login", "prod-host", "--because", "disk full", "--for", "2m"]);

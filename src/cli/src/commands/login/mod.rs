@@ -161,7 +161,12 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
     };
     let ca = connect(context, &enrolment, &mut ca).await?;
     if let Some(live) = to_prolong(&wish, live, &told, args.extend, now)? {
-        wish = extend::prolonging(context, ca, wish, &live, &subject).await?;
+        match extend::prolonging(context, ca, wish.clone(), &live, &subject).await {
+            Ok(longer) => wish = longer,
+            // Nobody said --extend: where the rule lets nobody prolong it, access is asked anew.
+            Err(refused) if !args.extend && refused.outcome == Outcome::Refused => {}
+            Err(failure) => return Err(failure),
+        }
     }
     if args.dry_run {
         return dry_run::dry_run(context, ca, &wish, &subject).await;
