@@ -178,7 +178,8 @@ fn misfit(allow: &Allow, asked: Asked<'_>, parties: &Parties<'_>) -> Option<Misf
         return Some(Misfit::Who);
     }
     if !speaks_for(allow, request, parties) {
-        return Some(Misfit::OnBehalf);
+        let meant = allow.on_behalf.is_some() && request.by != request.subject;
+        return Some(if meant { Misfit::OnBehalf } else { Misfit::Otherwise });
     }
     let uncovered = |host: &&&Host| !allow.hosts.iter().any(|pattern| pattern.covers(host));
     if let Some(host) = parties.hosts.iter().find(uncovered) {

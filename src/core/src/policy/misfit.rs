@@ -11,7 +11,9 @@ use crate::time::{Seconds, UnixTime};
 /// The first thing about a rule that does not fit a request.
 pub(super) enum Misfit {
     Who,
-    /// It asks for another, and the rule does not let it; or the other way round.
+    /// It asks for another, and the rule is for those who ask for themselves; or the other way round.
+    Otherwise,
+    /// It asks for another than the rule lets it ask for.
     OnBehalf,
     Host(HostName),
     Login(Login),
@@ -36,16 +38,17 @@ impl Misfit {
     pub(super) fn rank(&self) -> u8 {
         match self {
             Misfit::Who => 0,
-            Misfit::OnBehalf => 1,
-            Misfit::Host(_) => 2,
-            Misfit::Login(_) => 3,
-            Misfit::BreakGlass | Misfit::Extend => 4,
-            Misfit::TooLong(_) | Misfit::TooOften(_) => 5,
-            Misfit::Strength(_) => 6,
-            Misfit::Reason => 7,
-            Misfit::Hours => 8,
-            Misfit::Source => 9,
-            Misfit::SourceNeeded => 10,
+            Misfit::Otherwise => 1,
+            Misfit::OnBehalf => 2,
+            Misfit::Host(_) => 3,
+            Misfit::Login(_) => 4,
+            Misfit::BreakGlass | Misfit::Extend => 5,
+            Misfit::TooLong(_) | Misfit::TooOften(_) => 6,
+            Misfit::Strength(_) => 7,
+            Misfit::Reason => 8,
+            Misfit::Hours => 9,
+            Misfit::Source => 10,
+            Misfit::SourceNeeded => 11,
         }
     }
 }
@@ -84,7 +87,7 @@ pub(super) fn explain_misfit(request: &Request, misfit: Misfit, rule: &Allow) ->
     match misfit {
         Misfit::Who => none(format!("the rule {name} is not for {}", request.by))
             .hint(format!("{name} is for: {}", list(&rule.who))),
-        Misfit::OnBehalf => on_behalf(request, rule),
+        Misfit::Otherwise | Misfit::OnBehalf => on_behalf(request, rule),
         Misfit::Host(host) => none(format!("the nearest rule, {name}, does not cover {host}"))
             .hint(format!("{name} covers: {}", list(&rule.hosts))),
         Misfit::Login(login) => {

@@ -1,5 +1,6 @@
 mod break_glass;
 mod ends;
+mod on_behalf;
 mod policies;
 mod prolong;
 mod properties;
