@@ -151,7 +151,11 @@ fn on_behalf(request: &Request, rule: &Allow) -> Refusal {
 }
 
 fn bad_reason(request: &Request, rule: &Allow) -> Refusal {
-    let mut needs = vec![format!("at least {} characters", rule.reason.min.max(1))];
+    let mut needs = match rule.reason.min {
+        0 | 1 if rule.reason.pattern.is_some() => Vec::new(),
+        0 | 1 => vec!["a word at least".to_owned()],
+        min => vec![format!("at least {min} characters")],
+    };
     if let Some(pattern) = &rule.reason.pattern {
         needs.push(format!("something like {:?}", pattern.as_str()));
     }
