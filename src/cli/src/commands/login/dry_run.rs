@@ -151,6 +151,7 @@ fn approved_by(answer: &v1::ExplainResponse) -> String {
 fn extension(answer: &v1::ExplainResponse) -> String {
     match (answer.extend_max, answer.extend_times) {
         (0, _) | (_, 0) => "none".to_owned(),
+        (max, 1) => format!("once, by at most {}", span(u64::from(max))),
         (max, times) => format!("by at most {} at once, {times} times", span(u64::from(max))),
     }
 }
