@@ -1,7 +1,6 @@
 //! `jit-ssh-ca apply`: checks the configuration, shows what changes, signs it, and hands it in.
 //!
-//! Checked is what `policy lint` and `policy test` check: what can not be meant, and what is not as
-//! expected, is not signed. Shown is who gains and loses what, and then every field that changes.
+//! What is not as policy_test.toml expects is not signed; what `policy lint` finds is told. Shown is who gains and loses what, and then every field that changes.
 //!
 //! - [`difference`]: what changes between two bundles, pure;
 //! - [`remote`]: the CA: what is in force there, what waits there, and handing in.
@@ -31,7 +30,7 @@ use crate::clock;
 use crate::failure::{Failure, Outcome};
 use crate::identity::Identity;
 use crate::init::reachable;
-use crate::policy::check::{require_cases, require_lint};
+use crate::policy::check::{require_cases, tell_lint};
 use crate::policy::config::{parse, read_files};
 use crate::policy::diff::{PrintedShift, in_words, printed};
 use crate::terminal;
@@ -209,13 +208,13 @@ fn check(
         Failure::error(format!("{} has {found}; nothing was sent.", config.display()))
     })?;
     let now = clock::now();
-    let warnings = require_lint(&bundle, &files.policy, now)?;
+    let found = tell_lint(&bundle, &files.policy, now);
     if args.skip_tests {
         terminal::say("warning: --skip-tests: what policy_test.toml expects was not checked.");
     } else {
         require_cases(config, &bundle, now)?;
     }
-    Ok((bundle, warnings))
+    Ok((bundle, found))
 }
 
 /// What an admin is shown before signing.
