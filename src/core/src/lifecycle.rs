@@ -87,6 +87,17 @@ pub enum Basis {
     BreakGlass,
 }
 
+impl Basis {
+    /// What approves `request` where `rule` decides it.
+    pub fn of(rule: &Allow, request: &Request) -> Basis {
+        match &rule.approval {
+            Approval::Auto(_) => Basis::Auto,
+            Approval::Steps(_) if request.break_glass.is_some() => Basis::BreakGlass,
+            Approval::Steps(_) => Basis::Approvals,
+        }
+    }
+}
+
 /// What the counted approvals grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
@@ -200,7 +211,7 @@ pub fn evaluate<'b>(chain: &Chain, bundle: &'b Bundle, now: UnixTime) -> Evaluat
     evaluation.decide_by =
         prolonged.as_ref().map_or(decide_by, |of| decide_by.min(of.access_until));
     evaluation.rule = Some(rule);
-    let basis = basis(request, rule);
+    let basis = Basis::of(rule, request);
     evaluation.basis = Some(basis);
     let counted = count(chain, rule, basis, bundle, evaluation.decide_by, prolonged.as_ref());
     evaluation.needed = counted.needed;
@@ -235,14 +246,6 @@ fn rule_of<'b>(
         prolonged.check_rule(chain.request().id(), rule)?;
     }
     Ok((rule, prolonged))
-}
-
-fn basis(request: &Request, rule: &Allow) -> Basis {
-    match &rule.approval {
-        Approval::Auto(_) => Basis::Auto,
-        Approval::Steps(_) if request.break_glass.is_some() => Basis::BreakGlass,
-        Approval::Steps(_) => Basis::Approvals,
-    }
 }
 
 /// The requester, who must still be in the bundle with the key that signed.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use jit_ssh_core::bundle::{Allow, Approval, Bundle};
+use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::lifecycle::{Basis, principals};
 use jit_ssh_core::names::RuleName;
 use jit_ssh_core::plain::harmless;
@@ -216,25 +216,7 @@ fn after(past: &Past, bundle: &Bundle) -> Mode {
     let asked = Asked { request, requester, presence, extension: past.extension };
     match decide(asked, bundle) {
         Err(refusal) => Mode::Refused(refusal),
-        Ok(rule) => Mode::of(&rule.name, basis(rule, past), needed(rule)),
-    }
-}
-
-fn basis(rule: &Allow, past: &Past) -> Basis {
-    match &rule.approval {
-        Approval::Auto(_) => Basis::Auto,
-        Approval::Steps(_) if past.request().break_glass.is_some() => Basis::BreakGlass,
-        Approval::Steps(_) => Basis::Approvals,
-    }
-}
-
-fn needed(rule: &Allow) -> usize {
-    match &rule.approval {
-        Approval::Auto(_) => 0,
-        Approval::Steps(steps) => {
-            let counts = steps.iter().map(|step| usize::from(step.count.get()));
-            counts.fold(0, usize::saturating_add)
-        }
+        Ok(rule) => Mode::of(&rule.name, Basis::of(rule, request), rule.approval.count()),
     }
 }
 

@@ -140,6 +140,19 @@ pub enum Approval {
     Steps(Steps),
 }
 
+impl Approval {
+    /// How many persons the steps ask for together: none where the rule itself approves.
+    pub fn count(&self) -> usize {
+        match self {
+            Approval::Auto(_) => 0,
+            Approval::Steps(steps) => {
+                let counts = steps.iter().map(|step| usize::from(step.count.get()));
+                counts.fold(0, usize::saturating_add)
+            }
+        }
+    }
+}
+
 /// When a rule approves by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Auto {

@@ -157,20 +157,13 @@ impl<'b> Judgement<'b> {
     /// What approves the request; `None` if no rule does.
     pub fn basis(&self) -> Option<Basis> {
         let rule = self.decision.as_ref().ok()?;
-        Some(match &rule.approval {
-            Approval::Auto(_) => Basis::Auto,
-            Approval::Steps(_) if self.request.break_glass.is_some() => Basis::BreakGlass,
-            Approval::Steps(_) => Basis::Approvals,
-        })
+        Some(Basis::of(rule, &self.request))
     }
 
     /// How many approvals it needs.
     pub fn approvals(&self) -> usize {
-        match (self.basis(), self.decision.as_ref().map(|rule| &rule.approval)) {
-            (Some(Basis::Approvals), Ok(Approval::Steps(steps))) => steps
-                .iter()
-                .map(|step| usize::from(step.count.get()))
-                .fold(0, usize::saturating_add),
+        match (self.basis(), &self.decision) {
+            (Some(Basis::Approvals), Ok(rule)) => rule.approval.count(),
             _ => 0,
         }
     }

@@ -1,7 +1,7 @@
 //! `Access.Explain`: what would follow from a request.
 
 use jit_ssh_api::v1;
-use jit_ssh_core::bundle::{Actor, Allow, Approval, Bundle, SourceRule};
+use jit_ssh_core::bundle::{Actor, Allow, Bundle, SourceRule};
 use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::lifecycle::{Basis, Prolonged, prolongs, review_needed, standing};
@@ -96,11 +96,7 @@ fn response(
     bundle: &Bundle,
     waits: Vec<u32>,
 ) -> v1::ExplainResponse {
-    let basis = match &rule.approval {
-        Approval::Auto(_) => Basis::Auto,
-        Approval::Steps(_) if request.break_glass.is_some() => Basis::BreakGlass,
-        Approval::Steps(_) => Basis::Approvals,
-    };
+    let basis = Basis::of(rule, request);
     let asks = basis == Basis::Approvals;
     let steps = if asks { show::steps(rule, &[]) } else { Vec::new() };
     let break_glass = rule.break_glass.as_ref();
