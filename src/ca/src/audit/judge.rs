@@ -17,7 +17,7 @@ use jit_ssh_core::authorize::{Authorized, authorize};
 use jit_ssh_core::bundle::{Bundle, BundleFiles, SignerInfo};
 use jit_ssh_core::certificate::lint::{self, Context, Facts, LintError};
 use jit_ssh_core::certificate::{Serial, build, lint as lint_built};
-use jit_ssh_core::chain::{Chain, Issued};
+use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
 use jit_ssh_core::lifecycle::{
@@ -357,10 +357,8 @@ impl<'a, F: Files> Judge<'a, F> {
         }
 
         let access_until = facts.key_id.access_until;
-        let valid_before = facts.valid_before;
-        let issued = Issued { serial: entry.serial, at: entry.at, valid_before, access_until };
         let live = self.live.get_mut(&entry.request).ok_or(Fault::Request(entry.request))?;
-        live.chain.add_issued(issued);
+        live.chain.add_issued(facts.issued(entry.serial, entry.at));
         let due = live.due();
         live.over = access_until.plus_secs(AFTERLIFE);
         if self.due.remove(&(due, entry.request)) {

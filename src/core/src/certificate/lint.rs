@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{KeyId, Serial, Tbs};
-use crate::chain::Chain;
+use crate::chain::{Chain, Issued};
 use crate::key::CaKey;
 use crate::names::{Principal, RuleName};
 use crate::statement::{MAX_SKEW, Request, Verified};
@@ -82,6 +82,14 @@ pub struct Facts {
     pub valid_after: UnixTime,
     /// When it ends.
     pub valid_before: UnixTime,
+}
+
+impl Facts {
+    /// What a chain remembers of the certificate, which was logged with this serial at `at`.
+    pub fn issued(&self, serial: u64, at: UnixTime) -> Issued {
+        let (valid_before, access_until) = (self.valid_before, self.key_id.access_until);
+        Issued { serial, at, valid_before, access_until }
+    }
 }
 
 /// What is wrong with the bytes: a fault of ours, never of the caller.

@@ -396,13 +396,7 @@ fn clock_is_behind() -> Refusal {
 
 /// The certificate of a logged draft, as the chain remembers it.
 fn issued(logged: &Logged) -> Issued {
-    let facts = logged.tbs.facts();
-    Issued {
-        serial: logged.serial.get(),
-        at: logged.at,
-        valid_before: facts.valid_before,
-        access_until: facts.key_id.access_until,
-    }
+    logged.tbs.facts().issued(logged.serial.get(), logged.at)
 }
 
 #[cfg(test)]

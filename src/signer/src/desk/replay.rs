@@ -231,12 +231,8 @@ impl Replay<'_> {
 
     fn certificate(&mut self, entry: &CertificateEntry) -> anyhow::Result<()> {
         let facts = lint::read(&entry.tbs.0).context("its certificate is malformed")?;
-        self.later.entry(entry.request).or_default().issued.push(Issued {
-            serial: entry.serial,
-            at: entry.at,
-            valid_before: facts.valid_before,
-            access_until: facts.key_id.access_until,
-        });
+        let issued = facts.issued(entry.serial, entry.at);
+        self.later.entry(entry.request).or_default().issued.push(issued);
         Ok(())
     }
 
