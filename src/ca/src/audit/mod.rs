@@ -4,10 +4,12 @@
 //! - [`fault`]: what can be wrong with an entry or with the log, in words;
 //! - [`regrowth`]: the tree grown anew from the entries, pure;
 //! - [`verify`], [`show`], [`export`]: the commands;
+//! - [`certificate`]: logged certificates, read by a general parser;
 //! - [`folder`]: where root, log and bundles lie.
 //!
 //! All of it works offline, from a state folder or from what `export` made of one.
 
+pub(crate) mod certificate;
 mod export;
 mod fault;
 pub(crate) mod folder;

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use jit_ssh_core::certificate;
 use jit_ssh_core::digest::{Digest, IdPrefix};
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
 use jit_ssh_core::lifecycle::principals;
@@ -10,6 +9,7 @@ use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{self, Bundle, Cause, Decision, End, Kind, Request, Verdict};
 use jit_ssh_core::time::UnixTime;
 
+use super::certificate;
 use super::folder::Place;
 use crate::terminal::{self, utc};
 
@@ -110,9 +110,7 @@ impl Row {
 
     fn of_certificate(entry: &CertificateEntry) -> Row {
         let (at, request) = (Some(entry.at), Some(entry.request));
-        // Any signature will do to have the bytes read; the log holds none.
-        let whole = certificate::assemble(&entry.tbs.0, &[0; 64]);
-        let Ok(certificate) = ssh_key::Certificate::from_bytes(&whole) else {
+        let Some(certificate) = certificate::parse(entry) else {
             return Row {
                 request,
                 ..Row::unreadable(at, "bytes that are no certificate".to_owned())

@@ -1,29 +1,26 @@
 //! Walks through the log's entries and puts together what belongs to one request.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
-use jit_ssh_core::certificate::{self, KeyId};
-use jit_ssh_core::chain::{Chain, Issued};
+use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
 use jit_ssh_core::lifecycle::{Grant, Status, counts, evaluate};
-use jit_ssh_core::names::Principal;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, Body, Decision, End, Kind, Request, Verdict, Verified};
 use jit_ssh_core::time::UnixTime;
 
 use super::{Certified, History, Past, Said};
+use crate::audit::certificate;
 use crate::audit::folder::Folder;
 
 /// Longest that anything can follow from a request, in seconds: it begins at most 14 days ahead, is
 /// decided within 7 and used within 1, lasts 1, and is prolonged at most ten times by a day; and a
 /// margin for limits of older versions.
 const LONGEST: u32 = 40 * 86_400;
-
-/// No rule lets more than ten extensions follow each other; more would only take time.
-const MOST_EXTENSIONS: u8 = 16;
 
 /// The walk.
 pub(super) struct Walk<'a> {
@@ -64,7 +61,7 @@ impl<'a> Walk<'a> {
     pub(super) fn entry(&mut self, index: u64, bytes: &[u8]) {
         let done = match Entry::parse(bytes) {
             Ok(Entry::Statement(entry)) => self.statement(&entry),
-            Ok(Entry::Certificate(entry)) => self.certificate(index, &entry),
+            Ok(Entry::Certificate(entry)) => self.certificate(&entry),
             Err(error) => Err(error.to_string()),
         };
         if let Err(problem) = done {
@@ -75,7 +72,7 @@ impl<'a> Walk<'a> {
     pub(super) fn finish(mut self) -> History {
         self.read_bundle();
         let since = self.since;
-        let whole = (0..self.past.len()).filter_map(|place| self.whole(place, MOST_EXTENSIONS));
+        let whole = self.past.iter().map(|past| self.whole(&past.chain).into_owned());
         let whole: Vec<Chain> = whole.collect();
         let requests = self.past.into_iter().zip(whole).map(|(past, chain)| Past { chain, ..past });
         // What came before was kept only for what could follow.
@@ -147,29 +144,17 @@ impl<'a> Walk<'a> {
         self.add(digest, at, |_| ());
     }
 
-    fn certificate(&mut self, index: u64, entry: &CertificateEntry) -> Result<(), String> {
+    fn certificate(&mut self, entry: &CertificateEntry) -> Result<(), String> {
         if !self.places.contains_key(&entry.request) {
             return Ok(());
         }
-        // Any signature will do to have the bytes read; the log holds none.
-        let whole = certificate::assemble(&entry.tbs.0, &[0; 64]);
-        let parsed = ssh_key::Certificate::from_bytes(&whole)
-            .map_err(|_| format!("entry {index} holds bytes that are no certificate"))?;
-        let key_id: KeyId =
-            parsed.key_id().parse().map_err(|error: certificate::KeyIdError| error.to_string())?;
-        let principals = parsed.valid_principals().iter().map(|text| text.parse::<Principal>());
-        let principals = principals.collect::<Result<Vec<_>, _>>();
+        let facts = certificate::facts(entry).map_err(|error| error.to_string())?;
+        let issued = facts.issued(entry.serial, entry.at);
         let certified = Certified {
             at: entry.at,
             rule: entry.rule.clone(),
-            principals: principals.map_err(|error| error.to_string())?,
-            access_until: key_id.access_until,
-        };
-        let issued = Issued {
-            serial: entry.serial,
-            at: entry.at,
-            valid_before: UnixTime(parsed.valid_before()),
-            access_until: key_id.access_until,
+            principals: facts.principals,
+            access_until: issued.access_until,
         };
         self.add(entry.request, entry.at, |past| {
             past.chain.add_issued(issued);
@@ -185,8 +170,8 @@ impl<'a> Walk<'a> {
         add(past);
         self.read_bundle();
         let InForce::Read(bundle) = &self.in_force else { return };
-        let Some(chain) = self.whole(place, MOST_EXTENSIONS) else { return };
-        let said = said(&chain, bundle, at);
+        let Some(past) = self.past.get(place) else { return };
+        let said = said(&self.whole(&past.chain), bundle, at);
         if let Some(past) = self.past.get_mut(place) {
             past.first.get_or_insert_with(|| said.clone());
             if said.grant.is_some() {
@@ -196,16 +181,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A request with what it prolongs, as far as that is kept. `left`: how many more to look back.
-    fn whole(&self, place: usize, left: u8) -> Option<Chain> {
-        let chain = self.past.get(place)?.chain.clone();
-        let of = chain.request().body().extends.and_then(|of| self.places.get(&of)).copied();
-        // What it prolongs was recorded before it.
-        let Some((of, left)) = of.filter(|of| *of < place).zip(left.checked_sub(1)) else {
-            return Some(chain);
-        };
-        let parent = self.whole(of, left)?;
-        Some(chain.clone().prolonging(parent).unwrap_or(chain))
+    /// A request with what it prolongs, as far as that is kept.
+    fn whole<'c>(&'c self, chain: &'c Chain) -> Cow<'c, Chain> {
+        chain.with_prolonged(|of| Some(&self.past.get(*self.places.get(of)?)?.chain))
     }
 
     fn read_bundle(&mut self) {

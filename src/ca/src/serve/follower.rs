@@ -11,13 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use jit_ssh_core::certificate::{self, KeyId};
-use jit_ssh_core::chain::Issued;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
 use jit_ssh_core::lifecycle::evaluate;
 use jit_ssh_core::statement::{self, Decision, End, Kind, Request};
-use jit_ssh_core::time::UnixTime;
 use jit_ssh_signer::log::TileDir;
 use jit_ssh_signer::protocol::{Op, Outcome, State};
 use prost::bytes::Bytes;
@@ -26,6 +23,7 @@ use super::clock;
 use super::front::{Front, Log};
 use super::signer_link::SignerLink;
 use super::store::{Record, RecordKind, StatementRecord, Store};
+use crate::audit::certificate;
 
 /// How often the mark is raised.
 const MARKING: Duration = Duration::from_secs(10);
@@ -200,16 +198,7 @@ fn statement_record(entry: StatementEntry) -> anyhow::Result<Option<Record>> {
 }
 
 fn certificate_record(entry: &CertificateEntry) -> anyhow::Result<Record> {
-    // The entry was logged before it was signed, so a signature is made up for the parser.
-    let unsigned = certificate::assemble(&entry.tbs.0, &[0; 64]);
-    let parsed = ssh_key::Certificate::from_bytes(&unsigned)?;
-    let key_id: KeyId = parsed.key_id().parse()?;
-    let issued = Issued {
-        serial: entry.serial,
-        at: entry.at,
-        valid_before: UnixTime(parsed.valid_before()),
-        access_until: key_id.access_until,
-    };
+    let issued = certificate::facts(entry)?.issued(entry.serial, entry.at);
     Ok(Record::Certificate { request: entry.request, issued })
 }
 
