@@ -123,12 +123,7 @@ impl Shelf {
                 .map_err(|e| refused(format!("the bundle's {name} ({digest}) is not here: {e}.")))
         };
         let body = &signed.body;
-        let files = BundleFiles {
-            people: read("people.toml", body.people)?,
-            hosts: read("hosts.toml", body.hosts)?,
-            policy: read("policy.toml", body.policy)?,
-            signers: read("signers.toml", body.signers)?,
-        };
+        let files = body.files(read)?;
         if !body.names(&files) {
             return Err(refused(
                 "the bundle's files are not the ones that were signed.".to_owned(),

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use jit_ssh_core::authorize::{Authorized, authorize};
-use jit_ssh_core::bundle::{Bundle, BundleFiles, SignerInfo};
+use jit_ssh_core::bundle::{Bundle, SignerInfo};
 use jit_ssh_core::certificate::lint::{self, Context, Facts, LintError};
 use jit_ssh_core::certificate::{Serial, build, lint as lint_built};
 use jit_ssh_core::chain::Chain;
@@ -53,6 +53,19 @@ pub(crate) trait Files {
     /// # Errors
     /// A sentence's end, such as "can not be read: ...".
     fn file(&self, digest: Digest) -> Result<Option<Vec<u8>>, String>;
+}
+
+/// A bundle's file, which must be the one that was signed.
+///
+/// # Errors
+/// A sentence's end, such as "is not there".
+pub(crate) fn signed_file(files: &impl Files, digest: Digest) -> Result<Vec<u8>, String> {
+    let bytes = files.file(digest)?.ok_or_else(|| "is not there".to_owned())?;
+    if Digest::of(&bytes) == digest {
+        Ok(bytes)
+    } else {
+        Err("is not the file that was signed".to_owned())
+    }
 }
 
 /// What a log holds.
@@ -296,12 +309,10 @@ impl<'a, F: Files> Judge<'a, F> {
         if version <= earlier {
             return Err(Fault::Version { version, earlier });
         }
-        let files = BundleFiles {
-            people: self.file("people.toml", signed.body.people)?,
-            hosts: self.file("hosts.toml", signed.body.hosts)?,
-            policy: self.file("policy.toml", signed.body.policy)?,
-            signers: self.file("signers.toml", signed.body.signers)?,
-        };
+        let files = signed.body.files(|file, digest| {
+            let fault = |problem: String| Fault::File { file, digest, problem };
+            signed_file(&self.files, digest).map_err(fault)
+        })?;
         let bundle = Bundle::parse(version, &files, &self.root.admin_keys())
             .map_err(|problems| Fault::Bundle(problems.to_string()))?;
         if let Some((_, key)) = signer_of(&bundle, &self.origin) {
@@ -309,17 +320,6 @@ impl<'a, F: Files> Judge<'a, F> {
         }
         self.in_force = Some(InForce { digest: signed.digest, bundle });
         Ok(())
-    }
-
-    fn file(&self, file: &'static str, digest: Digest) -> Result<Vec<u8>, Fault> {
-        let fault = |problem: String| Fault::File { file, digest, problem };
-        let bytes = self.files.file(digest).map_err(fault)?;
-        let bytes = bytes.ok_or_else(|| fault("is not there".to_owned()))?;
-        if Digest::of(&bytes) == digest {
-            Ok(bytes)
-        } else {
-            Err(fault("is not the file that was signed".to_owned()))
-        }
     }
 
     fn certificate(&mut self, entry: &CertificateEntry) -> Result<(), Fault> {

@@ -13,7 +13,7 @@ pub(crate) mod certificate;
 mod export;
 mod fault;
 pub(crate) mod folder;
-mod judge;
+pub(crate) mod judge;
 mod regrowth;
 mod show;
 mod verify;

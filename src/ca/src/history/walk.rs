@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use jit_ssh_core::bundle::{Bundle, BundleFiles};
+use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
@@ -16,6 +16,7 @@ use jit_ssh_core::time::UnixTime;
 use super::{Certified, History, Past, Said};
 use crate::audit::certificate;
 use crate::audit::folder::Folder;
+use crate::audit::judge::signed_file;
 
 /// Longest that anything can follow from a request, in seconds: it begins at most 14 days ahead, is
 /// decided within 7 and used within 1, lasts 1, and is prolonged at most ten times by a day; and a
@@ -210,21 +211,9 @@ fn open<T: Body>(entry: &StatementEntry) -> Result<Verified<T>, String> {
 }
 
 fn read(body: &statement::Bundle, folder: &Folder, root: &Root) -> Result<Bundle, String> {
-    let file = |digest: Digest| {
-        let bytes = folder.bundle_file(digest).map_err(|error| error.to_string())?;
-        let bytes = bytes.ok_or_else(|| format!("bundles/{digest} is not there"))?;
-        if Digest::of(&bytes) == digest {
-            Ok(bytes)
-        } else {
-            Err(format!("bundles/{digest} is not the file that was signed"))
-        }
-    };
-    let files = BundleFiles {
-        people: file(body.people)?,
-        hosts: file(body.hosts)?,
-        policy: file(body.policy)?,
-        signers: file(body.signers)?,
-    };
+    let files = body.files(|_name, digest| {
+        signed_file(&folder, digest).map_err(|problem| format!("bundles/{digest} {problem}"))
+    })?;
     Bundle::parse(body.version, &files, &root.admin_keys()).map_err(|problems| {
         let first = problems.0.first();
         first.map_or_else(String::new, |problem| format!("{}: {}", problem.file, problem.message))

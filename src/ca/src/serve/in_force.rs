@@ -118,16 +118,11 @@ fn read(folder: &Path, signed: Signed, root: &Root) -> anyhow::Result<InForce> {
     if !opened.is_complete(root) {
         bail!("the bundle in {} lacks admin signatures", folder.display());
     }
-    let file = |digest: Digest| {
+    let file = |_name: &str, digest: Digest| {
         let path = folder.join(digest.to_string());
         fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
     };
-    let files = BundleFiles {
-        people: file(opened.body.people)?,
-        hosts: file(opened.body.hosts)?,
-        policy: file(opened.body.policy)?,
-        signers: file(opened.body.signers)?,
-    };
+    let files = opened.body.files(file)?;
     if !opened.body.names(&files) {
         bail!("the files in {} are not the ones the admins signed", folder.display());
     }

@@ -161,6 +161,22 @@ impl Bundle {
         }
     }
 
+    /// The files it names, each as `read` gives it for its name and SHA-256. Unchecked.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn files<E>(
+        &self,
+        read: impl Fn(&'static str, Digest) -> Result<Vec<u8>, E>,
+    ) -> Result<crate::bundle::BundleFiles, E> {
+        Ok(crate::bundle::BundleFiles {
+            people: read("people.toml", self.people)?,
+            hosts: read("hosts.toml", self.hosts)?,
+            policy: read("policy.toml", self.policy)?,
+            signers: read("signers.toml", self.signers)?,
+        })
+    }
+
     /// Whether `files` are the ones the admins signed.
     pub fn names(&self, files: &crate::bundle::BundleFiles) -> bool {
         self.people == Digest::of(&files.people)
