@@ -49,14 +49,22 @@ impl Place {
     /// # Errors
     /// If ca.toml can not be used.
     pub(crate) fn folder(&self) -> anyhow::Result<Folder> {
-        match &self.from {
-            Some(dir) => Ok(Folder::at(dir)),
-            None => Folder::of_config(&self.config),
-        }
+        Folder::named(self.from.as_deref(), &self.config)
     }
 }
 
 impl Folder {
+    /// The copy at `from` if one is named, else the state that `config` names.
+    ///
+    /// # Errors
+    /// If ca.toml can not be used.
+    pub(crate) fn named(from: Option<&Path>, config: &Path) -> anyhow::Result<Folder> {
+        match from {
+            Some(dir) => Ok(Folder::at(dir)),
+            None => Folder::of_config(config),
+        }
+    }
+
     /// The folder at `dir`, which is a copy.
     pub(crate) fn at(dir: &Path) -> Folder {
         Folder { dir: dir.to_path_buf(), kind: FolderKind::Copy }

@@ -17,6 +17,7 @@ use jit_ssh_core::time::UnixTime;
 
 use crate::audit::folder::Folder;
 use crate::failure::Failure;
+use crate::terminal;
 
 /// The log, request by request.
 pub(crate) struct History {
@@ -85,6 +86,11 @@ impl History {
             }
         }
         Ok(walk.finish())
+    }
+
+    /// Warns on stderr of what could not be read.
+    pub(crate) fn tell_gaps(&self) {
+        self.gaps.iter().for_each(|gap| terminal::say(&format!("warning: {gap}")));
     }
 
     /// The one request with this id.

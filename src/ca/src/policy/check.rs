@@ -1,12 +1,11 @@
-//! What `policy test`, `policy lint` and `apply` have in common: running the cases and the lint.
+//! Running the cases, for `policy test` and for `apply`; and what `apply` tells of the lint.
 
 use std::path::Path;
 
-use anyhow::Context as _;
 use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::policy::cases::{self, Case, Verdict};
-use jit_ssh_core::policy::lint::{Finding, Severity, lint};
+use jit_ssh_core::policy::lint::{Finding, lint};
 use jit_ssh_core::time::UnixTime;
 
 use super::config::{count, read_cases};
@@ -98,26 +97,4 @@ pub(crate) fn tell_lint(bundle: &Bundle, policy: &[u8], now: UnixTime) -> Vec<Fi
         terminal::say(&format!("{finding}\n"));
     }
     found
-}
-
-/// How many of these are errors.
-pub(crate) fn errors(found: &[Finding]) -> usize {
-    found.iter().filter(|finding| finding.severity == Severity::Error).count()
-}
-
-/// The failure of rules with findings.
-pub(crate) fn lint_failed(found: &[Finding]) -> Failure {
-    let errors = errors(found);
-    let warnings = found.len().saturating_sub(errors);
-    let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
-    Failure::named("POLICY_LINT", format!("the rules have {errors} and {warnings}."))
-}
-
-/// A moment on the command line: `2026-11-24T10:00:00Z`.
-///
-/// # Errors
-/// If it is none.
-pub(crate) fn ago(now: UnixTime, since: jit_ssh_core::time::Seconds) -> anyhow::Result<UnixTime> {
-    let secs = now.0.checked_sub(u64::from(since.get()));
-    secs.map(UnixTime).context("--since reaches back to before 1970")
 }

@@ -119,12 +119,9 @@ fn real(
     config: &Path,
     now: UnixTime,
 ) -> anyhow::Result<ExitCode> {
-    let folder = match &args.from {
-        Some(dir) => Folder::at(dir),
-        None => Folder::of_config(config)?,
-    };
+    let folder = Folder::named(args.from.as_deref(), config)?;
     let history = History::read(&folder, UnixTime(0))?;
-    history.gaps.iter().for_each(|gap| terminal::say(&format!("warning: {gap}")));
+    history.tell_gaps();
     let past = history.find(id)?;
     // Named, it says under which rules to judge; unnamed, only where the state is.
     let bundle = match (&args.config, &history.bundle) {

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use jit_ssh_core::policy::lint::{Finding, lint};
+use jit_ssh_core::policy::lint::{Finding, Severity, lint};
 use serde::Serialize;
 
-use super::check::{errors, lint_failed};
 use super::config::{Config, count};
 use crate::clock;
+use crate::failure::Failure;
 use crate::terminal;
 
 /// Lints the rules.
@@ -59,6 +59,19 @@ pub(crate) fn cmd_lint(args: &LintArgs) -> anyhow::Result<ExitCode> {
         terminal::say(&format!("the rules have {}.", count(found.len(), "warning")));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many of these are errors.
+fn errors(found: &[Finding]) -> usize {
+    found.iter().filter(|finding| finding.severity == Severity::Error).count()
+}
+
+/// The failure of rules with findings.
+fn lint_failed(found: &[Finding]) -> Failure {
+    let errors = errors(found);
+    let warnings = found.len().saturating_sub(errors);
+    let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
+    Failure::named("POLICY_LINT", format!("the rules have {errors} and {warnings}."))
 }
 
 fn printed(finding: &Finding) -> Printed<'_> {

@@ -16,7 +16,6 @@ use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::Seconds;
 use serde::Serialize;
 
-use super::check::ago;
 use super::config::{Config, count};
 use crate::audit::folder::Folder;
 use crate::clock;
@@ -89,14 +88,11 @@ struct Replay<'h> {
 
 /// Replays the log.
 pub(crate) fn cmd_replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
-    let folder = match &args.from {
-        Some(dir) => Folder::at(dir),
-        None => Folder::of_config(&args.config)?,
-    };
+    let folder = Folder::named(args.from.as_deref(), &args.config)?;
     let config = Config::read(&args.config)?;
-    let since = ago(clock::now(), args.since)?;
+    let since = clock::ago(clock::now(), args.since)?;
     let history = History::read(&folder, since)?;
-    history.gaps.iter().for_each(|gap| terminal::say(&format!("warning: {gap}")));
+    history.tell_gaps();
     let recorded = history.requests.iter().filter(|past| past.recorded >= since);
     let replay = Replay::of(recorded, &config.bundle);
     if args.json {

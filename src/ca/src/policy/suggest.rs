@@ -20,7 +20,6 @@ use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::Seconds;
 use serde::Serialize;
 
-use super::check::ago;
 use super::config::Config;
 use crate::audit::folder::Folder;
 use crate::clock;
@@ -78,15 +77,12 @@ struct Suggestion {
 /// Proposes rules.
 pub(crate) fn cmd_suggest(args: &SuggestArgs) -> anyhow::Result<ExitCode> {
     let week = Week::new(&args.zone)?;
-    let folder = match &args.from {
-        Some(dir) => Folder::at(dir),
-        None => Folder::of_config(&args.config)?,
-    };
+    let folder = Folder::named(args.from.as_deref(), &args.config)?;
     let config = Config::read(&args.config)?;
     let now = clock::now();
-    let since = ago(now, args.since)?;
+    let since = clock::ago(now, args.since)?;
     let history = History::read(&folder, since)?;
-    history.gaps.iter().for_each(|gap| terminal::say(&format!("warning: {gap}")));
+    history.tell_gaps();
     let bounds = Bounds { requests: args.min.get(), approvers: args.approvers.get() };
     let recorded = history.requests.iter().filter(|past| past.recorded >= since);
     let patterns = evidence::patterns(recorded, &config.bundle, bounds);

@@ -16,7 +16,6 @@ use jit_ssh_core::time::Seconds;
 use crate::audit::folder::Folder;
 use crate::clock;
 use crate::history::History;
-use crate::policy::check::ago;
 use crate::policy::config::count;
 use crate::terminal;
 use row::Row;
@@ -43,14 +42,11 @@ pub(crate) struct ReportArgs {
 
 /// Reports accesses, oldest first.
 pub(crate) fn cmd_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
-    let folder = match &args.from {
-        Some(dir) => Folder::at(dir),
-        None => Folder::of_config(&args.config)?,
-    };
+    let folder = Folder::named(args.from.as_deref(), &args.config)?;
     let now = clock::now();
-    let since = ago(now, args.since)?;
+    let since = clock::ago(now, args.since)?;
     let history = History::read(&folder, since)?;
-    history.gaps.iter().for_each(|gap| terminal::say(&format!("warning: {gap}")));
+    history.tell_gaps();
     let rows = history.requests.iter().filter_map(|past| Row::of(past, now));
     let rows: Vec<Row> = rows.filter(|row| row.lasts_until(since)).collect();
     if args.csv {
