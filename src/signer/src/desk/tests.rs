@@ -53,9 +53,14 @@ impl Node {
 
     /// A node with the standard bundle in force.
     fn with_bundle() -> (Node, Running) {
+        Node::with_policy(POLICY)
+    }
+
+    /// A node with these rules in force.
+    fn with_policy(policy: &str) -> (Node, Running) {
         let node = Node::new();
         let mut signer = node.start();
-        let outcome = node.apply(&mut signer, 1, POLICY);
+        let outcome = node.apply(&mut signer, 1, policy);
         assert!(matches!(outcome, Outcome::InForce { version: 1, .. }), "{outcome:?}");
         (node, signer)
     }

@@ -8,16 +8,15 @@
 use std::path::{Path, PathBuf};
 
 use jit_ssh_api::v1;
-use jit_ssh_core::statement::{Body as _, Nonce, Request, encode};
+use jit_ssh_core::statement::{Nonce, Request};
 use jit_ssh_core::time::{Seconds, UnixTime};
 use jit_ssh_tests::program::{Program, Running, Said, wait_until};
 use jit_ssh_tests::{POLICY, Persona, Site};
 use prost::Message as _;
 use serde_json::{Value, json};
 use ssh_key::PrivateKey;
-use ssh_key::encoding::Encode as _;
 
-use crate::{echo, load, machine};
+use crate::{echo, load, machine, world};
 
 /// How many are under way, and how many statements are sent then.
 const LEVELS: [(usize, usize); 5] =
@@ -26,17 +25,10 @@ const LEVELS: [(usize, usize); 5] =
 /// How often 128 in flight are measured; the median counts.
 const ROUNDS: usize = 3;
 
-/// Limits that the load does not reach: here the chain is measured, not the quotas.
-const LIMITS: &str = "
-[limits]
-requests_per_person_per_minute = 100000000
-certificates_per_person_per_minute = 100000000
-";
-
 /// A site whose limits let the load through, and a person under an automatic rule.
 pub(crate) fn site() -> (Site, Persona) {
     let mut site = Site::initialised();
-    site.add_to_ca_toml(LIMITS);
+    site.add_to_ca_toml(world::LIMITS);
     let (alice, bob) = (Persona::new(site.path(), "alice"), Persona::new(site.path(), "bob"));
     site.write_people(&[(&alice, &["sre"]), (&bob, &["leads"])]);
     site.write_hosts();
@@ -189,13 +181,7 @@ impl Bench {
             UnixTime(now.as_secs()),
             Nonce(nonce),
         );
-        let bytes = encode(&request).unwrap();
-        let namespace = Request::KIND.namespace();
-        let hash = ssh_key::HashAlg::Sha512;
-        let signature = self.key.sign(namespace, hash, &bytes).unwrap().encode_vec().unwrap();
-        let statement =
-            v1::SignedStatement { statement: bytes.into(), signatures: vec![signature.into()] };
-        v1::SubmitRequest { request: Some(statement), certify: true }
+        v1::SubmitRequest { request: Some(world::signed(&self.key, &request)), certify: true }
     }
 
     fn floor(&self) -> Target {

@@ -34,12 +34,6 @@ const ROUNDS: usize = 15;
 const AUTHORIZE: usize = 20_000;
 const LISTS: usize = 40;
 
-const LIMITS: &str = "
-[limits]
-requests_per_person_per_minute = 100000000
-certificates_per_person_per_minute = 100000000
-";
-
 /// Runs the benchmark with so many past requests in the large company.
 pub(crate) fn bench(past: usize) -> Value {
     let small = Company::new(SMALL);
@@ -105,7 +99,7 @@ struct Company {
 impl Company {
     fn new(size: Size) -> Company {
         let mut site = Site::initialised();
-        site.add_to_ca_toml(LIMITS);
+        site.add_to_ca_toml(world::LIMITS);
         size.write(&site);
         site.serve();
         site.apply();
@@ -145,9 +139,7 @@ impl Company {
         let mut nonce = nanos.as_nanos().to_be_bytes();
         nonce[..8].copy_from_slice(&(number as u64).to_be_bytes());
         let request = world::request(self.ca, person, &host, nonce);
-        let (statement, signature) = world::sign(&world::key(person), &request);
-        let request =
-            v1::SignedStatement { statement: statement.into(), signatures: vec![signature.into()] };
+        let request = world::signed(&world::key(person), &request);
         v1::SubmitRequest { request: Some(request), certify: true }
     }
 
@@ -241,9 +233,7 @@ async fn session(site: &Site, ca: RootFingerprint) -> Client {
         world::now(),
         Nonce([3; 16]),
     );
-    let (statement, signature) = world::sign(&world::key(0), &session);
-    let session =
-        v1::SignedStatement { statement: statement.into(), signatures: vec![signature.into()] };
+    let session = world::signed(&world::key(0), &session);
     let opened =
         client.open_session(v1::OpenSessionRequest { session: Some(session) }).await.unwrap();
     client.with_token(&opened.token).unwrap()

@@ -1,5 +1,6 @@
 //! A company of a given size: people in teams, hosts, rules, and keys that come from numbers.
 
+use jit_ssh_api::v1;
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
 use jit_ssh_core::digest::RootFingerprint;
 use jit_ssh_core::statement::{Body, Nonce, Request, encode};
@@ -7,6 +8,13 @@ use jit_ssh_core::time::{Seconds, UnixTime};
 use jit_ssh_tests::Site;
 use ssh_key::encoding::Encode as _;
 use ssh_key::private::{Ed25519Keypair, PrivateKey};
+
+/// Limits that the load does not reach: the chain is measured, not the quotas.
+pub(crate) const LIMITS: &str = "
+[limits]
+requests_per_person_per_minute = 100000000
+certificates_per_person_per_minute = 100000000
+";
 
 /// How large a company is.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +112,12 @@ pub(crate) fn sign<T: Body>(key: &PrivateKey, body: &T) -> (Vec<u8>, Vec<u8>) {
     let bytes = encode(body).unwrap();
     let signature = key.sign(T::KIND.namespace(), ssh_key::HashAlg::Sha512, &bytes).unwrap();
     (bytes, signature.encode_vec().unwrap())
+}
+
+/// The same as the front takes it.
+pub(crate) fn signed<T: Body>(key: &PrivateKey, body: &T) -> v1::SignedStatement {
+    let (statement, signature) = sign(key, body);
+    v1::SignedStatement { statement: statement.into(), signatures: vec![signature.into()] }
 }
 
 /// A request of a person for `deploy` on a host.

@@ -12,11 +12,7 @@ fn policy() -> String {
 }
 
 fn node() -> (Node, Running) {
-    let node = Node::new();
-    let mut signer = node.start();
-    let outcome = node.apply(&mut signer, 1, &policy());
-    assert!(matches!(outcome, Outcome::InForce { .. }), "{outcome:?}");
-    (node, signer)
+    Node::with_policy(&policy())
 }
 
 impl Node {
