@@ -114,19 +114,19 @@ mod tests {
 
     #[test]
     fn only_the_sshd_of_this_main_file_is_told() {
-        let ours = Path::new("/work/t/sshd_config");
+        let ours = Path::new("/srv/t/sshd_config");
         for title in [
-            "sshd: /usr/sbin/sshd -f /work/t/sshd_config [listener] 0 of 10-100 startups\0",
-            "sshd: /usr/sbin/sshd -D -f/work/t/sshd_config [listener] 0 of 10-100 startups",
-            "sshd: /usr/sbin/sshd -f /work/t/ss\0hd_config\0",
-            "/usr/sbin/sshd\0-D\0-f\0/work/t/sshd_config\0",
+            "sshd: /usr/sbin/sshd -f /srv/t/sshd_config [listener] 0 of 10-100 startups\0",
+            "sshd: /usr/sbin/sshd -D -f/srv/t/sshd_config [listener] 0 of 10-100 startups",
+            "sshd: /usr/sbin/sshd -f /srv/t/ss\0hd_config\0",
+            "/usr/sbin/sshd\0-D\0-f\0/srv/t/sshd_config\0",
         ] {
             assert!(serves(title, ours), "{title:?}");
         }
         for title in [
             "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups",
-            "sshd: /usr/sbin/sshd -f /work/t/sshd [listener] 0 of 10-100 startups",
-            "sshd: /usr/sbin/sshd -f /work/u/ss\0",
+            "sshd: /usr/sbin/sshd -f /srv/t/sshd [listener] 0 of 10-100 startups",
+            "sshd: /usr/sbin/sshd -f /srv/u/ss\0",
             "sshd: /usr/sbin/sshd -f sshd_config [listener] 0 of 10-100 startups",
             "/usr/sbin/sshd\0-D\0",
             "",
