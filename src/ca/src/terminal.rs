@@ -6,6 +6,7 @@ use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
 use serde::Serialize;
 use time::OffsetDateTime;
+use time::format_description::FormatItem;
 use time::macros::format_description;
 
 use crate::failure::Failure;
@@ -13,11 +14,13 @@ use crate::failure::Failure;
 /// A moment in UTC: `2026-05-20 14:03:10 UTC`.
 pub(crate) fn utc(moment: UnixTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    i64::try_from(moment.0)
-        .ok()
-        .and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok())
-        .and_then(|moment| moment.format(&format).ok())
-        .unwrap_or_else(|| format!("{moment} s"))
+    formatted(moment, format).unwrap_or_else(|| format!("{moment} s"))
+}
+
+/// A moment in UTC in a format; `None` where it is too far off for a date.
+pub(crate) fn formatted(moment: UnixTime, format: &[FormatItem<'_>]) -> Option<String> {
+    let secs = i64::try_from(moment.0).ok()?;
+    OffsetDateTime::from_unix_timestamp(secs).ok()?.format(format).ok()
 }
 
 /// Says something on stderr, line by line, each made harmless.

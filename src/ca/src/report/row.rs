@@ -5,12 +5,11 @@ use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{Cause, End, Verified};
 use jit_ssh_core::time::UnixTime;
 use serde::Serialize;
-use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::history::{Past, Said};
 use crate::policy::config::count;
-use crate::terminal::utc;
+use crate::terminal::{formatted, utc};
 
 /// One access. Times are Unix seconds.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -244,9 +243,5 @@ fn ended(
 /// A moment as spreadsheets and programs read it: RFC 3339, in UTC.
 fn moment(unix: u64) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    i64::try_from(unix)
-        .ok()
-        .and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok())
-        .and_then(|moment| moment.format(&format).ok())
-        .unwrap_or_else(|| unix.to_string())
+    formatted(UnixTime(unix), format).unwrap_or_else(|| unix.to_string())
 }

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use jit_ssh_core::bundle::{Bundle, HostPattern, SourceRule, Who};
 use jit_ssh_core::time::UnixTime;
-use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::evidence::Pattern;
+use crate::terminal::formatted;
 
 /// Until when somebody must look at it: 90 days, in seconds.
 const REVIEW: u32 = 90 * 86_400;
@@ -111,9 +111,5 @@ fn quoted(text: &str) -> String {
 /// The day of a moment, in UTC.
 fn day(moment: UnixTime) -> String {
     let format = format_description!("[year]-[month]-[day]");
-    i64::try_from(moment.0)
-        .ok()
-        .and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok())
-        .and_then(|moment| moment.format(&format).ok())
-        .unwrap_or_default()
+    formatted(moment, format).unwrap_or_default()
 }
