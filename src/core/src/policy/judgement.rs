@@ -176,13 +176,11 @@ impl<'b> Judgement<'b> {
         };
         let asked = |step: &'b Step| {
             let may = |actor: &&Actor| {
-                actor.is_person()
-                    && actor.id != self.request.by
+                actor.id != self.request.by
                     && actor.id != self.request.subject
-                    && step.from.iter().any(|who| who.covers(actor))
                     && can_sign_with(actor, step.strength)
             };
-            AskedStep { step, persons: bundle.people.iter().filter(may).collect() }
+            AskedStep { step, persons: bundle.people.covered_by(&step.from).filter(may).collect() }
         };
         steps.iter().map(asked).collect()
     }
