@@ -67,14 +67,14 @@ impl RuleIndex {
 
     /// Places of the allow rules that name `requester`, rising.
     pub(super) fn allow(&self, requester: &Actor) -> Vec<usize> {
-        sorted(names_of(requester).filter_map(|who| self.allow.get(&who)))
+        sorted(Who::all_of(requester).filter_map(|who| self.allow.get(&who)))
     }
 
     /// Places of the deny rules that may touch one of `actors` on one of `hosts`, rising.
     pub(super) fn deny(&self, actors: &[&Actor], hosts: &[&Host]) -> Vec<usize> {
         let by_who = actors
             .iter()
-            .flat_map(|actor| names_of(actor))
+            .flat_map(|actor| Who::all_of(actor))
             .filter_map(|who| self.deny_who.get(&who));
         let by_name = hosts.iter().filter_map(|host| self.deny_name.get(&host.name));
         let by_label = hosts
@@ -83,16 +83,6 @@ impl RuleIndex {
             .filter_map(|(key, value)| self.deny_label.get(key)?.get(value));
         sorted(by_who.chain(by_name).chain(by_label).chain([&self.deny_any]))
     }
-}
-
-/// Every way in which a rule can name `actor`.
-fn names_of(actor: &Actor) -> impl Iterator<Item = Who> {
-    let own = if actor.is_person() {
-        Who::Person(actor.id.clone())
-    } else {
-        Who::Machine(actor.id.clone())
-    };
-    std::iter::once(own).chain(actor.groups.iter().cloned().map(Who::Group))
 }
 
 fn sorted<'i>(places: impl Iterator<Item = &'i Vec<usize>>) -> Vec<usize> {

@@ -19,6 +19,16 @@ pub enum Who {
 }
 
 impl Who {
+    /// Every way in which a rule can name `actor`: themselves first, then their groups.
+    pub fn all_of(actor: &Actor) -> impl Iterator<Item = Who> {
+        let own = if actor.is_person() {
+            Who::Person(actor.id.clone())
+        } else {
+            Who::Machine(actor.id.clone())
+        };
+        std::iter::once(own).chain(actor.groups.iter().cloned().map(Who::Group))
+    }
+
     /// Whether `actor` is meant. Exact: no prefix, no case folding.
     pub fn covers(&self, actor: &Actor) -> bool {
         match self {

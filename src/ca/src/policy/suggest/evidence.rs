@@ -73,7 +73,7 @@ pub(super) fn patterns<'h>(
         requests.enumerate().flat_map(|(place, past)| uses(place, past, bundle)).collect();
     let mut candidates: HashMap<(Who, HostPattern, &Login), Vec<usize>> = HashMap::new();
     for (place, used) in uses.iter().enumerate() {
-        for who in whos(used.by) {
+        for who in Who::all_of(used.by) {
             for hosts in places(used.host) {
                 candidates.entry((who.clone(), hosts, used.login)).or_default().push(place);
             }
@@ -167,14 +167,6 @@ fn approved<'h>(past: &'h Past, by: &'h Actor, bundle: &'h Bundle) -> Option<App
     let rule = decide(asked, bundle).ok()?;
     let asks = matches!(rule.approval, Approval::Steps(_));
     asks.then_some(Approved { rule, grant, said, at: request.at, begins: request.begins() })
-}
-
-fn whos(actor: &Actor) -> impl Iterator<Item = Who> {
-    let alone = match actor.is_person() {
-        true => Who::Person(actor.id.clone()),
-        false => Who::Machine(actor.id.clone()),
-    };
-    std::iter::once(alone).chain(actor.groups.iter().cloned().map(Who::Group))
 }
 
 /// The host, hosts with the same name but for the numbers in it, and hosts with the same label.
