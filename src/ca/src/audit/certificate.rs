@@ -1,4 +1,4 @@
-//! Reads logged certificates with a general parser, which shares no code with what made them.
+//! Reads logged certificates with a parser for any certificate of OpenSSH's.
 
 use anyhow::Context as _;
 use jit_ssh_core::certificate::assemble;
