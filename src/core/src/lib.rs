@@ -14,6 +14,7 @@
 //! - [`entry`], [`log`]: log entries and the Merkle tree over them;
 //! - [`krl`]: the revocation list that hosts read;
 //! - [`receipt`]: what a client checks before it uses a certificate.
+//! - [`usage`]: what hosts told of the use of an access.
 
 pub mod authorize;
 pub mod bundle;
@@ -38,4 +39,5 @@ pub mod statement;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod time;
+pub mod usage;
 mod wire;

@@ -113,7 +113,7 @@ impl<'a> Walk<'a> {
                 let body = statement::parse(entry.statement.as_bytes());
                 self.in_force = InForce::Named(body.map_err(|error| error.to_string())?);
             }
-            Some(Kind::Session) | None => {
+            Some(Kind::Session | Kind::Report) | None => {
                 return Err("a statement of a type that is not logged".to_owned());
             }
         }

@@ -191,7 +191,7 @@ fn statement_record(entry: StatementEntry) -> anyhow::Result<Option<Record>> {
             let body: End = statement::parse(&bytes)?;
             (RecordKind::End, body.request, body.by, body.at)
         }
-        Kind::Bundle | Kind::Session => return Ok(None),
+        Kind::Bundle | Kind::Session | Kind::Report => return Ok(None),
     };
     let record = StatementRecord { kind, digest, request, by, at, bytes, signature };
     Ok(Some(Record::Statement(record)))
