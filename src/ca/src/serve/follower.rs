@@ -207,6 +207,6 @@ fn request_of(record: &Record) -> Option<Digest> {
         Record::Statement(statement) => Some(statement.request),
         Record::Certificate { request, .. } => Some(*request),
         // Not in the log: noted once the request is known.
-        Record::Approval(_) | Record::Mark { .. } | Record::Proposal(_) => None,
+        Record::Approval(_) | Record::Report(_) | Record::Mark { .. } | Record::Proposal(_) => None,
     }
 }

@@ -15,8 +15,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use super::fault::{Fault, in_row};
 use super::writer::{Inbox, Work, bits, run};
 use super::{
-    IdRange, Later, ListQuery, MAX_MATCHES, MAX_WAITS, Proposal, Record, Store, StoreError,
-    StoredChain, StoredStatement, listing, schema,
+    IdRange, Later, ListQuery, MAX_MATCHES, MAX_REPORTS, MAX_WAITS, Proposal, Record, Store,
+    StoreError, StoredChain, StoredStatement, listing, schema,
 };
 
 /// Connections kept for reading.
@@ -166,6 +166,25 @@ impl Store for SqliteStore {
             )?;
             let waits = query.query_map(params![rule.as_str(), MAX_WAITS], |row| row.get(0))?;
             Ok(waits.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    fn reports(&self, request: Digest) -> Later<Vec<StoredStatement>> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT seq, bytes, signature FROM told JOIN reports USING (seq)
+                 WHERE id = ?1 ORDER BY seq LIMIT ?2",
+            )?;
+            let mut rows = query.query(params![bits(super::id_number(request)), MAX_REPORTS])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let seq = row.get(0)?;
+                let report = || -> rusqlite::Result<StoredStatement> {
+                    Ok(StoredStatement { row: seq, bytes: row.get(1)?, signature: row.get(2)? })
+                };
+                found.push(report().map_err(in_row("reports", seq))?);
+            }
+            Ok(found)
         })
     }
 
