@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::dial::Dialer;
 use crate::v1::access_client::AccessClient;
+use crate::v1::hosts_client::HostsClient;
 use crate::v1::log_client::LogClient;
 use crate::v1::trust_client::TrustClient;
 use crate::v1::{self};
@@ -170,6 +171,22 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Hears what all hosts must know at once. Has no deadline.
+    ///
+    /// # Errors
+    /// [`ApiError`] if the service refuses or does not answer.
+    pub async fn watch_hosts(&self) -> Result<HostWatch, ApiError> {
+        let mut hosts =
+            HostsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER);
+        let request = self.request(v1::WatchHostsRequest {});
+        match tokio::time::timeout(CALL, hosts.watch(request)).await {
+            Ok(answer) => Ok(HostWatch(answer?.into_inner())),
+            Err(_) => Err(too_late()),
+        }
+    }
+}
+
 /// A dialer that trusts `root`, if it is the one the URL pins.
 fn pinned(url: &CaUrl, root: &Root) -> Result<Dialer, ClientError> {
     let found = root.fingerprint();
@@ -218,6 +235,20 @@ impl Watch {
             }
             None => Ok(None),
         }
+    }
+}
+
+/// What `Hosts.Watch` sends.
+#[derive(Debug)]
+pub struct HostWatch(Streaming<v1::WatchHostsResponse>);
+
+impl HostWatch {
+    /// The next news for hosts; `None` when the service ended the stream. Check what it carries.
+    ///
+    /// # Errors
+    /// [`ApiError`] if the connection broke or the service gave up.
+    pub async fn next(&mut self) -> Result<Option<v1::WatchHostsResponse>, ApiError> {
+        Ok(self.0.message().await?)
     }
 }
 
@@ -270,6 +301,11 @@ calls! { TrustClient, MAX_BUNDLE,
     get_krl(GetKrlRequest) -> GetKrlResponse;
     /// Opens a session for reading.
     open_session(OpenSessionRequest) -> OpenSessionResponse;
+}
+
+calls! { HostsClient, MAX_ANSWER,
+    /// Hands in what a host tells of its logins.
+    report_sessions(ReportSessionsRequest) -> ReportSessionsResponse;
 }
 
 calls! { LogClient, MAX_ANSWER,

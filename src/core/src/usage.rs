@@ -29,6 +29,11 @@ pub struct Use {
 }
 
 impl Use {
+    /// The first moment that is known of it.
+    pub fn seen(&self) -> Option<UnixTime> {
+        self.begun.or(self.ended.map(|(at, _)| at))
+    }
+
     /// Seconds from its beginning to its end, as far as both were told.
     pub fn seconds(&self) -> Option<u64> {
         let (ended, cause) = self.ended?;
@@ -59,7 +64,7 @@ pub fn uses<'r>(
         }
     }
     let mut uses: Vec<Use> = found.into_values().collect();
-    uses.sort_by_key(|told| (told.begun.or(told.ended.map(|(at, _)| at)), told.serial));
+    uses.sort_by_key(|told| (told.seen(), told.serial));
     uses
 }
 

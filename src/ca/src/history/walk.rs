@@ -152,6 +152,7 @@ impl<'a> Walk<'a> {
         let facts = certificate::facts(entry).map_err(|error| error.to_string())?;
         let issued = facts.issued(entry.serial, entry.at);
         let certified = Certified {
+            serial: entry.serial,
             at: entry.at,
             rule: entry.rule.clone(),
             principals: facts.principals,

@@ -21,6 +21,7 @@ use prost::bytes::Bytes;
 use tokio::sync::watch;
 
 use super::approvals;
+use super::host_feed::HostFeed;
 use super::in_force::Trusted;
 use super::memory::{Change, Known, Memory};
 use super::metrics::{Counted, Metrics};
@@ -48,6 +49,8 @@ pub(super) struct Front {
     pub(super) metrics: Metrics,
     pub(super) log: Log,
     pub(super) watching: Watching,
+    /// What hosts hear.
+    pub(super) host_feed: HostFeed,
     /// Held while a bundle is judged and put in force, one at a time.
     pub(super) applying: tokio::sync::Mutex<()>,
     /// Bounds how many answers with bundle files are on their way at a time.

@@ -3,16 +3,19 @@
 //! - `submit`, `decide`, `certify`: calls that carry statements or ask for a certificate;
 //! - `explain`, `reading`, `list`, `watch`: calls that read, by session;
 //! - `trust`, `apply`, `session`: root, bundle and sessions;
-//! - `log`: the log.
+//! - `log`: the log;
+//! - `hosts`, `report`: what hosts fetch and tell.
 
 mod access;
 mod apply;
 mod certify;
 mod decide;
 mod explain;
+mod hosts;
 mod list;
 mod log;
 mod reading;
+mod report;
 mod session;
 mod submit;
 mod trust;
@@ -29,6 +32,10 @@ pub(super) struct AccessService(pub(super) Arc<Front>);
 /// `jitssh.v1.Trust`.
 #[derive(Clone)]
 pub(super) struct TrustService(pub(super) Arc<Front>);
+
+/// `jitssh.v1.Hosts`.
+#[derive(Clone)]
+pub(super) struct HostsService(pub(super) Arc<Front>);
 
 /// `jitssh.v1.Log`.
 #[derive(Clone)]

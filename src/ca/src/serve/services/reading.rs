@@ -17,7 +17,7 @@ use crate::serve::memory::Known;
 use crate::serve::sessions::Caller;
 use crate::serve::store::{IdRange, ListQuery, MAX_MATCHES, Of};
 use crate::serve::visibility::may_see;
-use crate::serve::{OPEN_FOR, clock, show};
+use crate::serve::{OPEN_FOR, clock, show, told};
 
 /// Most requests of one person that `Check` looks at, newest first.
 const MAX_CHECKED: u32 = 1000;
@@ -29,7 +29,14 @@ pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::Get
     call.about(known.chain.digest());
     let now = clock::now();
     let evaluation = evaluate(&known.chain, &in_force.bundle, now);
-    Ok(v1::GetResponse { access: Some(show::access(&known, &evaluation, &in_force.bundle, now)) })
+    let mut access = show::access(&known, &evaluation, &in_force.bundle, now);
+    let front = call.front();
+    let stored = front.store.reports(known.chain.digest()).await?;
+    let serials: Vec<u64> = known.issued.iter().map(|issued| issued.serial).collect();
+    let (request, bundle) = (known.chain.request(), &in_force.bundle);
+    let uses = told::uses(request, &serials, &stored, bundle, &front.fingerprint);
+    access.uses = uses.iter().map(show::used).collect();
+    Ok(v1::GetResponse { access: Some(access) })
 }
 
 /// The request that `text` names: an id, a prefix of one, or a digest. Only what the caller may see

@@ -161,6 +161,12 @@ pub(super) fn settle(connection: &mut Connection, file: &Path) -> Result<(), Sto
     migrate(connection, missing).map_err(fail)
 }
 
+/// Whether the tables are of this program's version.
+pub(super) fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(found == VERSION)
+}
+
 /// Takes all steps, or none.
 fn migrate(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
