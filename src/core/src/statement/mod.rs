@@ -54,14 +54,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 6] = [
-        Kind::Request,
-        Kind::Decision,
-        Kind::End,
-        Kind::Bundle,
-        Kind::Session,
-        Kind::Report,
-    ];
+    const ALL: [Kind; 6] =
+        [Kind::Request, Kind::Decision, Kind::End, Kind::Bundle, Kind::Session, Kind::Report];
 
     /// The `type` field.
     pub fn as_str(self) -> &'static str {

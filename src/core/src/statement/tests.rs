@@ -243,8 +243,7 @@ fn report_text(world: &World) -> String {
         at: START,
         cause,
     };
-    let events =
-        vec![event(Happened::Login, None), event(Happened::End, Some(Closed::Expired))];
+    let events = vec![event(Happened::Login, None), event(Happened::End, Some(Closed::Expired))];
     let ca = world.root.fingerprint();
     let report = Report::new(ca, "prod-host".parse().unwrap(), events, 0, START);
     String::from_utf8(encode(&report).unwrap()).unwrap()

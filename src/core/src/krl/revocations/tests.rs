@@ -2,8 +2,10 @@ use std::num::NonZeroU16;
 
 use super::*;
 use crate::certificate::Serial;
+use crate::key::CaKey;
 use crate::krl::Krl;
-use crate::testkit::{START, World};
+use crate::testkit::{START, World, software_key};
+use crate::time::UnixTime;
 use crate::wire::Writer;
 
 const KEY: [u8; 32] = [7; 32];
@@ -52,6 +54,28 @@ fn what_a_signer_publishes_revokes_its_serials_under_its_key_and_nothing_else() 
     }
     let empty = Krl::new(0, START, world.ca_key(), [].into()).to_bytes();
     assert!(!Revocations::parse(&empty).unwrap().revokes(named(ca.blob(), serial(3).get(), "x")));
+}
+
+#[test]
+fn the_lists_of_several_signers_are_one_file_in_which_each_keeps_to_its_key() {
+    let other = software_key(9).0.verifying_key();
+    let (one, two) = (World::default().ca_key(), CaKey::from_ed25519(other.as_bytes()).unwrap());
+    let list = |version, key: &CaKey, index| {
+        let serials = [Serial::new(NonZeroU16::MIN, index).unwrap()].into();
+        Krl::new(version, UnixTime(START.0 + version), key.clone(), serials)
+    };
+    let joined = Krl::join([&list(3, &one, 5), &list(8, &two, 6)]);
+    let read = Revocations::parse(&joined).unwrap();
+    assert_eq!(read.version(), 8);
+    let serial = |index| Serial::new(NonZeroU16::MIN, index).unwrap().get();
+    for (key, index, expected) in
+        [(&one, 5, true), (&one, 6, false), (&two, 6, true), (&two, 5, false)]
+    {
+        assert_eq!(read.revokes(named(key.blob(), serial(index), "x")), expected, "{index}");
+    }
+    assert!(Krl::parse(&joined).is_err(), "no signer publishes such a list");
+    let none = Revocations::parse(&Krl::join([])).unwrap();
+    assert!(!none.revokes(named(one.blob(), serial(5), "x")));
 }
 
 #[test]
