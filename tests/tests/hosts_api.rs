@@ -35,7 +35,7 @@ fn hosts_hear_of_a_revocation_and_of_a_bundle_within_two_seconds() {
     let (id, serial) = granted(&alice, &bob);
     let caller = Caller::new(&site);
     caller.call(async |client| {
-        let mut watch = client.watch_hosts().await.unwrap();
+        let mut watch = client.watch_hosts(None).await.unwrap();
         let mut next = async || {
             let news = tokio::time::timeout(Duration::from_secs(2), watch.next()).await;
             news.unwrap().unwrap().unwrap()
@@ -48,6 +48,44 @@ fn hosts_hear_of_a_revocation_and_of_a_bundle_within_two_seconds() {
         site.apply();
         let second = next().await;
         assert_eq!((serials(&second), second.bundle_version), (vec![serial], 2));
+    });
+}
+
+#[test]
+fn a_host_hears_of_what_prolongs_access_to_it_and_no_other_does() {
+    let policy = POLICY.replacen(
+        "permit = [\"pty\"]\n",
+        "permit = [\"pty\"]\nextend = { max = \"1m\", times = 1 }\n",
+        1,
+    );
+    let (site, alice, bob) = Site::running(&policy);
+    let key = give_key(&site);
+    let caller = Caller::new(&site);
+    granted(&alice, &bob);
+    let refused = |by: &str, key: &Path| {
+        let session = caller.session(by, key);
+        let watch = caller.call(async |client| client.watch_hosts(Some(session)).await);
+        reason(watch.map(|_| ()))
+    };
+    assert_eq!(refused("prod-host", &alice.key_file()), Reason::UnknownSigner);
+    assert_eq!(refused("other-host", &key), Reason::UnknownSigner);
+
+    let session = caller.session("prod-host", &key);
+    caller.call(async |client| {
+        let mut watch = client.watch_hosts(Some(session)).await.unwrap();
+        let mut public = client.watch_hosts(None).await.unwrap();
+        assert!(watch.next().await.unwrap().unwrap().prolonging.is_empty());
+        let extend = ["login", "prod-host", "--extend", "--because", "INC-42 still", "--for", "1m"];
+        let id = alice.jit(&extend).args(["--no-wait", "--json"]).run().ended(3).text("id");
+        bob.jit(&["approve", &id, "--yes"]).run().fine();
+        alice.jit(&["watch", &id]).run().fine();
+        let news = tokio::time::timeout(Duration::from_secs(2), watch.next()).await;
+        let news = news.unwrap().unwrap().unwrap();
+        let certificate = ssh_key::Certificate::from_bytes(&news.prolonging[0]).unwrap();
+        assert!(certificate.key_id().starts_with(&format!("alice/{id}/")), "{certificate:?}");
+        let first = public.next().await.unwrap().unwrap();
+        let more = tokio::time::timeout(Duration::from_millis(300), public.next()).await;
+        assert!(first.prolonging.is_empty() && more.is_err(), "it is for prod-host alone");
     });
 }
 

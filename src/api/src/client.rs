@@ -172,14 +172,18 @@ impl Client {
 }
 
 impl Client {
-    /// Hears what all hosts must know at once. Has no deadline.
+    /// Hears what all hosts must know at once, and what is for the host that signed the session
+    /// statement `host`. Has no deadline.
     ///
     /// # Errors
     /// [`ApiError`] if the service refuses or does not answer.
-    pub async fn watch_hosts(&self) -> Result<HostWatch, ApiError> {
+    pub async fn watch_hosts(
+        &self,
+        host: Option<v1::SignedStatement>,
+    ) -> Result<HostWatch, ApiError> {
         let mut hosts =
             HostsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER);
-        let request = self.request(v1::WatchHostsRequest {});
+        let request = self.request(v1::WatchHostsRequest { host });
         match tokio::time::timeout(CALL, hosts.watch(request)).await {
             Ok(answer) => Ok(HostWatch(answer?.into_inner())),
             Err(_) => Err(too_late()),

@@ -21,7 +21,7 @@ use prost::bytes::Bytes;
 use tokio::sync::watch;
 
 use super::approvals;
-use super::host_feed::HostFeed;
+use super::host_feed::{HostFeed, Prolonging};
 use super::in_force::Trusted;
 use super::memory::{Change, Known, Memory};
 use super::metrics::{Counted, Metrics};
@@ -190,6 +190,19 @@ impl Front {
     pub(super) fn note_approval(&self, known: &Known, evaluation: &Evaluation<'_>) {
         if let Some(record) = approvals::record(known, evaluation) {
             drop(self.store.append(vec![record]));
+        }
+    }
+
+    /// Tells hosts of a certificate, if it prolongs access to them.
+    pub(super) fn tell_hosts(&self, request: &Request, issuance: &Issuance) {
+        if request.extends.is_some() {
+            let prolonging = Prolonging {
+                hosts: request.hosts.clone(),
+                serial: issuance.serial,
+                valid_before: issuance.valid_before,
+                certificate: issuance.certificate.0.clone().into(),
+            };
+            self.host_feed.prolong(prolonging, clock::now());
         }
     }
 

@@ -5,6 +5,8 @@ use jit_ssh_api::v1;
 use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::certificate::KeyId;
 use jit_ssh_core::digest::{IdPrefix, RootFingerprint};
+use jit_ssh_core::key::SignerKey;
+use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::statement::{self, Arrival, Report, Verified, check_date};
 use jit_ssh_core::time::UnixTime;
@@ -51,13 +53,21 @@ fn open(
     let told = statement::open::<Report>(bytes, signature, ca)?;
     // It may have waited for days on a host that could not reach the CA.
     check_date(told.body().at, now, Arrival::Relayed)?;
-    let host = &told.body().host;
-    let key = bundle.hosts.get(host).and_then(|host| host.key.as_ref());
-    if key.is_some_and(|key| key.blob() == told.key().blob()) {
-        return Ok(told);
+    speaks_for(&told.body().host, told.key(), bundle)?;
+    Ok(told)
+}
+
+/// Insists that `key` is the one by which `host` speaks.
+///
+/// # Errors
+/// [`Reason::UnknownSigner`].
+pub(super) fn speaks_for(host: &HostName, key: &SignerKey, bundle: &Bundle) -> Result<(), Refusal> {
+    let own = bundle.hosts.get(host).and_then(|host| host.key.as_ref());
+    if own.is_some_and(|own| own.blob() == key.blob()) {
+        return Ok(());
     }
-    let message = match key {
-        Some(_) => format!("the report is not signed by the key of {host} in hosts.toml."),
+    let message = match own {
+        Some(_) => format!("the statement is not signed by the key of {host} in hosts.toml."),
         None => format!("{host} has no key in hosts.toml, so nobody knows who speaks for it."),
     };
     Err(Refusal::new(Reason::UnknownSigner, message)
