@@ -294,6 +294,13 @@ calls! { AccessClient, MAX_ANSWER,
     check(CheckRequest) -> CheckResponse;
 }
 
+calls! { HostsClient, MAX_ANSWER,
+    /// Hands in what a host tells of its logins.
+    report_sessions(ReportSessionsRequest) -> ReportSessionsResponse;
+    /// The certificate of a host. Check it with core's `check_host`.
+    renew_host_certificate(RenewHostCertificateRequest) -> RenewHostCertificateResponse;
+}
+
 calls! { TrustClient, MAX_BUNDLE,
     /// The bundle in force, or the parts asked for. Check it with core's `open_bundle`.
     get_bundle(GetBundleRequest) -> GetBundleResponse;
@@ -305,11 +312,6 @@ calls! { TrustClient, MAX_BUNDLE,
     get_krl(GetKrlRequest) -> GetKrlResponse;
     /// Opens a session for reading.
     open_session(OpenSessionRequest) -> OpenSessionResponse;
-}
-
-calls! { HostsClient, MAX_ANSWER,
-    /// Hands in what a host tells of its logins.
-    report_sessions(ReportSessionsRequest) -> ReportSessionsResponse;
 }
 
 calls! { LogClient, MAX_ANSWER,

@@ -185,7 +185,7 @@ impl Access {
     ) -> Access {
         let rule = match Entry::parse(&certificate.entry) {
             Ok(Entry::Certificate(entry)) => Some(entry.rule.to_string()),
-            Ok(Entry::Statement(_)) | Err(_) => None,
+            Ok(Entry::Statement(_) | Entry::HostCertificate(_)) | Err(_) => None,
         };
         let (hosts, logins) = parts(&accepted.principals);
         let asked = grant.request.body();

@@ -40,6 +40,7 @@ struct Printed {
     decisions: u64,
     ends: u64,
     certificates: u64,
+    host_certificates: u64,
     bundles: u64,
     /// The first bad entry, if it is an entry that is bad.
     entry: Option<u64>,
@@ -67,7 +68,8 @@ pub(crate) fn cmd_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     };
     let failure = fault.as_ref().map(|fault| anyhow::Error::from(refusal(fault)));
     if args.json {
-        let Counts { entries, requests, decisions, ends, certificates, bundles } = counts;
+        let Counts { entries, requests, decisions, ends, certificates, host_certificates, bundles } =
+            counts;
         terminal::object(&Printed {
             ok: fault.is_none(),
             root: pin,
@@ -76,6 +78,7 @@ pub(crate) fn cmd_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             decisions,
             ends,
             certificates,
+            host_certificates,
             bundles,
             entry: match fault {
                 Some(LogFault::Entry { index, .. }) => Some(index),
@@ -109,14 +112,19 @@ fn refusal(fault: &LogFault) -> Failure {
 }
 
 fn summary(counts: Counts) -> String {
-    let Counts { entries, requests, decisions, ends, certificates, bundles } = counts;
+    let Counts { entries, requests, decisions, ends, certificates, host_certificates, bundles } =
+        counts;
     let ends = if ends > 0 { format!(", {ends} ends") } else { String::new() };
+    let hosts = match host_certificates {
+        0 => String::new(),
+        count => format!(", {count} host certificates"),
+    };
     if entries == 0 {
         return "log: ok, the log has no entries yet".to_owned();
     }
     format!(
         "log: ok, {entries} entries, {requests} requests, {decisions} decisions, \
-         {certificates} certificates, {bundles} bundles{ends}"
+         {certificates} certificates, {bundles} bundles{ends}{hosts}"
     )
 }
 

@@ -4,10 +4,13 @@
 //! - [`lint`]: reads the encoded bytes again with a parser of its own and refuses anything odd.
 //!   sshd accepts much that it should not (facts.md, 1); nothing but this lint stops it;
 //! - `presented.rs`: what a host reads of a certificate that somebody logs in with.
+//! - [`host`]: the same for host certificates, with types of their own.
 //!
 //! The signer appends the linted bytes to its log before it signs them (I1).
 
 mod build;
+mod cursor;
+pub mod host;
 pub mod lint;
 mod presented;
 

@@ -4,13 +4,15 @@
 //! - `explain`, `reading`, `list`, `watch`: calls that read, by session;
 //! - `trust`, `apply`, `session`: root, bundle and sessions;
 //! - `log`: the log;
-//! - `hosts`, `report`: what hosts fetch and tell.
+//! - `hosts`: what hosts ask, by `host_certificate`, `host_watch` and `report`.
 
 mod access;
 mod apply;
 mod certify;
 mod decide;
 mod explain;
+mod host_certificate;
+mod host_watch;
 mod hosts;
 mod list;
 mod log;
