@@ -31,7 +31,7 @@ use crate::failure::{Failure, Outcome};
 use crate::identity::Identity;
 use crate::init::reachable;
 use crate::policy::check::{require_cases, tell_lint};
-use crate::policy::config::{parse, read_files};
+use crate::policy::config::{Audience, read_files, tell};
 use crate::policy::diff::{PrintedRule, PrintedShift, in_words, printed, printed_rule};
 use crate::terminal;
 use difference::Change;
@@ -206,9 +206,16 @@ fn check(
     root: &Root,
 ) -> anyhow::Result<(Bundle, Vec<Finding>)> {
     let config = &args.config;
-    let bundle = parse(files, &root.admin_keys()).map_err(|found| {
-        Failure::error(format!("{} has {found}; nothing was sent.", config.display()))
-    })?;
+    terminal::say(&format!("checking {} ...", config.display()));
+    // The version is known only when the CA was asked, and no check hangs on it.
+    let bundle = match Bundle::parse(1, files, &root.admin_keys()) {
+        Ok(bundle) => bundle,
+        Err(problems) => {
+            let found = tell(&problems, Audience::People)?;
+            let message = format!("{} has {found}; nothing was sent.", config.display());
+            return Err(Failure::error(message).into());
+        }
+    };
     let now = clock::now();
     let found = tell_lint(&bundle, &files.policy, now);
     if args.skip_tests {

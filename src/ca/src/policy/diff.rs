@@ -8,7 +8,7 @@ use jit_ssh_core::plain::harmless;
 use jit_ssh_core::policy::compare::{Direction, Reworked, Shift, compare, reworked};
 use serde::Serialize;
 
-use super::config::Config;
+use super::config::{Audience, Config};
 use crate::apply::difference;
 use crate::terminal;
 
@@ -57,7 +57,8 @@ struct PrintedChange {
 
 /// Compares two configurations.
 pub(crate) fn cmd_diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
-    let (old, new) = (Config::read(&args.old)?, Config::read(&args.new)?);
+    let audience = Audience::of(args.json);
+    let (old, new) = (Config::read(&args.old, audience)?, Config::read(&args.new, audience)?);
     let shifts = compare(&old.bundle, &new.bundle);
     let rules = reworked(&old.bundle, &new.bundle, &shifts);
     let changes = difference::between(Some(&old.bundle), &new.bundle);
@@ -140,8 +141,8 @@ mod tests {
     fn nobody_gaining_anything_is_said_only_where_the_rules_stay() {
         let log = TestLog::new(POLICY);
         let told = |policy: &str| {
-            let new = Config::read(&log.config(policy)).unwrap().bundle;
-            let old = Config::read(&log.config(POLICY)).unwrap().bundle;
+            let new = Config::read(&log.config(policy), Audience::People).unwrap().bundle;
+            let old = Config::read(&log.config(POLICY), Audience::People).unwrap().bundle;
             let shifts = compare(&old, &new);
             in_words(&shifts, &reworked(&old, &new, &shifts))
         };

@@ -20,7 +20,7 @@ use jit_ssh_core::policy::moment::Moment;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::{Seconds, UnixTime};
 
-use super::config::Config;
+use super::config::{Audience, Config};
 use crate::audit::folder::Folder;
 use crate::clock;
 use crate::failure::Failure;
@@ -87,7 +87,7 @@ pub(crate) fn cmd_explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     match (&args.id, supposed(args, now)) {
         (Some(id), _) => real(args, id, config, now),
         (None, Some(supposed)) => {
-            let bundle = Config::read(config)?.bundle;
+            let bundle = Config::read(config, Audience::of(args.json))?.bundle;
             let judgement = supposed.judge(&bundle).map_err(|error| refused(&error))?;
             show(&Explained::supposed(&judgement, &bundle), args.json)
         }
@@ -130,7 +130,7 @@ fn real(
     let past = history.find(id)?;
     // Named, it says under which rules to judge; unnamed, only where the state is.
     let bundle = match (&args.config, &history.bundle) {
-        (Some(config), _) => Config::read(config)?.bundle,
+        (Some(config), _) => Config::read(config, Audience::of(args.json))?.bundle,
         (None, Some(bundle)) => bundle.clone(),
         (None, None) => {
             return Err(Failure::named("NO_BUNDLE", "no bundle in force can be read.")

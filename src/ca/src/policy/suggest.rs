@@ -23,10 +23,10 @@ use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::{Seconds, UnixTime};
 use serde::Serialize;
 
-use super::config::{Config, count};
+use super::config::{Audience, Config, count};
 use crate::audit::folder::Folder;
 use crate::clock;
-use crate::history::{History, Past};
+use crate::history::{History, Past, Since};
 use crate::terminal;
 use evidence::{Bounds, Pattern};
 use hours::Week;
@@ -41,9 +41,9 @@ pub(crate) struct SuggestArgs {
     /// The log: a state folder, or one that `log export` made [default: that state]
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
-    /// How far to look back
+    /// How far to look back, like 90d or 2026-11-01
     #[arg(long, value_name = "TIME", default_value = "90d")]
-    since: Seconds,
+    since: Since,
     /// Fewest approved requests
     #[arg(long, value_name = "N", default_value = "10")]
     min: NonZeroUsize,
@@ -84,9 +84,9 @@ struct Suggestion {
 pub(crate) fn cmd_suggest(args: &SuggestArgs) -> anyhow::Result<ExitCode> {
     let week = Week::new(&args.zone)?;
     let folder = Folder::named(args.from.as_deref(), &args.config)?;
-    let config = Config::read(&args.config)?;
+    let config = Config::read(&args.config, Audience::of(args.json))?;
     let now = clock::now();
-    let since = clock::ago(now, args.since)?;
+    let since = args.since.moment(now)?;
     let history = History::read(&folder, since)?;
     history.tell_gaps();
     let bounds = Bounds { requests: args.min.get(), approvers: args.approvers.get() };
