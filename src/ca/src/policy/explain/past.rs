@@ -83,7 +83,7 @@ impl Explained {
     fn nobody_is_asked(&mut self, past: &Past) {
         if past.request().break_glass.is_none() || is_reviewed(&past.chain) {
             self.steps.clear();
-            self.admins.clear();
+            self.admins = None;
         }
     }
 

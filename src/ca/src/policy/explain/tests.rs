@@ -51,7 +51,7 @@ fn a_supposed_request_is_told_its_rule_its_approvers_and_its_clocks() {
         glass.contains("lets it go ahead without approvals\nreviews: 1 of group:leads: bob"),
         "{glass}"
     );
-    assert!(glass.contains("\nreviews: also an admin: those of the CA\n"), "{glass}");
+    assert!(glass.contains("\nreviews: or an admin of the CA\n"), "{glass}");
     assert!(glass.contains("access for at most 10m, each certificate at most 5m"), "{glass}");
 }
 
@@ -153,7 +153,7 @@ fn a_break_glass_access_is_told_who_reviews_it_until_somebody_did() {
     let id = request.id().to_string();
     let words = told(&log, &id, at(4_000));
     assert!(words.contains("reviews: 1 of group:leads: bob, carol, erin\n"), "{words}");
-    assert!(words.contains("reviews: also an admin: ann\n"), "{words}");
+    assert!(words.contains("reviews: or an admin: ann\n"), "{words}");
     log.approve(4_100, "bob", &request);
     let words = told(&log, &id, at(4_200));
     assert!(!words.contains("reviews:"), "{words}");

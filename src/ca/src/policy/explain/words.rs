@@ -31,8 +31,9 @@ pub(super) struct Explained {
     pub(super) nearest: Option<String>,
     pub(super) approvals: usize,
     pub(super) steps: Vec<PrintedStep>,
-    /// Who may review it beside them, of a break-glass request.
-    pub(super) admins: Vec<String>,
+    /// The admins who may review it beside them, of a break-glass request; empty where the CA's root is
+    /// not at hand to name them.
+    pub(super) admins: Option<Vec<String>>,
     pub(super) clocks: Option<Clocks>,
     pub(super) standing: Option<Standing>,
     /// What was certified. The rule and its approvals are those of then.
@@ -103,7 +104,7 @@ impl Explained {
             steps: judgement.steps(bundle).iter().map(PrintedStep::of).collect(),
             admins: match judgement.basis() {
                 Some(Basis::BreakGlass) => admins(request, bundle),
-                Some(Basis::Approvals | Basis::Auto) | None => Vec::new(),
+                Some(Basis::Approvals | Basis::Auto) | None => None,
             },
             clocks: judgement.decision.as_ref().ok().map(|rule| Clocks::of(rule, request)),
             standing: None,
@@ -138,9 +139,10 @@ impl Explained {
             let verb = if self.decision == "break-glass" { "reviews" } else { "approves" };
             lines.push(format!("{verb}: {}{given}: {persons}", step.asks));
         }
-        if !self.admins.is_empty() {
-            lines.push(format!("reviews: also an admin: {}", self.admins.join(", ")));
-        }
+        lines.extend(self.admins.iter().map(|admins| match admins.as_slice() {
+            [] => "reviews: or an admin of the CA".to_owned(),
+            admins => format!("reviews: or an admin: {}", admins.join(", ")),
+        }));
         lines.extend(self.clocks.iter().map(|clocks| self.clocks(clocks)));
         lines.extend(self.certified.iter().map(Certificate::in_words));
         lines.extend(self.standing.iter().flat_map(Standing::in_words));
@@ -237,15 +239,13 @@ pub(super) fn basis(basis: Basis) -> &'static str {
     }
 }
 
-/// The admins who may review a break-glass request: whatever the policy says, but not their own. Where
-/// the CA's root is not at hand nobody knows them, and it is said that there are some.
-fn admins(request: &Request, bundle: &Bundle) -> Vec<String> {
-    if bundle.admins.is_empty() {
-        return vec!["those of the CA".to_owned()];
-    }
+/// The admins who may review a break-glass request: whatever the policy says, but not their own.
+fn admins(request: &Request, bundle: &Bundle) -> Option<Vec<String>> {
     let others = bundle.admins.iter().map(|(id, _)| id);
     let others = others.filter(|id| **id != request.by && **id != request.subject);
-    others.map(ToString::to_string).collect()
+    let others: Vec<String> = others.map(ToString::to_string).collect();
+    // A CA has admins: without any, its root is not here.
+    (bundle.admins.is_empty() || !others.is_empty()).then_some(others)
 }
 
 pub(super) fn texts<T: ToString>(items: &[T]) -> Vec<String> {
