@@ -140,7 +140,7 @@ groups = ["sre"]
 id = "bob"
 name = "Bob Roe"
 keys = ["$(cat bob/id.pub)"]
-groups = ["sre", "sre-leads"]
+groups = ["sre-leads"]
 PEOPLE
 cat >ca-config/hosts.toml <<HOSTS
 [[host]]

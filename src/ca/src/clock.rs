@@ -2,8 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
-use jit_ssh_core::time::{Seconds, UnixTime};
+use jit_ssh_core::time::UnixTime;
 
 /// Now, by this machine's clock.
 #[allow(clippy::disallowed_methods, reason = "everything else takes the time from here")]
@@ -11,13 +10,4 @@ pub(crate) fn now() -> UnixTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     // A clock before 1970 fails every check that follows, with the skew named.
     UnixTime(since.map_or(0, |span| span.as_secs()))
-}
-
-/// The moment so long before `now`.
-///
-/// # Errors
-/// If there is none.
-pub(crate) fn ago(now: UnixTime, since: Seconds) -> anyhow::Result<UnixTime> {
-    let secs = now.0.checked_sub(u64::from(since.get()));
-    secs.map(UnixTime).context("--since reaches back to before 1970")
 }

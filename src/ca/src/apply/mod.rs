@@ -18,7 +18,7 @@ use jit_ssh_core::bundle::{Bundle, BundleFiles, People, Policy};
 use jit_ssh_core::deployment::{Deployment, Tls};
 use jit_ssh_core::names::ActorId;
 use jit_ssh_core::plain::harmless;
-use jit_ssh_core::policy::compare::{Shift, compare};
+use jit_ssh_core::policy::compare::{Reworked, Shift, compare, reworked};
 use jit_ssh_core::policy::lint::Finding;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, Kind};
@@ -31,8 +31,8 @@ use crate::failure::{Failure, Outcome};
 use crate::identity::Identity;
 use crate::init::reachable;
 use crate::policy::check::{require_cases, tell_lint};
-use crate::policy::config::{parse, read_files};
-use crate::policy::diff::{PrintedShift, in_words, printed};
+use crate::policy::config::{Audience, read_files, tell};
+use crate::policy::diff::{PrintedRule, PrintedShift, in_words, printed, printed_rule};
 use crate::terminal;
 use difference::Change;
 use remote::{Handed, Remote, Waiting};
@@ -71,6 +71,8 @@ struct Printed<'a> {
     changes: Vec<String>,
     /// What people gain and lose.
     people: Vec<PrintedShift>,
+    /// What changes in the rules in force.
+    rules: Vec<PrintedRule>,
     /// What is found in the rules that is no error.
     warnings: Vec<String>,
     signed: &'a [ActorId],
@@ -204,9 +206,16 @@ fn check(
     root: &Root,
 ) -> anyhow::Result<(Bundle, Vec<Finding>)> {
     let config = &args.config;
-    let bundle = parse(files, &root.admin_keys()).map_err(|found| {
-        Failure::error(format!("{} has {found}; nothing was sent.", config.display()))
-    })?;
+    terminal::say(&format!("checking {} ...", config.display()));
+    // The version is known only when the CA was asked, and no check hangs on it.
+    let bundle = match Bundle::parse(1, files, &root.admin_keys()) {
+        Ok(bundle) => bundle,
+        Err(problems) => {
+            let found = tell(&problems, Audience::People)?;
+            let message = format!("{} has {found}; nothing was sent.", config.display());
+            return Err(Failure::error(message).into());
+        }
+    };
     let now = clock::now();
     let found = tell_lint(&bundle, &files.policy, now);
     if args.skip_tests {
@@ -221,12 +230,13 @@ fn check(
 struct Differs {
     changes: Vec<Change>,
     shifts: Vec<Shift>,
+    rules: Vec<Reworked>,
     warnings: Vec<Finding>,
 }
 
 impl Differs {
     fn nothing(warnings: Vec<Finding>) -> Differs {
-        Differs { changes: Vec::new(), shifts: Vec::new(), warnings }
+        Differs { changes: Vec::new(), shifts: Vec::new(), rules: Vec::new(), warnings }
     }
 
     fn of(old: Option<&Bundle>, new: &Bundle, warnings: Vec<Finding>) -> Differs {
@@ -238,7 +248,9 @@ impl Differs {
             Some(old) => compare(old, new),
             None => compare(&nobody(), new),
         };
-        Differs { changes, shifts, warnings }
+        // Where there were none, all rules are new, which the changes tell.
+        let rules = old.map(|old| reworked(old, new, &shifts)).unwrap_or_default();
+        Differs { changes, shifts, rules, warnings }
     }
 }
 
@@ -246,7 +258,7 @@ impl Differs {
 const SHIFTS: usize = 100;
 
 fn show(version: u64, differs: &Differs, json: bool) -> anyhow::Result<()> {
-    let people = in_words(&differs.shifts);
+    let people = in_words(&differs.shifts, &differs.rules);
     let mut lines = vec![format!("version {version} means:")];
     lines.extend(people.iter().take(SHIFTS).map(|line| format!("  {line}")));
     let more = people.len().saturating_sub(SHIFTS);
@@ -327,6 +339,7 @@ fn print(version: u64, handed: Handed, differs: &Differs, root: &Root) -> anyhow
         in_force,
         changes: differs.changes.iter().map(ToString::to_string).collect(),
         people: differs.shifts.iter().map(printed).collect(),
+        rules: differs.rules.iter().map(printed_rule).collect(),
         warnings: differs.warnings.iter().map(|found| found.at.message.clone()).collect(),
         signed: &signed,
         missing,

@@ -350,7 +350,10 @@ fn an_admin_reads_who_gains_and_loses_what() {
         Bundle::parse(1, &files, &[]).unwrap()
     };
     let (before, after) = (bundle(&allow("one", LEADS)), bundle(&allow("one", "auto = {}")));
-    let told = |old: Option<&Bundle>, new: &Bundle| in_words(&Differs::of(old, new, vec![]).shifts);
+    let told = |old: Option<&Bundle>, new: &Bundle| {
+        let differs = Differs::of(old, new, vec![]);
+        in_words(&differs.shifts, &differs.rules)
+    };
     assert_eq!(
         told(None, &before),
         [
@@ -363,6 +366,7 @@ fn an_admin_reads_who_gains_and_loses_what() {
         [
             "bob loses: approve on web-1 (rule one)",
             "alice gains: go without approval as deploy on web-1 (rule one)",
+            "rule one: approvals now given by itself instead of 1 from group:leads with strength any",
         ]
     );
     assert_eq!(told(Some(&after), &after), ["nobody gains or loses anything."]);

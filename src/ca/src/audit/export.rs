@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::folder::Folder;
 use crate::failure::Failure;
+use crate::policy::config::plural;
 use crate::terminal;
 
 /// Exports the log.
@@ -46,7 +47,7 @@ pub(crate) fn cmd_export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         terminal::object(&Printed { to: &args.to, entries, root: pin.to_string() })?;
     } else {
         let to = args.to.display();
-        terminal::say(&format!("exported {entries} entries to {to}"));
+        terminal::say(&format!("exported {} to {to}", plural(entries, "entry", "entries")));
         terminal::say(&format!("to check it: jit-ssh-ca log verify --from {to} --root {pin}"));
     }
     Ok(ExitCode::SUCCESS)

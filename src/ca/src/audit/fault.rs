@@ -1,5 +1,6 @@
 //! What can be wrong with the log, in words an auditor can act on.
 
+use crate::policy::config::plural;
 use jit_ssh_core::certificate::LintError;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::EntryError;
@@ -27,7 +28,7 @@ pub(crate) enum LogFault {
         path: String,
     },
     /// The entries give another root.
-    #[error("the checkpoint says the root over {size} entries is {stated}, but they give {found}")]
+    #[error("the checkpoint says the root over {} is {stated}, but the log gives {found}", plural(*size, "entry", "entries"))]
     Root {
         /// Entries in the tree.
         size: u64,
@@ -54,7 +55,7 @@ pub(crate) enum LogFault {
         newest: Option<Digest>,
     },
     /// The log has fewer entries than the signer's journal builds on.
-    #[error("the checkpoint is of {size} entries, and the signer's journal builds on {base}")]
+    #[error("the checkpoint is of {}, and the signer's journal builds on {base}", plural(*size, "entry", "entries"))]
     Behind {
         /// Entries under the checkpoint.
         size: u64,

@@ -15,6 +15,7 @@ use super::folder::{Folder, Place};
 use super::judge::{Counts, Files, Judge};
 use super::regrowth::{Regrowth, Tile};
 use crate::failure::{self, Failure, JsonError};
+use crate::policy::config::{count, plural};
 use crate::terminal;
 
 /// Checks the log.
@@ -114,17 +115,21 @@ fn refusal(fault: &LogFault) -> Failure {
 fn summary(counts: Counts) -> String {
     let Counts { entries, requests, decisions, ends, certificates, host_certificates, bundles } =
         counts;
-    let ends = if ends > 0 { format!(", {ends} ends") } else { String::new() };
+    let ends = if ends > 0 { format!(", {}", count(ends, "end")) } else { String::new() };
     let hosts = match host_certificates {
         0 => String::new(),
-        count => format!(", {count} host certificates"),
+        some => format!(", {}", count(some, "host certificate")),
     };
     if entries == 0 {
         return "log: ok, the log has no entries yet".to_owned();
     }
     format!(
-        "log: ok, {entries} entries, {requests} requests, {decisions} decisions, \
-         {certificates} certificates, {bundles} bundles{ends}{hosts}"
+        "log: ok, {}, {}, {}, {}, {}{ends}{hosts}",
+        plural(entries, "entry", "entries"),
+        count(requests, "request"),
+        count(decisions, "decision"),
+        count(certificates, "certificate"),
+        count(bundles, "bundle")
     )
 }
 
@@ -208,7 +213,11 @@ fn verify_log(folder: &Folder, root: &Root) -> anyhow::Result<(Counts, Option<Di
     let (grown, partial) = tree.finish();
     partial.iter().try_for_each(|tile| check_tile(&log, tile))?;
     if judge.counts().entries != size {
-        return Err(LogFault::Files(format!("the log ends before its {size} entries")).into());
+        return Err(LogFault::Files(format!(
+            "the log ends before its {}",
+            plural(size, "entry", "entries")
+        ))
+        .into());
     }
     if grown != stated.root() {
         return Err(LogFault::Root { size, stated: stated.root(), found: grown }.into());

@@ -3,6 +3,7 @@
 //! Each request is read with all that was said of it, and with what the bundle that was in force then
 //! made of it. The log is taken as it is: `jit-ssh-ca log verify` is who checks it.
 
+mod since;
 mod walk;
 
 use jit_ssh_core::bundle::Bundle;
@@ -18,6 +19,7 @@ use jit_ssh_core::time::UnixTime;
 use crate::audit::folder::Folder;
 use crate::failure::Failure;
 use crate::terminal;
+pub(crate) use since::Since;
 
 /// The log, request by request.
 pub(crate) struct History {

@@ -180,8 +180,19 @@ impl TestLog {
 
     /// `by` approves all of it.
     pub(crate) fn approve(&mut self, second: u64, by: &str, request: &Verified<Request>) {
+        self.approve_some(second, by, request, |_| ());
+    }
+
+    /// `by` approves what `change` leaves of it.
+    pub(crate) fn approve_some(
+        &mut self,
+        second: u64,
+        by: &str,
+        request: &Verified<Request>,
+        change: impl FnOnce(&mut Decision),
+    ) {
         let body = request.body();
-        let decision = Decision::approve(
+        let mut decision = Decision::approve(
             self.root.fingerprint(),
             by.parse().unwrap(),
             request.digest(),
@@ -191,6 +202,7 @@ impl TestLog {
             None,
             at(second),
         );
+        change(&mut decision);
         let decision = self.add(second, by, &decision);
         self.chains.get_mut(&request.digest()).unwrap().add_decision(decision).unwrap();
     }

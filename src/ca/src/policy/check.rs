@@ -8,26 +8,29 @@ use jit_ssh_core::policy::cases::{self, Case, Verdict};
 use jit_ssh_core::policy::lint::{Finding, lint};
 use jit_ssh_core::time::UnixTime;
 
-use super::config::{count, read_cases};
+use super::config::{Audience, count, plural, read_cases, tell};
 use crate::failure::Failure;
 use crate::terminal;
 
 /// Reads the cases beside the configuration; `None` if there is no such file.
 ///
 /// # Errors
-/// If the file can not be read or has problems, which are told on stderr.
+/// If the file can not be read or has problems, which are told.
 pub(crate) fn cases(
     config: &Path,
     bundle: &Bundle,
     now: UnixTime,
+    audience: Audience,
 ) -> anyhow::Result<Option<Vec<Case>>> {
     let Some(bytes) = read_cases(config)? else { return Ok(None) };
-    cases::parse(&bytes, bundle, now).map(Some).map_err(|problems| {
-        terminal::say(&format!("{problems}\n"));
-        let path = config.join(cases::FILE);
-        let found = count(problems.0.len(), "problem");
-        Failure::named("POLICY_TEST", format!("{} has {found}.", path.display())).into()
-    })
+    match cases::parse(&bytes, bundle, now) {
+        Ok(cases) => Ok(Some(cases)),
+        Err(problems) => {
+            let found = tell(&problems, audience)?;
+            let path = config.join(cases::FILE);
+            Err(Failure::named("POLICY_TEST", format!("{} has {found}.", path.display())).into())
+        }
+    }
 }
 
 /// Most rules that are told of one case.
@@ -51,7 +54,8 @@ pub(crate) fn case_in_words(case: &Case, verdict: &Verdict<'_>) -> String {
         );
         let more = judgement.others.len().saturating_sub(OTHERS);
         if more > 0 {
-            lines.push(format!("        and {more} more rules do not fit"));
+            let more = plural(more, "more rule does", "more rules do");
+            lines.push(format!("        and {more} not fit"));
         }
     }
     lines.extend(verdict.hint.iter().map(|hint| format!("        hint: {}", harmless(hint))));
@@ -63,7 +67,7 @@ pub(crate) fn case_in_words(case: &Case, verdict: &Verdict<'_>) -> String {
 /// # Errors
 /// If one fails, or the file has problems.
 pub(crate) fn require_cases(config: &Path, bundle: &Bundle, now: UnixTime) -> anyhow::Result<()> {
-    let Some(cases) = cases(config, bundle, now)? else { return Ok(()) };
+    let Some(cases) = cases(config, bundle, now, Audience::People)? else { return Ok(()) };
     let mut failed = 0usize;
     for case in &cases {
         let verdict = case.judge(bundle);
@@ -73,12 +77,20 @@ pub(crate) fn require_cases(config: &Path, bundle: &Bundle, now: UnixTime) -> an
         }
     }
     if failed == 0 {
-        terminal::say(&format!("policy_test.toml: {} as expected.", count(cases.len(), "case")));
+        terminal::say(&as_expected(cases.len()));
         return Ok(());
     }
     Err(tests_failed(failed, cases.len())
         .hint("mend the rules or the cases; or, knowing why they fail: --skip-tests")
         .into())
+}
+
+/// What is said where no case fails.
+pub(crate) fn as_expected(cases: usize) -> String {
+    match cases {
+        0 => format!("no cases in {} yet; see docs/policy.md.", cases::FILE),
+        cases => format!("{}: {} as expected.", cases::FILE, count(cases, "case")),
+    }
 }
 
 /// The failure of cases that are not as expected.
@@ -93,8 +105,49 @@ pub(crate) fn tests_failed(failed: usize, all: usize) -> Failure {
 /// do nothing lets nobody in, and the people or keys it waits for may come later.
 pub(crate) fn tell_lint(bundle: &Bundle, policy: &[u8], now: UnixTime) -> Vec<Finding> {
     let found = lint(bundle, policy, now);
-    for finding in &found {
-        terminal::say(&format!("{finding}\n"));
-    }
+    warnings(&found).iter().for_each(|text| terminal::say(text));
     found
+}
+
+/// What is found, with how many there are first; nothing where nothing is found. An error of the lint is
+/// no more than a warning to who applies.
+fn warnings(found: &[Finding]) -> Vec<String> {
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let verb = if found.len() == 1 { "does" } else { "do" };
+    let heading =
+        format!("{} about the rules, which {verb} not stop this:", count(found.len(), "warning"));
+    let shown = found.iter().map(|finding| {
+        let text = finding.at.to_string();
+        format!("warning{}\n", text.strip_prefix("error").unwrap_or(&text))
+    });
+    std::iter::once(heading).chain(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::testlog::{POLICY, at, files};
+
+    #[test]
+    fn what_the_lint_finds_is_announced_as_warnings_that_stop_nothing() {
+        let told = |policy: &str| {
+            let bundle = Bundle::parse(1, &files(policy), &[]).unwrap();
+            warnings(&tell_lint(&bundle, policy.as_bytes(), at(0)))
+        };
+        assert!(told(&POLICY.replace("break_glass", "# break_glass")).is_empty());
+        let one = told(POLICY);
+        assert_eq!(one[0], "1 warning about the rules, which does not stop this:");
+        assert!(one[1].starts_with("warning: under `prod` any key"), "{}", one[1]);
+        // An error of the lint too: here, a rule that an earlier one covers.
+        let again = POLICY.replace("\"prod\"\nwho", "\"again\"\nwho").replace("test-auto", "more");
+        let more = told(&format!("{POLICY}{again}"));
+        assert!(
+            more[0].ends_with(" warnings about the rules, which do not stop this:"),
+            "{}",
+            more[0]
+        );
+        assert!(more.iter().skip(1).all(|text| text.starts_with("warning: ")), "{more:?}");
+    }
 }

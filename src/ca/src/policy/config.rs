@@ -1,6 +1,7 @@
 //! The configuration folder: the four files of a bundle, read and checked, beside the admins of the
 //! CA if its root is there.
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use jit_ssh_core::bundle::{Bundle, BundleFiles, Diagnostics};
 use jit_ssh_core::key::SignerKey;
 use jit_ssh_core::names::ActorId;
 use jit_ssh_core::policy::cases;
+use serde::Serialize;
 
 use crate::audit::folder::{Folder, deployment};
 use crate::failure::Failure;
@@ -30,18 +32,25 @@ impl Config {
     /// signers.toml either, and no rule hangs on it.
     ///
     /// # Errors
-    /// If a file can not be read or has problems, which are told on stderr.
-    pub(crate) fn read(dir: &Path) -> anyhow::Result<Config> {
+    /// If a file can not be read or has problems, which are told.
+    pub(crate) fn read(dir: &Path, audience: Audience) -> anyhow::Result<Config> {
         let admins = admins(dir)?;
         let before_init = !dir.join(SIGNERS).exists();
         let files = if before_init { read_rules(dir)? } else { read_files(dir)? };
         let parsed = if before_init {
-            told(Bundle::parse_rules(&files, &admins))
+            Bundle::parse_rules(&files, &admins)
         } else {
-            parse(&files, &admins)
+            // The version is known only when the CA was asked, and no check hangs on it.
+            Bundle::parse(1, &files, &admins)
         };
-        let bundle = parsed
-            .map_err(|found| Failure::named("BUNDLE", format!("{} has {found}.", dir.display())))?;
+        let bundle = match parsed {
+            Ok(bundle) => bundle,
+            Err(problems) => {
+                let found = tell(&problems, audience)?;
+                let message = format!("{} has {found}.", dir.display());
+                return Err(Failure::named("BUNDLE", message).into());
+            }
+        };
         Ok(Config { dir: dir.to_path_buf(), files, bundle })
     }
 }
@@ -91,28 +100,61 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Parses the four files; tells all problems on stderr, and says how many there are.
+/// `1 problem`, `7 problems`.
+pub(crate) fn count<N: Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    plural(count, what, &format!("{what}s"))
+}
+
+/// The same for words with a plural of their own: `1 entry`, `7 entries`.
+pub(crate) fn plural<N: Display + PartialEq + From<u8>>(count: N, one: &str, many: &str) -> String {
+    if count == N::from(1) { format!("1 {one}") } else { format!("{count} {many}") }
+}
+
+/// For whom problems of files are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// On stderr.
+    People,
+    /// On stdout too, an object a line.
+    Programs,
+}
+
+impl Audience {
+    /// As `--json` asks for it.
+    pub(crate) fn of(json: bool) -> Audience {
+        if json { Audience::Programs } else { Audience::People }
+    }
+}
+
+/// What `--json` prints of a problem of a file.
+#[derive(Debug, Serialize)]
+struct PrintedProblem<'a> {
+    file: &'a str,
+    /// Counted from 1.
+    line: usize,
+    column: usize,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+/// Tells the problems of files, and says how many there are.
 ///
 /// # Errors
-/// `1 problem`, `7 problems`.
-pub(crate) fn parse(
-    files: &BundleFiles,
-    admins: &[(ActorId, SignerKey)],
-) -> Result<Bundle, String> {
-    // The version is known only when the CA was asked, and no check hangs on it.
-    told(Bundle::parse(1, files, admins))
-}
-
-fn told(parsed: Result<Bundle, Diagnostics>) -> Result<Bundle, String> {
-    parsed.map_err(|problems| {
-        terminal::say(&format!("{problems}\n"));
-        count(problems.0.len(), "problem")
-    })
-}
-
-/// `1 problem`, `7 problems`.
-pub(crate) fn count(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+/// If stdout takes nothing any more.
+pub(crate) fn tell(problems: &Diagnostics, audience: Audience) -> anyhow::Result<String> {
+    terminal::say(&format!("{problems}\n"));
+    if audience == Audience::Programs {
+        for problem in &problems.0 {
+            terminal::object(&PrintedProblem {
+                file: problem.file,
+                line: problem.line,
+                column: problem.column,
+                message: &problem.message,
+                hint: problem.help.as_deref(),
+            })?;
+        }
+    }
+    Ok(count(problems.0.len(), "problem"))
 }
 
 fn admins(dir: &Path) -> anyhow::Result<Vec<(ActorId, SignerKey)>> {

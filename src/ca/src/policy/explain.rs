@@ -1,5 +1,9 @@
 //! `jit-ssh-ca policy explain`: what the rules say to one request, supposed or real.
+//!
+//! - `words`: how it reads; `past`: what is said of a request of the log: where it stands, and what was
+//!   certified, which later rules do not change.
 
+mod past;
 mod words;
 
 use std::net::IpAddr;
@@ -13,9 +17,10 @@ use jit_ssh_core::names::{ActorId, HostName, Login};
 use jit_ssh_core::policy::Asked;
 use jit_ssh_core::policy::judgement::{Judgement, Supposed, SupposedError, judge};
 use jit_ssh_core::policy::moment::Moment;
+use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::{Seconds, UnixTime};
 
-use super::config::Config;
+use super::config::{Audience, Config};
 use crate::audit::folder::Folder;
 use crate::clock;
 use crate::failure::Failure;
@@ -82,7 +87,7 @@ pub(crate) fn cmd_explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     match (&args.id, supposed(args, now)) {
         (Some(id), _) => real(args, id, config, now),
         (None, Some(supposed)) => {
-            let bundle = Config::read(config)?.bundle;
+            let bundle = Config::read(config, Audience::of(args.json))?.bundle;
             let judgement = supposed.judge(&bundle).map_err(|error| refused(&error))?;
             show(&Explained::supposed(&judgement, &bundle), args.json)
         }
@@ -125,7 +130,7 @@ fn real(
     let past = history.find(id)?;
     // Named, it says under which rules to judge; unnamed, only where the state is.
     let bundle = match (&args.config, &history.bundle) {
-        (Some(config), _) => Config::read(config)?.bundle,
+        (Some(config), _) => Config::read(config, Audience::of(args.json))?.bundle,
         (None, Some(bundle)) => bundle.clone(),
         (None, None) => {
             return Err(Failure::named("NO_BUNDLE", "no bundle in force can be read.")
@@ -133,28 +138,37 @@ fn real(
                 .into());
         }
     };
-    let evaluation = evaluate(&past.chain, &bundle, now);
-    let Some(judgement) = judge_past(past, &bundle) else {
-        let by = &past.request().by;
-        return Err(Failure::named(
-            "UNKNOWN_SIGNER",
-            format!("request {} is by {by}, who is not in people.toml any more.", past.id()),
-        )
-        .into());
+    let rules = match &args.config {
+        Some(config) => format!("the rules of {}", config.display()),
+        None => "the rules in force".to_owned(),
     };
-    let could = still_asked(past, &evaluation, &bundle);
-    show(&Explained::real(past, &judgement, &evaluation, could, &bundle), args.json)
+    show(&explained(past, &bundle, now, &rules), args.json)
 }
 
-/// What the rules say to a request of the log; `None` if who made it is gone.
-fn judge_past<'b>(past: &Past, bundle: &'b Bundle) -> Option<Judgement<'b>> {
-    let asked = Asked {
-        request: past.request(),
-        requester: bundle.people.get(&past.request().by)?,
-        presence: past.signed().presence(),
-        extension: past.extension,
+/// All there is to say of a request of the log. `rules` is what to call those of `bundle`.
+fn explained(past: &Past, bundle: &Bundle, now: UnixTime, rules: &str) -> Explained {
+    let evaluation = evaluate(&past.chain, bundle, now);
+    let judgement = judge_past(past, bundle);
+    let could = still_asked(past, &evaluation, bundle);
+    Explained::real(past, &judgement, &evaluation, could, bundle, rules)
+}
+
+/// What the rules say to a request of the log.
+fn judge_past<'b>(past: &Past, bundle: &'b Bundle) -> Judgement<'b> {
+    let request = past.request();
+    let known = bundle.people.get(&request.by).filter(|a| a.keys.contains(past.signed().key()));
+    let Some(requester) = known else {
+        let message = format!("{}, or the key that signed it, is not in people.toml.", request.by);
+        return Judgement {
+            request: request.clone(),
+            decision: Err(Refusal::new(Reason::UnknownSigner, message)),
+            denied_by: None,
+            nearest: None,
+            others: Vec::new(),
+        };
     };
-    Some(judge(asked, bundle))
+    let presence = past.signed().presence();
+    judge(Asked { request, requester, presence, extension: past.extension }, bundle)
 }
 
 /// Who could still approve it so that it changes something.

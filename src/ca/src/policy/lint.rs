@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use jit_ssh_core::policy::lint::{Finding, Severity, lint};
 use serde::Serialize;
 
-use super::config::{Config, count};
+use super::config::{Audience, Config, count};
 use crate::clock;
 use crate::failure::Failure;
 use crate::terminal;
@@ -40,7 +40,7 @@ struct Printed<'a> {
 
 /// Lints the rules; fails on errors.
 pub(crate) fn cmd_lint(args: &LintArgs) -> anyhow::Result<ExitCode> {
-    let config = Config::read(&args.config)?;
+    let config = Config::read(&args.config, Audience::of(args.json))?;
     let found = lint(&config.bundle, &config.files.policy, clock::now());
     for finding in &found {
         if args.json {

@@ -13,13 +13,12 @@ use jit_ssh_core::names::RuleName;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::policy::{Asked, decide};
 use jit_ssh_core::refusal::{Reason, Refusal};
-use jit_ssh_core::time::Seconds;
 use serde::Serialize;
 
-use super::config::{Config, count};
+use super::config::{Audience, Config, count};
 use crate::audit::folder::Folder;
 use crate::clock;
-use crate::history::{History, Past};
+use crate::history::{History, Past, Since};
 use crate::terminal::{self, utc};
 
 /// Replays the log.
@@ -31,9 +30,9 @@ pub(crate) struct ReplayArgs {
     /// The log: a state folder, or one that `log export` made [default: that state]
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
-    /// How far to look back
+    /// How far to look back, like 90d or 2026-11-01
     #[arg(long, value_name = "TIME", default_value = "90d")]
-    since: Seconds,
+    since: Since,
     /// Most examples of each change
     #[arg(long, value_name = "N", default_value_t = 5)]
     examples: usize,
@@ -89,8 +88,8 @@ struct Replay<'h> {
 /// Replays the log.
 pub(crate) fn cmd_replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let folder = Folder::named(args.from.as_deref(), &args.config)?;
-    let config = Config::read(&args.config)?;
-    let since = clock::ago(clock::now(), args.since)?;
+    let config = Config::read(&args.config, Audience::of(args.json))?;
+    let since = args.since.moment(clock::now())?;
     let history = History::read(&folder, since)?;
     history.tell_gaps();
     let recorded = history.requests.iter().filter(|past| past.recorded >= since);

@@ -2,14 +2,17 @@
 //!
 //! Automation is earned: a pattern was approved often, by several persons, and nobody ever said no to
 //! it or took it away. What is proposed is never wider than the rule that asks for it now, nor than
-//! the evidence; it lapses after 90 days. Nothing is changed: the rule's text is printed, to be read,
+//! the evidence; it lapses after 90 days. Each is put on trial before it is proposed: it must approve by
+//! itself every request it cites. Nothing is changed: the rule's text is printed, to be read,
 //! pasted and applied by an admin.
 //!
-//! - `evidence`: what the log says of each pattern; `hours`: when it happened; `rule`: the rule's text.
+//! - `evidence`: what the log says of each pattern; `hours`: when it happened; `rule`: the rule's text;
+//! - `trial`: what the rule would make of the requests it cites.
 
 mod evidence;
 mod hours;
 mod rule;
+mod trial;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -17,16 +20,17 @@ use std::process::ExitCode;
 
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
 use jit_ssh_core::plain::harmless;
-use jit_ssh_core::time::Seconds;
+use jit_ssh_core::time::{Seconds, UnixTime};
 use serde::Serialize;
 
-use super::config::Config;
+use super::config::{Audience, Config, count};
 use crate::audit::folder::Folder;
 use crate::clock;
-use crate::history::History;
+use crate::history::{History, Past, Since};
 use crate::terminal;
 use evidence::{Bounds, Pattern};
 use hours::Week;
+use trial::Trial;
 
 /// Proposes rules.
 #[derive(Debug, clap::Args)]
@@ -37,9 +41,9 @@ pub(crate) struct SuggestArgs {
     /// The log: a state folder, or one that `log export` made [default: that state]
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
-    /// How far to look back
+    /// How far to look back, like 90d or 2026-11-01
     #[arg(long, value_name = "TIME", default_value = "90d")]
-    since: Seconds,
+    since: Since,
     /// Fewest approved requests
     #[arg(long, value_name = "N", default_value = "10")]
     min: NonZeroUsize,
@@ -55,7 +59,7 @@ pub(crate) struct SuggestArgs {
 }
 
 /// A rule, and why.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Suggestion {
     /// The rule's name.
     rule: String,
@@ -64,6 +68,8 @@ struct Suggestion {
     /// The rule that asks for approvals now: the new one belongs above it.
     above: String,
     requests: usize,
+    /// The ids of these requests. The rule would have approved each of them by itself.
+    evidence: Vec<String>,
     who: Vec<String>,
     hosts: Vec<String>,
     /// Each with how many of the requests they approved.
@@ -78,35 +84,26 @@ struct Suggestion {
 pub(crate) fn cmd_suggest(args: &SuggestArgs) -> anyhow::Result<ExitCode> {
     let week = Week::new(&args.zone)?;
     let folder = Folder::named(args.from.as_deref(), &args.config)?;
-    let config = Config::read(&args.config)?;
+    let config = Config::read(&args.config, Audience::of(args.json))?;
     let now = clock::now();
-    let since = clock::ago(now, args.since)?;
+    let since = args.since.moment(now)?;
     let history = History::read(&folder, since)?;
     history.tell_gaps();
     let bounds = Bounds { requests: args.min.get(), approvers: args.approvers.get() };
     let recorded = history.requests.iter().filter(|past| past.recorded >= since);
-    let patterns = evidence::patterns(recorded, &config.bundle, bounds);
-    let mut found = 0usize;
-    for pattern in &patterns {
-        let suggestion = suggestion(pattern, &config.bundle, &week, now);
-        if let Err(problem) = parses(&suggestion.text, &config.files) {
-            terminal::say(&format!(
-                "warning: the rule {} is left out, for it would not fit in: {problem}",
-                suggestion.rule
-            ));
-            continue;
-        }
-        found = found.saturating_add(1);
+    let suggestions = suggestions(recorded, &config.bundle, &config.files, bounds, &week, now);
+    for suggestion in &suggestions {
         if args.json {
-            terminal::object(&suggestion)?;
+            terminal::object(suggestion)?;
         } else {
             terminal::data(&suggestion.in_words())?;
         }
     }
-    if found == 0 {
+    if suggestions.is_empty() {
         terminal::say(&format!(
-            "nothing is suggested: no pattern was approved {} times by {} persons, and never denied or revoked.",
-            args.min, args.approvers
+            "nothing is suggested: no pattern was approved {} as it was asked, by {} in all, and never denied or revoked.",
+            count(args.min.get(), "time"),
+            count(args.approvers.get(), "person")
         ));
     } else {
         terminal::say(
@@ -116,37 +113,58 @@ pub(crate) fn cmd_suggest(args: &SuggestArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The rules that the requests earn: each of them approves by itself all the requests it cites.
+fn suggestions<'h>(
+    requests: impl Iterator<Item = &'h Past>,
+    bundle: &'h Bundle,
+    files: &BundleFiles,
+    bounds: Bounds,
+    week: &Week,
+    now: UnixTime,
+) -> Vec<Suggestion> {
+    let holds = |pattern: &Pattern<'h>| {
+        let suggestion = suggestion(pattern, bundle, week, now, &[]);
+        match Trial::of(&suggestion, files) {
+            Ok(trial) => trial.approved(&pattern.cited),
+            Err(problem) => {
+                terminal::say(&format!(
+                    "warning: the rule {} is left out, for it would not fit in: {problem}",
+                    suggestion.rule
+                ));
+                Vec::new()
+            }
+        }
+    };
+    let mut suggestions: Vec<Suggestion> = Vec::new();
+    for pattern in evidence::patterns(requests, bundle, bounds, holds) {
+        let names: Vec<String> = suggestions.iter().map(|other| other.rule.clone()).collect();
+        suggestions.push(suggestion(&pattern, bundle, week, now, &names));
+    }
+    suggestions
+}
+
 fn suggestion(
     pattern: &Pattern<'_>,
     bundle: &Bundle,
     week: &Week,
-    now: jit_ssh_core::time::UnixTime,
+    now: UnixTime,
+    proposed: &[String],
 ) -> Suggestion {
     let hours = week.cluster(&pattern.moments);
-    let name = rule::name(pattern, bundle);
+    let name = rule::name(pattern, bundle, proposed);
     let text = rule::text(&name, pattern, hours.as_deref(), now);
     Suggestion {
         rule: name,
         text,
         above: pattern.rule.name.to_string(),
-        requests: pattern.requests,
+        requests: pattern.cited.len(),
+        evidence: pattern.cited.iter().map(|past| past.id().to_string()).collect(),
         who: pattern.requesters.iter().map(ToString::to_string).collect(),
         hosts: pattern.hosts.iter().map(ToString::to_string).collect(),
         approvers: pattern.approvers.iter().map(|(id, n)| (id.to_string(), *n)).collect(),
         median_wait: pattern.median_wait,
         hours,
     }
-}
-
-/// Whether the rule can stand in the policy as it is.
-fn parses(rule: &str, files: &BundleFiles) -> Result<(), String> {
-    let mut policy = files.policy.clone();
-    policy.extend_from_slice(b"\n");
-    policy.extend_from_slice(rule.as_bytes());
-    let files = BundleFiles { policy, ..files.clone() };
-    Bundle::parse(1, &files, &[]).map(drop).map_err(|problems| {
-        problems.0.first().map_or_else(String::new, |problem| problem.message.clone())
-    })
 }
 
 impl Suggestion {
@@ -159,8 +177,8 @@ impl Suggestion {
         let hours = self.hours.as_ref().map(|hours| format!(", all within {hours}"));
         let comments = [
             format!(
-                "{} requests of {} on {}, each approved, none denied or revoked",
-                self.requests,
+                "{} of {} on {}, each approved as asked, none denied or revoked",
+                count(self.requests, "request"),
                 listed(&self.who),
                 listed(&self.hosts)
             ),

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use jit_ssh_core::policy::cases::{Case, FILE, Verdict};
 use serde::Serialize;
 
-use super::check::{case_in_words, cases, tests_failed};
-use super::config::{Config, count};
+use super::check::{as_expected, case_in_words, cases, tests_failed};
+use super::config::{Audience, Config};
 use crate::clock;
 use crate::failure::Failure;
 use crate::terminal;
@@ -46,8 +46,9 @@ struct PrintedOther {
 
 /// Runs the cases; fails if one does.
 pub(crate) fn cmd_test(args: &TestArgs) -> anyhow::Result<ExitCode> {
-    let config = Config::read(&args.config)?;
-    let cases = cases(&config.dir, &config.bundle, clock::now())?.ok_or_else(|| {
+    let audience = Audience::of(args.json);
+    let config = Config::read(&args.config, audience)?;
+    let cases = cases(&config.dir, &config.bundle, clock::now(), audience)?.ok_or_else(|| {
         let path = config.dir.join(FILE);
         Failure::named("POLICY_TEST", format!("there is no {}.", path.display()))
             .hint("write what you expect of the rules there, as ca-config/policy_test.toml of `init` shows")
@@ -65,11 +66,7 @@ pub(crate) fn cmd_test(args: &TestArgs) -> anyhow::Result<ExitCode> {
     if failed > 0 {
         return Err(tests_failed(failed, cases.len()).into());
     }
-    if cases.is_empty() {
-        terminal::say(&format!("{FILE} has no cases yet."));
-    } else {
-        terminal::say(&format!("{} as expected.", count(cases.len(), "case")));
-    }
+    terminal::say(&as_expected(cases.len()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -108,6 +105,13 @@ mod tests {
             fs::write(config.join(FILE), cases).unwrap();
         }
         cmd_test(&TestArgs { config, json }).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_file_without_cases_says_where_to_learn_and_one_case_is_one() {
+        assert_eq!(as_expected(0), "no cases in policy_test.toml yet; see docs/policy.md.");
+        assert_eq!(as_expected(1), "policy_test.toml: 1 case as expected.");
+        assert_eq!(as_expected(2), "policy_test.toml: 2 cases as expected.");
     }
 
     #[test]

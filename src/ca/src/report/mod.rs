@@ -12,12 +12,10 @@ mod row;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use jit_ssh_core::time::Seconds;
-
 use crate::audit::folder::Folder;
 use crate::clock;
-use crate::history::{History, Past};
-use crate::policy::config::count;
+use crate::history::{History, Past, Since};
+use crate::policy::config::{count, plural};
 use crate::serve::{ToldReader, ToldUse};
 use crate::terminal;
 use row::Row;
@@ -31,9 +29,9 @@ pub(crate) struct ReportArgs {
     /// A state folder, or one that `log export` made
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
-    /// How far to look back: all access that was not over by then
+    /// Access that was not over by then: like 30d or 2026-11-01
     #[arg(long, value_name = "TIME", default_value = "30d")]
-    since: Seconds,
+    since: Since,
     /// Print one object per access
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -46,7 +44,7 @@ pub(crate) struct ReportArgs {
 pub(crate) fn cmd_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let folder = Folder::named(args.from.as_deref(), &args.config)?;
     let now = clock::now();
-    let since = clock::ago(now, args.since)?;
+    let since = args.since.moment(now)?;
     let history = History::read(&folder, since)?;
     history.tell_gaps();
     let told = told(&folder);
@@ -72,12 +70,7 @@ pub(crate) fn cmd_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
             terminal::data(&row.in_words())?;
         }
     }
-    let unused = rows.iter().filter(|row| !row.certified).count();
-    terminal::say(&format!(
-        "{} since {}, {unused} of them never certified.",
-        if rows.len() == 1 { "1 access".to_owned() } else { format!("{} accesses", rows.len()) },
-        terminal::utc(since)
-    ));
+    terminal::say(&format!("{} since {}.", summary(&rows), terminal::utc(since)));
     let lost = history.gaps.len();
     if lost > 0 {
         terminal::say(&format!("warning: {} above, so this may not be all.", count(lost, "gap")));
@@ -96,6 +89,21 @@ fn told(folder: &Folder) -> Option<ToldReader> {
         terminal::say(&format!("warning: {problem}; whether accesses were used is not told."));
     };
     told.inspect_err(warn).ok()
+}
+
+/// `7 accesses, 2 of them never certified, 1 not begun`.
+fn summary(rows: &[Row]) -> String {
+    let begun = rows.iter().filter(|row| row.has_begun());
+    let unused = begun.filter(|row| !row.certified).count();
+    let early = rows.iter().filter(|row| !row.has_begun()).count();
+    let mut parts = vec![plural(rows.len(), "access", "accesses")];
+    if unused > 0 {
+        parts.push(format!("{unused} of them never certified"));
+    }
+    if early > 0 {
+        parts.push(format!("{early} not begun"));
+    }
+    parts.join(", ")
 }
 
 #[cfg(test)]

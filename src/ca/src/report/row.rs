@@ -44,7 +44,7 @@ pub(super) struct Row {
     certificates: usize,
     /// Whether there ever was a certificate.
     pub(super) certified: bool,
-    /// `expired`, `live`, `released`, `revoked`, `unused`, or `refused` where the rules changed.
+    /// `expired`, `live`, `released`, `revoked`, `unused`, or `not begun`: a window that has not opened.
     ended: &'static str,
     ended_by: Option<String>,
     end_reason: Option<String>,
@@ -129,7 +129,7 @@ impl Row {
             let (rule, _) = granted?.decision.as_ref().ok()?;
             Some(rule.to_string())
         });
-        let (ended, ended_by, end_reason) = ended(past, end, until, now);
+        let (ended, ended_by, end_reason) = ended(past, end, from, until, now);
         let decided = basis(past);
         let decisions = past.chain.decisions().iter().map(|d| d.body().by.to_string());
         let reviewed = decided == "break-glass";
@@ -163,6 +163,11 @@ impl Row {
     /// Whether it was not over by then.
     pub(super) fn lasts_until(&self, since: UnixTime) -> bool {
         self.until >= since.0
+    }
+
+    /// Whether its window has opened: before that nobody could have used it.
+    pub(super) fn has_begun(&self) -> bool {
+        self.ended != NOT_BEGUN
     }
 
     /// As [`Row::HEADING`] names them.
@@ -209,6 +214,7 @@ impl Row {
             _ => format!("approved by {}", self.approved_by.join(", ")),
         };
         let certificates = match self.certificates {
+            0 if !self.has_begun() => "no certificate yet".to_owned(),
             0 => "never certified".to_owned(),
             certificates => count(certificates, "certificate"),
         };
@@ -241,6 +247,9 @@ impl Row {
         harmless(&line)
     }
 }
+
+/// How an access stands whose window has not opened.
+const NOT_BEGUN: &str = "not begun";
 
 /// Whether a request was over before it had a certificate, though it was approved.
 fn ended_before(said: Option<&Said>) -> bool {
@@ -275,6 +284,7 @@ fn basis(past: &Past) -> &'static str {
 fn ended(
     past: &Past,
     end: Option<&Verified<End>>,
+    from: UnixTime,
     until: UnixTime,
     now: UnixTime,
 ) -> (&'static str, Option<String>, Option<String>) {
@@ -286,6 +296,7 @@ fn ended(
         return (how, Some(end.by.to_string()), end.reason.clone());
     }
     let how = match (past.certificates.is_empty(), now >= until) {
+        (true, _) if now < from => NOT_BEGUN,
         (true, _) => "unused",
         (false, true) => "expired",
         (false, false) => "live",

@@ -49,6 +49,26 @@ fn what_is_live_is_told_so_and_what_was_over_before_is_left_out() {
 }
 
 #[test]
+fn a_window_that_has_not_opened_is_not_begun_and_not_unused() {
+    let mut log = TestLog::new(POLICY);
+    let request = log.request(10, "alice", "web-1", |request| {
+        request.not_before = Some(at(5_000));
+    });
+    log.approve(20, "bob", &request);
+    let row = |now: u64| rows(&log, UnixTime(0), at(now)).remove(0);
+    let early = row(4_999);
+    assert!(early.in_words().contains("; no certificate yet; not begun  "), "{}", early.in_words());
+    assert_eq!(summary(&[early]), "1 access, 1 not begun");
+    let opened = row(5_000);
+    assert!(opened.in_words().contains("; never certified; unused  "), "{}", opened.in_words());
+    assert_eq!(
+        summary(&[opened, row(4_999)]),
+        "2 accesses, 1 of them never certified, 1 not begun"
+    );
+    assert_eq!(summary(&[]), "0 accesses");
+}
+
+#[test]
 fn a_rule_that_is_gone_since_still_names_itself_and_its_approvers() {
     let mut log = TestLog::new(POLICY);
     let request = log.request(10, "alice", "web-1", |_| ());

@@ -49,6 +49,22 @@ impl Policy {
     pub fn allow_candidates(&self, requester: &Actor) -> impl Iterator<Item = &Allow> {
         self.index.allow(requester).into_iter().filter_map(|place| self.allow.get(place))
     }
+
+    /// The same policy with one allow rule put directly above another; unchanged if it does not have
+    /// both. For who wants to see what a rule would do there.
+    #[must_use]
+    pub fn moved_above(mut self, rule: &RuleName, above: &RuleName) -> Policy {
+        let place = |allow: &[Allow], name: &RuleName| allow.iter().position(|r| r.name == *name);
+        if let (Some(from), Some(_)) = (place(&self.allow, rule), place(&self.allow, above))
+            && rule != above
+        {
+            let moved = self.allow.remove(from);
+            let to = place(&self.allow, above).unwrap_or(self.allow.len());
+            self.allow.insert(to, moved);
+            self.index = RuleIndex::new(&self.deny, &self.allow);
+        }
+        self
+    }
 }
 
 /// What is refused whatever the allow rules say.

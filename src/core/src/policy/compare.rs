@@ -6,8 +6,9 @@
 //! were there in both, so that only what a rule or a label makes of it is told.
 //!
 //! - `sides`: both bundles over the same people and hosts; `rights`: what one may do under one of them;
-//! - `words`: how a change reads.
+//! - `words`: how a change reads; `reworked`: what changes in the rules though nobody gains or loses.
 
+mod reworked;
 mod rights;
 mod sides;
 mod words;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::bundle::Bundle;
 use crate::names::{ActorId, GroupName, RuleName};
+pub use reworked::{Reworked, reworked};
 use sides::Sides;
 
 /// Something that some people gain or lose.

@@ -1,6 +1,6 @@
 //! What is said of supposed requests and of those of a log.
 
-use jit_ssh_core::names::ActorId;
+use jit_ssh_core::statement::Cause;
 use serde_json::Value;
 
 use super::*;
@@ -51,6 +51,112 @@ fn a_supposed_request_is_told_its_rule_its_approvers_and_its_clocks() {
         glass.contains("lets it go ahead without approvals\nreviews: 1 of group:leads: bob"),
         "{glass}"
     );
+    assert!(glass.contains("\nreviews: or an admin of the CA\n"), "{glass}");
+    assert!(glass.contains("access for at most 10m, each certificate at most 5m"), "{glass}");
+}
+
+/// What is said of a request of the log, to people.
+fn told(log: &TestLog, id: &str, now: UnixTime) -> String {
+    let history = History::read(&log.folder(), UnixTime(0)).unwrap();
+    let past = history.find(&id.parse().unwrap()).unwrap();
+    explained(past, history.bundle.as_ref().unwrap(), now, "the rules in force").in_words()
+}
+
+#[test]
+fn what_is_over_is_told_how_it_ended_and_nobody_is_named_who_could_decide() {
+    let mut log = TestLog::new(POLICY);
+    let request = |log: &mut TestLog, second| log.request(second, "alice", "web-1", |_| ());
+    let waits = request(&mut log, 10);
+    let denied = request(&mut log, 11);
+    log.deny(20, "bob", &denied);
+    let cancelled = request(&mut log, 12);
+    log.end(21, "alice", &cancelled, Cause::Cancel);
+    let unused = request(&mut log, 13);
+    log.approve(22, "carol", &unused);
+    let [released, revoked, ended] = [Some(Cause::Release), Some(Cause::Revoke), None].map(|end| {
+        let request = request(&mut log, 30);
+        log.approve(31, "bob", &request);
+        log.certify(32, &request);
+        if let Some(cause) = end {
+            let by = if cause == Cause::Revoke { "bob" } else { "alice" };
+            log.end(40, by, &request, cause);
+        }
+        request
+    });
+    let short = |request: &jit_ssh_core::statement::Verified<_>| request.id().to_string();
+    for (id, second, how) in [
+        (short(&denied), 50, "was denied by bob: not now"),
+        (short(&cancelled), 50, "was cancelled by who made it"),
+        (short(&waits), 4_000, "was not decided in time"),
+        (short(&unused), 4_000, "was approved but not used in time"),
+        (short(&released), 50, "was given back by who asked for it"),
+        (short(&revoked), 50, "was taken away by bob: enough"),
+        (short(&ended), 4_000, "is over"),
+    ] {
+        let words = told(&log, &id, at(second));
+        let line = words.lines().find(|line| line.starts_with("ended: ")).unwrap_or_default();
+        assert!(line.ends_with(how), "{words}");
+        assert!(words.contains("rule: prod decided"), "{words}");
+        for waiting in ["approves: ", "clocks: ", "could approve", "decide by", "use by"] {
+            assert!(!words.contains(waiting), "{how}: {words}");
+        }
+    }
+    // The neighbour that waits names them all.
+    let words = told(&log, &short(&waits), at(50));
+    for waiting in ["approves: ", "clocks: ", "could approve now: bob", "decide by: ", "now: "] {
+        assert!(words.contains(waiting), "{waiting}: {words}");
+    }
+}
+
+#[test]
+fn what_was_certified_is_told_from_the_log_and_how_other_rules_would_decide_it() {
+    let mut log = TestLog::new(POLICY);
+    let request = log.request(10, "alice", "web-1", |_| ());
+    log.approve(20, "bob", &request);
+    log.certify(30, &request);
+    let id = request.id().to_string();
+    let certified = "rule: prod decided, approved by bob\n";
+    let granted = "granted: deploy@web-1 from 2026-09-21 14:13:50 UTC to 2026-09-21 14:23:40 UTC, 1 certificate\n";
+    let same = told(&log, &id, at(40));
+    assert!(same.contains(certified) && same.contains(granted), "{same}");
+    assert!(!same.contains("otherwise"), "{same}");
+    for (second, policy, how) in [
+        (
+            50,
+            POLICY.replace("\"prod\"", "\"production\""),
+            "the rule production decides, with 1 approval",
+        ),
+        (60, POLICY.replace("count = 1", "count = 2"), "the rule prod decides, with 2 approvals"),
+        (
+            70,
+            POLICY.replace("\"30m\"", "\"9m\"").replace("\"10m\" }", "\"9m\" }"),
+            "refused (POLICY_REFUSED): no rule allows alice",
+        ),
+        (80, String::new(), "refused (POLICY_REFUSED): no rule allows alice"),
+    ] {
+        log.apply(second, second, &policy);
+        let words = told(&log, &id, at(second + 1));
+        assert!(words.contains(certified) && words.contains(granted), "{words}");
+        let otherwise = format!("under the rules in force it would be otherwise: {how}");
+        assert!(words.contains(&otherwise), "{words}");
+        assert_eq!(explain(&log, &id, at(second + 1))["rule"], "prod");
+    }
+}
+
+#[test]
+fn a_break_glass_access_is_told_who_reviews_it_until_somebody_did() {
+    let mut log = TestLog::new(POLICY);
+    let request = log.request(10, "alice", "web-1", |request| {
+        request.break_glass = Some("nobody answers".to_owned());
+    });
+    log.certify(20, &request);
+    let id = request.id().to_string();
+    let words = told(&log, &id, at(4_000));
+    assert!(words.contains("reviews: 1 of group:leads: bob, carol, erin\n"), "{words}");
+    assert!(words.contains("reviews: or an admin: ann\n"), "{words}");
+    log.approve(4_100, "bob", &request);
+    let words = told(&log, &id, at(4_200));
+    assert!(!words.contains("reviews:"), "{words}");
 }
 
 #[test]
@@ -70,10 +176,7 @@ fn explain(log: &TestLog, id: &str, now: UnixTime) -> Value {
     let history = History::read(&log.folder(), UnixTime(0)).unwrap();
     let past = history.find(&id.parse().unwrap()).unwrap();
     let bundle = history.bundle.as_ref().unwrap();
-    let evaluation = evaluate(&past.chain, bundle, now);
-    let judgement = judge_past(past, bundle).unwrap();
-    let could: Vec<ActorId> = still_asked(past, &evaluation, bundle);
-    let explained = Explained::real(past, &judgement, &evaluation, could, bundle);
+    let explained = explained(past, bundle, now, "the rules in force");
     serde_json::to_value(explained).unwrap()
 }
 

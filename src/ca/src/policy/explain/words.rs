@@ -1,20 +1,21 @@
 //! An explanation as programs and people read it.
 
 use jit_ssh_core::bundle::{Allow, Bundle};
-use jit_ssh_core::lifecycle::{Basis, Evaluation, Status, standing};
-use jit_ssh_core::names::ActorId;
+use jit_ssh_core::lifecycle::Basis;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::policy::judgement::{AskedStep, Judgement};
+use jit_ssh_core::statement::Request;
 use serde::Serialize;
 
-use crate::history::Past;
+use super::past::{Certificate, Standing};
+use crate::policy::config::count;
 use crate::terminal::utc;
 
 /// What is said of one request.
 #[derive(Debug, Serialize)]
 pub(super) struct Explained {
     /// The request's id, of a real one.
-    id: Option<String>,
+    pub(super) id: Option<String>,
     who: String,
     for_person: Option<String>,
     hosts: Vec<String>,
@@ -23,54 +24,51 @@ pub(super) struct Explained {
     at: u64,
     reason: String,
     /// `approvals`, `auto`, `break-glass` or `refused`.
-    decision: &'static str,
-    rule: Option<String>,
-    refusal: Option<PrintedRefusal>,
-    denied_by: Option<String>,
-    nearest: Option<String>,
-    approvals: usize,
-    steps: Vec<PrintedStep>,
-    clocks: Option<Clocks>,
-    standing: Option<Standing>,
+    pub(super) decision: &'static str,
+    pub(super) rule: Option<String>,
+    pub(super) refusal: Option<PrintedRefusal>,
+    pub(super) denied_by: Option<String>,
+    pub(super) nearest: Option<String>,
+    pub(super) approvals: usize,
+    pub(super) steps: Vec<PrintedStep>,
+    /// The admins who may review it beside them, of a break-glass request; empty where the CA's root is
+    /// not at hand to name them.
+    pub(super) admins: Option<Vec<String>>,
+    pub(super) clocks: Option<Clocks>,
+    pub(super) standing: Option<Standing>,
+    /// What was certified. The rule and its approvals are those of then.
+    pub(super) certified: Option<Certificate>,
+    /// How the rules of now decide what was certified by others.
+    pub(super) otherwise: Option<String>,
     /// Why the other rules do not decide.
-    others: Vec<PrintedOther>,
+    pub(super) others: Vec<PrintedOther>,
 }
 
 #[derive(Debug, Serialize)]
-struct PrintedRefusal {
+pub(super) struct PrintedRefusal {
     error: String,
     message: String,
     hint: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct PrintedStep {
+pub(super) struct PrintedStep {
     asks: String,
     persons: Vec<String>,
     /// Approvals that count, of a real request.
-    given: Option<usize>,
+    pub(super) given: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
-struct Clocks {
+pub(super) struct Clocks {
     decide_within: String,
     use_within: String,
     max_for: String,
     cert_for: String,
 }
 
-/// Where a real request stands.
 #[derive(Debug, Serialize)]
-struct Standing {
-    status: String,
-    decide_by: Option<u64>,
-    use_by: Option<u64>,
-    access_until: Option<u64>,
-    could_approve: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct PrintedOther {
+pub(super) struct PrintedOther {
     rule: String,
     why: String,
 }
@@ -97,53 +95,33 @@ impl Explained {
             r#for: request.r#for.to_string(),
             at: request.at.0,
             reason: request.reason.clone(),
-            decision: match judgement.basis() {
-                Some(Basis::Approvals) => "approvals",
-                Some(Basis::Auto) => "auto",
-                Some(Basis::BreakGlass) => "break-glass",
-                None => "refused",
-            },
+            decision: judgement.basis().map_or("refused", basis),
             rule: judgement.decision.as_ref().ok().map(|rule| rule.name.to_string()),
             refusal,
             denied_by: judgement.denied_by.map(|deny| deny.name.to_string()),
             nearest: judgement.nearest.map(|rule| rule.name.to_string()),
             approvals: judgement.approvals(),
             steps: judgement.steps(bundle).iter().map(PrintedStep::of).collect(),
-            clocks: judgement.decision.as_ref().ok().map(|rule| Clocks::of(rule)),
+            admins: match judgement.basis() {
+                Some(Basis::BreakGlass) => admins(request, bundle),
+                Some(Basis::Approvals | Basis::Auto) | None => None,
+            },
+            clocks: judgement.decision.as_ref().ok().map(|rule| Clocks::of(rule, request)),
             standing: None,
+            certified: None,
+            otherwise: None,
             others: others.collect(),
         }
-    }
-
-    /// Of a request of the log.
-    pub(super) fn real(
-        past: &Past,
-        judgement: &Judgement<'_>,
-        evaluation: &Evaluation<'_>,
-        could_approve: Vec<ActorId>,
-        bundle: &Bundle,
-    ) -> Explained {
-        let mut explained = Explained::supposed(judgement, bundle);
-        for (step, tally) in explained.steps.iter_mut().zip(&evaluation.steps) {
-            step.given = Some(tally.given);
-        }
-        let asked = evaluation.needed > 0;
-        explained.id = Some(past.id().to_string());
-        explained.standing = Some(Standing {
-            status: status(past, evaluation),
-            decide_by: asked.then_some(evaluation.decide_by.0),
-            use_by: evaluation.use_by.map(|moment| moment.0),
-            access_until: evaluation.grant.as_ref().map(|grant| grant.access_until().0),
-            could_approve: texts(&could_approve),
-        });
-        explained
     }
 
     /// For people.
     pub(super) fn in_words(&self) -> String {
         let mut lines = vec![self.heading()];
         match (&self.rule, &self.refusal) {
-            (Some(rule), _) => lines.push(format!("rule: {rule} decides{}", self.how())),
+            (Some(rule), _) if self.certified.is_some() => {
+                lines.push(format!("rule: {rule} decided{}", self.how_it_was()));
+            }
+            (Some(rule), _) => lines.push(format!("rule: {rule} {}", self.how())),
             (None, Some(refusal)) => {
                 lines.push(format!("refused ({}): {}", refusal.error, refusal.message));
                 lines.extend(refusal.hint.iter().map(|hint| format!("hint: {hint}")));
@@ -161,8 +139,14 @@ impl Explained {
             let verb = if self.decision == "break-glass" { "reviews" } else { "approves" };
             lines.push(format!("{verb}: {}{given}: {persons}", step.asks));
         }
+        lines.extend(self.admins.iter().map(|admins| match admins.as_slice() {
+            [] => "reviews: or an admin of the CA".to_owned(),
+            admins => format!("reviews: or an admin: {}", admins.join(", ")),
+        }));
         lines.extend(self.clocks.iter().map(|clocks| self.clocks(clocks)));
+        lines.extend(self.certified.iter().map(Certificate::in_words));
         lines.extend(self.standing.iter().flat_map(Standing::in_words));
+        lines.extend(self.otherwise.iter().cloned());
         if !self.others.is_empty() {
             lines.push("other rules:".to_owned());
         }
@@ -186,11 +170,24 @@ impl Explained {
     }
 
     fn how(&self) -> String {
+        let over = self.standing.as_ref().is_some_and(|standing| standing.over);
+        let [decides, needs, lets] =
+            if over { ["decided", "needed", "let"] } else { ["decides", "needs", "lets"] };
         match self.decision {
-            "auto" => ", by itself".to_owned(),
-            "break-glass" => ", and lets it go ahead without approvals".to_owned(),
-            _ if self.approvals == 1 => ", and needs 1 approval".to_owned(),
-            _ => format!(", and needs {} approvals", self.approvals),
+            "auto" => format!("{decides}, by itself"),
+            "break-glass" => format!("{decides}, and {lets} it go ahead without approvals"),
+            _ => format!("{decides}, and {needs} {}", count(self.approvals, "approval")),
+        }
+    }
+
+    /// The same of what was certified.
+    fn how_it_was(&self) -> String {
+        let by = self.certified.as_ref().map(|certified| certified.approved_by.as_slice());
+        match (self.decision, by) {
+            ("auto", _) => ", by itself".to_owned(),
+            ("break-glass", _) => ", and let it go ahead without approvals".to_owned(),
+            (_, Some(by)) if !by.is_empty() => format!(", approved by {}", by.join(", ")),
+            _ => String::new(),
         }
     }
 
@@ -215,46 +212,42 @@ impl PrintedStep {
 }
 
 impl Clocks {
-    fn of(rule: &Allow) -> Clocks {
+    /// Those of a rule for such a request: break-glass and extensions have a longest time of their own.
+    fn of(rule: &Allow, request: &Request) -> Clocks {
+        let glass = rule.break_glass.as_ref().filter(|_| request.break_glass.is_some());
+        let extend = rule.extend.as_ref().filter(|_| request.extends.is_some());
+        let max_for = match (glass, extend) {
+            (Some(glass), _) => glass.max_for.min(rule.max_for),
+            (None, Some(extend)) => extend.max,
+            (None, None) => rule.max_for,
+        };
         Clocks {
             decide_within: rule.decide_within.to_string(),
             use_within: rule.use_within.to_string(),
-            max_for: rule.max_for.to_string(),
-            cert_for: rule.cert_for.to_string(),
+            max_for: max_for.to_string(),
+            cert_for: rule.cert_for.min(max_for).to_string(),
         }
     }
 }
 
-impl Standing {
-    fn in_words(&self) -> Vec<String> {
-        let moment = |name: &str, moment: Option<u64>| {
-            moment.map(|moment| format!("{name}: {}", utc(jit_ssh_core::time::UnixTime(moment))))
-        };
-        let could = (!self.could_approve.is_empty())
-            .then(|| format!("could approve now: {}", self.could_approve.join(", ")));
-        [
-            Some(format!("now: {}", self.status)),
-            could,
-            moment("decide by", self.decide_by),
-            moment("use by", self.use_by),
-            moment("access until", self.access_until),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+/// What approves, as programs read it.
+pub(super) fn basis(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Approvals => "approvals",
+        Basis::Auto => "auto",
+        Basis::BreakGlass => "break-glass",
     }
 }
 
-/// Where it stands, in a sentence.
-fn status(past: &Past, evaluation: &Evaluation<'_>) -> String {
-    match &evaluation.status {
-        Status::Pending => evaluation.missing(),
-        Status::Approved => "approved; no certificate was fetched yet".to_owned(),
-        Status::Active => "approved and in use".to_owned(),
-        over => standing(&past.chain, over).message.trim_end_matches('.').to_owned(),
-    }
+/// The admins who may review a break-glass request: whatever the policy says, but not their own.
+fn admins(request: &Request, bundle: &Bundle) -> Option<Vec<String>> {
+    let others = bundle.admins.iter().map(|(id, _)| id);
+    let others = others.filter(|id| **id != request.by && **id != request.subject);
+    let others: Vec<String> = others.map(ToString::to_string).collect();
+    // A CA has admins: without any, its root is not here.
+    (bundle.admins.is_empty() || !others.is_empty()).then_some(others)
 }
 
-fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+pub(super) fn texts<T: ToString>(items: &[T]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }

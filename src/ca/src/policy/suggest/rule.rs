@@ -14,19 +14,21 @@ const REVIEW: u32 = 90 * 86_400;
 /// Longest name without the number that makes it unlike others; rules have at most 63.
 const NAME: usize = 58;
 
-/// A name that says what it is for, unlike all others.
-pub(super) fn name(pattern: &Pattern<'_>, bundle: &Bundle) -> String {
+/// A name that says what it is for, unlike all others of the policy and of those proposed already.
+pub(super) fn name(pattern: &Pattern<'_>, bundle: &Bundle, proposed: &[String]) -> String {
     let who = match &pattern.who {
         Who::Person(id) | Who::Machine(id) => id.to_string(),
         Who::Group(group) => group.to_string(),
     };
-    let place = match &pattern.place {
+    let place = |place: &HostPattern| match place {
         HostPattern::Labels(labels) => {
             labels.iter().map(|(key, value)| format!("{key}-{value}")).collect::<Vec<_>>().join("-")
         }
         other => other.to_string(),
     };
-    let text = format!("auto-{who}-{}-{place}", pattern.login).to_lowercase();
+    let places = pattern.places.iter().map(place).collect::<Vec<_>>().join("-");
+    let logins: Vec<&str> = pattern.logins.iter().map(|login| login.as_str()).collect();
+    let text = format!("auto-{who}-{}-{places}", logins.join("-")).to_lowercase();
     let fits = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit();
     let mut name = String::new();
     for char in text.chars() {
@@ -43,6 +45,7 @@ pub(super) fn name(pattern: &Pattern<'_>, bundle: &Bundle) -> String {
     let taken = |name: &str| {
         policy.allow.iter().any(|rule| rule.name.as_str() == name)
             || policy.deny.iter().any(|rule| rule.name.as_str() == name)
+            || proposed.iter().any(|rule| rule == name)
     };
     let numbered = (2..1_000u32).map(|number| format!("{name}-{number}"));
     std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
@@ -63,8 +66,8 @@ pub(super) fn text(
     };
     field("name", quoted(name));
     field("who", format!("[{}]", quoted(&pattern.who.to_string())));
-    field("hosts", format!("[{}]", quoted(&pattern.place.to_string())));
-    field("logins", format!("[{}]", quoted(pattern.login.as_str())));
+    field("hosts", list(pattern.places.iter().map(ToString::to_string)));
+    field("logins", list(pattern.logins.iter().map(ToString::to_string)));
     let longest = pattern.longest.min(rule.max_for);
     field("max_for", quoted(&longest.to_string()));
     field("cert_for", quoted(&rule.cert_for.min(longest).to_string()));

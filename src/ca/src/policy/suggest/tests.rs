@@ -30,10 +30,13 @@ fn found(log: &TestLog, policy: &str, requests: usize, approvers: usize) -> Vec<
     let bundle = Bundle::parse(1, &files, &[]).unwrap();
     let week = Week::new("UTC").unwrap();
     let bounds = Bounds { requests, approvers };
-    let patterns = evidence::patterns(history.requests.iter(), &bundle, bounds);
-    let all: Vec<_> = patterns.iter().map(|p| suggestion(p, &bundle, &week, at(0))).collect();
+    let all = suggestions(history.requests.iter(), &bundle, &files, bounds, &week, at(0));
     for suggestion in &all {
-        parses(&suggestion.text, &files).unwrap_or_else(|problem| panic!("{problem}"));
+        let trial = Trial::of(suggestion, &files).unwrap_or_else(|problem| panic!("{problem}"));
+        let cited = |past: &&Past| suggestion.evidence.contains(&past.id().to_string());
+        let cited: Vec<&Past> = history.requests.iter().filter(cited).collect();
+        assert_eq!(cited.len(), suggestion.requests);
+        assert_eq!(trial.approved(&cited).len(), suggestion.requests, "{suggestion:?}");
     }
     all
 }
@@ -45,7 +48,7 @@ fn what_was_always_approved_by_several_earns_a_rule_no_wider_than_that() {
     let [one] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!(
         one.in_words(),
-        "# 12 requests of alice, dave on web-1, web-2, each approved, none denied or revoked\n\
+        "# 12 requests of alice, dave on web-1, web-2, each approved as asked, none denied or revoked\n\
          # approved by bob (4), carol (4), erin (4); they waited 10m in the middle, all within Mon-Fri 14:00-15:00 UTC\n\
          # put it above the rule prod, which asks for approvals now\n\
          [[allow]]\n\
@@ -97,6 +100,111 @@ fn one_denial_or_one_revocation_keeps_the_pattern_from_it() {
     silent.end(20 * DAY + 60, "alice", &request, Cause::Cancel);
     silent.request(20 * DAY + 100, "alice", "web-1", |_| ());
     assert_eq!(found(&silent, POLICY, 10, 3).len(), 1);
+}
+
+/// Twelve requests of alice and dave, each for both web hosts at once.
+fn pairs(policy: &str, change: impl Fn(u64, &mut jit_ssh_core::statement::Request)) -> TestLog {
+    let mut log = TestLog::new(policy);
+    for round in 0..12u64 {
+        let second = (round / 5 * 7 + round % 5) * DAY + round * 60 + 10;
+        let by = ["alice", "dave"][round as usize % 2];
+        let request = log.request(second, by, "web-1", |request| {
+            request.hosts.push("web-2".parse().unwrap());
+            change(round, request);
+        });
+        log.approve(second + 600, ["bob", "carol", "erin"][round as usize % 3], &request);
+    }
+    log
+}
+
+#[test]
+fn a_request_for_two_hosts_is_one_and_the_rule_covers_it_as_a_whole() {
+    let log = pairs(POLICY, |_, _| ());
+    let all = found(&log, POLICY, 10, 3);
+    let [one] = all.as_slice() else { panic!("{all:?}") };
+    assert_eq!((one.requests, one.hosts.len()), (12, 2));
+    assert!(one.text.contains("hosts = [\"web-1\", \"web-2\"]"), "{}", one.text);
+    // Twelve requests are twelve, however many hosts they name.
+    assert!(found(&log, POLICY, 13, 3).is_empty());
+}
+
+#[test]
+fn single_requests_do_not_make_a_rule_for_pairs_nor_pairs_one_for_single_hosts() {
+    // Six for both, six for one: only what covers both kinds has twelve behind it.
+    let log = pairs(POLICY, |round, request| {
+        if round >= 6 {
+            request.hosts.truncate(1);
+        }
+    });
+    let all = found(&log, POLICY, 10, 3);
+    let [one] = all.as_slice() else { panic!("{all:?}") };
+    assert!(one.text.contains("hosts = [\"web-*\"]"), "{}", one.text);
+    assert_eq!(one.requests, 12);
+}
+
+#[test]
+fn hosts_with_nothing_in_common_are_named_and_must_all_be_asked() {
+    let policy = POLICY.replace("label:env=prod\"", "label:env=prod\", \"test-1\"");
+    let log = pairs(&policy, |_, request| {
+        request.hosts = vec!["test-1".parse().unwrap(), "web-2".parse().unwrap()];
+    });
+    let all = found(&log, &policy, 10, 3);
+    let [one] = all.as_slice() else { panic!("{all:?}") };
+    assert!(one.text.contains("hosts = [\"test-1\", \"web-2\"]"), "{}", one.text);
+}
+
+#[test]
+fn what_was_approved_in_part_is_no_evidence_and_what_was_dropped_speaks_against() {
+    let narrowed = |drop: bool, shorten: bool| {
+        let mut log = usual(POLICY);
+        let request = log.request(20 * DAY, "alice", "web-1", |request| {
+            request.hosts.push("web-2".parse().unwrap());
+            request.r#for = Seconds::new(1_200).unwrap();
+        });
+        log.approve_some(20 * DAY + 60, "bob", &request, |decision| {
+            if drop {
+                decision.hosts.as_mut().unwrap().truncate(1);
+            }
+            if shorten {
+                decision.r#for = Seconds::new(300);
+            }
+        });
+        found(&log, POLICY, 10, 3)
+    };
+    // The neighbour, granted in full, is the thirteenth.
+    assert_eq!(narrowed(false, false)[0].requests, 13);
+    // A shorter time is neither yes nor no to what was asked.
+    let shorter = narrowed(false, true);
+    assert_eq!(shorter[0].requests, 12);
+    assert!(shorter[0].text.contains("max_for = \"10m\""), "{}", shorter[0].text);
+    // Alice was not given the second host, so no rule gives it to her.
+    let dropped = narrowed(true, false);
+    assert!(dropped.is_empty(), "{dropped:?}");
+}
+
+#[test]
+fn what_would_not_be_automatic_under_the_rule_is_no_evidence() {
+    let log = usual(POLICY);
+    let history = History::read(&log.folder(), UnixTime(0)).unwrap();
+    let bundle = Bundle::parse(1, &files(POLICY), &[]).unwrap();
+    let bounds = Bounds { requests: 10, approvers: 3 };
+    let count = |left_out: usize| {
+        let mut first = true;
+        let patterns = evidence::patterns(history.requests.iter(), &bundle, bounds, |pattern| {
+            // The second time what is left is fine.
+            let skipped = if std::mem::take(&mut first) { left_out } else { 0 };
+            pattern.cited.iter().skip(skipped).copied().collect()
+        });
+        patterns.first().map(|pattern| pattern.cited.len())
+    };
+    assert_eq!(count(0), Some(12));
+    assert_eq!(count(2), Some(10));
+    assert_eq!(count(3), Some(12), "nine are too few: the next pattern is looked at");
+    // A trial of a rule that is too short for a request does not approve it.
+    let all = found(&log, POLICY, 10, 3);
+    let short = Suggestion { text: all[0].text.replace("\"10m\"", "\"9m\""), ..all[0].clone() };
+    let trial = Trial::of(&short, &files(POLICY)).unwrap();
+    assert!(trial.approved(&history.requests.iter().collect::<Vec<_>>()).is_empty());
 }
 
 #[test]

@@ -157,3 +157,27 @@ fn permits_have_one_spelling_everywhere() {
     assert!("PTY".parse::<Permit>().is_err());
     assert!(Strength::Any < Strength::Hardware && Strength::Hardware < Strength::Verified);
 }
+
+#[test]
+fn a_rule_moved_above_another_is_looked_at_first() {
+    let bundle = good().parse().unwrap();
+    let names = |policy: &crate::bundle::Policy| {
+        policy.allow.iter().map(|rule| rule.name.to_string()).collect::<Vec<_>>()
+    };
+    let name = |name: &str| name.parse::<crate::names::RuleName>().unwrap();
+    let moved = |rule, above| bundle.policy.clone().moved_above(&name(rule), &name(above));
+    let policy = moved("pipeline", "sre-prod");
+    assert_eq!(names(&policy), ["pipeline", "sre-prod"]);
+    let alice = bundle.people.get(&"alice".parse().unwrap()).unwrap();
+    let candidates: Vec<&str> =
+        policy.allow_candidates(alice).map(|rule| rule.name.as_str()).collect();
+    assert_eq!(candidates, ["sre-prod"], "the index follows");
+    for (rule, above) in [
+        ("sre-prod", "pipeline"),
+        ("pipeline", "pipeline"),
+        ("gone", "pipeline"),
+        ("sre-prod", "gone"),
+    ] {
+        assert_eq!(names(&moved(rule, above)), ["sre-prod", "pipeline"], "{rule} above {above}");
+    }
+}
