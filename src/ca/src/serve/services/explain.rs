@@ -49,8 +49,9 @@ pub(super) async fn explain(
     let otherwise = || match rule_for(&request, ReasonTaken::WillNotFit) {
         Err(refusal) if refusal.reason == Reason::SourceNeeded && request.source.is_empty() => {
             // As when it is made: the certificate is bound to where it is asked from.
-            let source = vec![Cidr::single(call.peer())];
-            rule_for(&Request { source, ..request.clone() }, ReasonTaken::WillNotFit).ok()
+            let mut bound = request.clone();
+            bound.source = vec![Cidr::single(call.peer())];
+            rule_for(&bound, ReasonTaken::WillNotFit).ok()
         }
         rule => rule.ok(),
     };
