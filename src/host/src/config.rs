@@ -29,10 +29,10 @@ const ADMISSION_KEYWORDS: [&str; 11] = [
 const OF_CONNECTIONS: [&str; 5] = ["Address", "Host", "LocalAddress", "LocalPort", "RDomain"];
 
 /// Where relative includes are looked for, whatever `-f` says (SSHDIR of sshd's build).
-const SSHDIR: &str = "/etc/ssh";
+pub(crate) const SSHDIR: &str = "/etc/ssh";
 
 /// sshd refuses deeper nesting (SERVCONF_MAX_DEPTH).
-const MAX_DEPTH: usize = 16;
+pub(crate) const MAX_DEPTH: usize = 16;
 
 /// Gives the files an `Include` names.
 pub(crate) trait Includes {
@@ -162,7 +162,7 @@ fn asks_of_connections(line: &str) -> bool {
 }
 
 /// A line's keyword and the rest after it: white space and at most one `=` part them.
-fn split_keyword(line: &str) -> Option<(&str, &str)> {
+pub(crate) fn split_keyword(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return None;
@@ -174,7 +174,7 @@ fn split_keyword(line: &str) -> Option<(&str, &str)> {
 }
 
 /// A line's arguments: parted by white space, quoted where they hold some, up to a comment.
-fn arguments(text: &str) -> Vec<String> {
+pub(crate) fn arguments(text: &str) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut current: Option<String> = None;
     let mut quote = None;

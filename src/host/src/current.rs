@@ -156,7 +156,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> CommandError {
 }
 
 /// The files of this machine.
-struct Disk;
+pub(crate) struct Disk;
 
 impl Includes for Disk {
     fn matching(&self, pattern: &str) -> Option<Vec<(PathBuf, String)>> {

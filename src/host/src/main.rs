@@ -1,6 +1,7 @@
 //! `jit-ssh-host`: what an administrator runs on a host.
 //!
 //! - [`setup`]: the command `setup` and the order of its effects;
+//! - [`doctor`]: the command `doctor`: what the host really enforces, and what is weak;
 //! - [`fetch`]: what the CA says of this host, verified down to the pin;
 //! - [`plan`]: from that and the files there are to the files there should be; no I/O;
 //! - [`settings`]: how the host was set up, kept for those who come after `setup`;
@@ -16,6 +17,7 @@ mod config;
 mod content;
 mod current;
 mod diff;
+mod doctor;
 mod error;
 mod fetch;
 mod layout;
@@ -54,6 +56,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Setup(setup::SetupArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 fn main() -> ExitCode {
@@ -62,7 +65,7 @@ fn main() -> ExitCode {
     let json = args.iter().any(|arg| arg == "--json");
     let (error, exit) = match Cli::try_parse_from(args) {
         Ok(cli) => match run(cli) {
-            Ok(()) => return ExitCode::SUCCESS,
+            Ok(exit) => return exit,
             Err(error) => {
                 eprintln!("{error}");
                 let exit = error.exit_code();
@@ -93,9 +96,10 @@ fn first_sentence(text: &str) -> String {
     lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned()
 }
 
-fn run(cli: Cli) -> Result<(), CommandError> {
+fn run(cli: Cli) -> Result<ExitCode, CommandError> {
     match cli.command {
-        Command::Setup(args) => setup::cmd_setup(&args),
+        Command::Setup(args) => setup::cmd_setup(&args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => doctor::cmd_doctor(&args),
     }
 }
 
@@ -108,7 +112,7 @@ mod tests {
     #[test]
     fn every_help_fits_a_screen_and_has_an_example_and_the_exit_codes() {
         Cli::command().debug_assert();
-        for command in ["", "setup "] {
+        for command in ["", "setup ", "doctor "] {
             for option in ["-h", "--help"] {
                 let line = format!("jit-ssh-host {command}{option}");
                 let help = Cli::try_parse_from(line.split(' ')).err().unwrap();

@@ -65,7 +65,7 @@ pub(crate) fn reload(pid_file: &str, config: &Path) -> Result<Reload, CommandErr
     ))
 }
 
-fn read_pid(pid_file: &str) -> Option<Pid> {
+pub(crate) fn read_pid(pid_file: &str) -> Option<Pid> {
     Pid::from_raw(fs::read_to_string(pid_file).ok()?.trim().parse().ok()?)
 }
 
@@ -74,7 +74,7 @@ fn stamp(path: &str) -> Option<(u64, i64, i64)> {
     fs::metadata(path).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec()))
 }
 
-fn is_sshd(pid: Pid) -> bool {
+pub(crate) fn is_sshd(pid: Pid) -> bool {
     let proc = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
     // Only root may see where a foreign process's program lies; its short name is for everyone.
     let program = fs::read_link(proc.join("exe")).ok();
