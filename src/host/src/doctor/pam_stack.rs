@@ -53,12 +53,21 @@ impl PamLine {
         of(answer).or_else(|| of("default"))
     }
 
-    /// Whether a failure of the module refuses the session, and a success lets the rest go on.
+    /// Whether the line reads what people set in files of their own into PAM's environment.
+    pub(crate) fn reads_user_environment(&self) -> bool {
+        // `pam_env.so` takes any number but 0 for yes.
+        let is_on =
+            |word: &String| word.strip_prefix("user_readenv").is_some_and(|value| value != "=0");
+        self.calls("pam_env.so") && self.arguments.iter().any(is_on)
+    }
+
+    /// Whether a failure of the module refuses the session, and a success lets the rest go on. By
+    /// what `pam_exec.so` answers: `system_err` where its program fails.
     pub(crate) fn is_binding(&self) -> bool {
         match self.control.as_str() {
             "required" | "requisite" => true,
             _ => {
-                matches!(self.action("session_err"), Some("bad" | "die"))
+                matches!(self.action("system_err"), Some("bad" | "die"))
                     && matches!(self.action("success"), Some("ok"))
             }
         }
@@ -75,6 +84,11 @@ impl PamLine {
         list.trim_end_matches(']').split_whitespace().filter_map(|pair| pair.split_once('=')).any(
             |(_, action)| action == "done" || action.parse::<usize>().is_ok_and(|by| by >= lines),
         )
+    }
+
+    /// Whether an answer of the module makes libpam forget failures before it.
+    pub(crate) fn can_forget(&self) -> bool {
+        self.control.starts_with('[') && self.control.contains("=reset")
     }
 }
 
@@ -126,13 +140,19 @@ fn file(
                 file: path.to_owned(),
                 line: number,
                 kind,
-                control: control.to_owned(),
+                control: control.to_ascii_lowercase(),
                 module: module.clone(),
-                arguments: arguments.to_vec(),
+                arguments: arguments.iter().map(|word| unbracketed(word)).collect(),
             });
         }
     }
     Ok(())
+}
+
+/// libpam takes the brackets off an argument.
+fn unbracketed(word: &str) -> String {
+    let inner = word.strip_prefix('[').and_then(|word| word.strip_suffix(']'));
+    inner.unwrap_or(word).to_owned()
 }
 
 /// The lines without comments, each that ends with a backslash joined with the next.
@@ -206,7 +226,7 @@ mod tests {
         let text =
             "session [success=ok default=bad] pam_exec.so \\\n quiet [a b] /x/jit-ssh-host session";
         let line = stack(text).unwrap().remove(0);
-        assert_eq!(line.arguments, ["quiet", "[a b]", "/x/jit-ssh-host", "session"]);
+        assert_eq!(line.arguments, ["quiet", "a b", "/x/jit-ssh-host", "session"]);
         assert!(line.is_binding() && line.has_option("quiet") && !line.has_option("session"));
         assert_eq!(line.hook(), Some(Path::new("/x/jit-ssh-host")));
     }
@@ -239,5 +259,31 @@ mod tests {
         assert!(line("sufficient").can_skip(9) && line("[success=done]").can_skip(9));
         assert!(line("[success=2]").can_skip(2) && !line("[success=2]").can_skip(3));
         assert!(!line("required").can_skip(1));
+        assert!(
+            line("Required").is_binding() && !line("[system_err=ignore default=die]").is_binding()
+        );
+        assert!(line("[success=ok default=reset]").can_forget() && !line("required").can_forget());
+    }
+
+    #[test]
+    fn what_people_set_is_read_unless_it_is_switched_off() {
+        let reads = |text: &str| {
+            stack(&format!("session required {text}")).unwrap().remove(0).reads_user_environment()
+        };
+        for on in [
+            "pam_env.so user_readenv=1",
+            "/l/pam_env.so x user_readenv=2",
+            "pam_env.so [user_readenv=1]",
+        ] {
+            assert!(reads(on), "{on}");
+        }
+        for off in [
+            "pam_env.so",
+            "pam_env.so user_readenv=0",
+            "pam_env.so readenv=1",
+            "pam_x.so user_readenv=1",
+        ] {
+            assert!(!reads(off), "{off}");
+        }
     }
 }

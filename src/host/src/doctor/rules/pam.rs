@@ -28,7 +28,7 @@ pub(crate) enum PamWeakness {
     HookTooEarly { module: &'static str },
     /// Its failure does not refuse the session.
     HookNotRequired { control: String },
-    /// A line above can end the stack or jump over it.
+    /// A line can end the stack before it, jump over it, or have its failure forgotten.
     HookSkipped { by: Place },
     /// It runs at the end of sessions too.
     HookOnClose,
@@ -111,8 +111,8 @@ impl PamWeakness {
             W::HookSkipped { by } => Description::new(
                 "HOOK_SKIPPED",
                 Critical,
-                format!("{by} can end the stack or jump over lines before the hook runs: then nobody ends the session."),
-                "move the hook above that line, or make that line `required`",
+                format!("{by} can end the stack or jump over lines before the hook runs, or make its failure forgotten (reset): then nobody ends the session."),
+                "make that line `required` or `optional`, or put the hook where that line has no say",
             )
             .breaks(UNHEARD),
             W::HookOnClose => Description::new(
@@ -208,11 +208,8 @@ fn line(lines: &[PamLine], at: usize, hook: &PamLine, guard: Guard) -> Vec<PamWe
     let mut found = Vec::new();
 
     // What pam_env reads in the auth stack comes with pam_setcred, before any session line.
-    let reads_user = |line: &&PamLine| {
-        line.calls("pam_env.so") && line.arguments.iter().any(|word| word == "user_readenv=1")
-    };
     let auth = lines.iter().filter(|line| line.kind == "auth");
-    if let Some(reader) = auth.chain(before()).find(reads_user) {
+    if let Some(reader) = auth.chain(before()).find(|line| line.reads_user_environment()) {
         found.push(W::HookAfterUserEnvironment { reader: place(reader) });
     }
     for module in ["pam_systemd.so", "pam_loginuid.so"] {
@@ -225,7 +222,9 @@ fn line(lines: &[PamLine], at: usize, hook: &PamLine, guard: Guard) -> Vec<PamWe
     }
     let distance = before().count();
     let skips = before().enumerate().find(|(place, line)| line.can_skip(distance - place));
-    if let Some((_, by)) = skips {
+    let after = session.iter().filter(|(place, _)| *place > at).map(|(_, line)| *line);
+    let forgets = after.into_iter().find(|line| line.can_forget());
+    if let Some(by) = skips.map(|(_, line)| line).or(forgets) {
         found.push(W::HookSkipped { by: place(by) });
     }
     if !hook.has_option("type=open_session") {

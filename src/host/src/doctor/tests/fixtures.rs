@@ -303,6 +303,9 @@ const PAM_CASES: &[Case] = &[
         hook(f, "optional pam_systemd", "[success=1 default=ignore] pam_systemd")
     }),
     (&["HOOK_SKIPPED"], |f| hook(f, "required pam_loginuid", "[success=2] pam_loginuid")),
+    (&["HOOK_SKIPPED"], |f| {
+        hook(f, "required pam_env.so user", "[success=ok default=reset] pam_env.so user");
+    }),
     // A jump that lands on the hook, as Debian's common-session begins; one in another stack.
     (&[], |f| hook(f, "required pam_loginuid", "[success=1] pam_loginuid")),
     (&[], |f| hook(f, "auth required", "auth sufficient")),

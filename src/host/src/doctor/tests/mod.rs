@@ -1,6 +1,7 @@
 //! Fixtures for every weakness next to the good neighbour, and the real sshd.
 
 mod fixtures;
+mod live;
 
 mod promises;
 
