@@ -60,6 +60,13 @@ pub(crate) struct DoctorArgs {
 
 /// Runs `jit-ssh-host doctor`.
 pub(crate) fn cmd_doctor(args: &DoctorArgs) -> Result<ExitCode, CommandError> {
+    let (out, exit) = report(args)?;
+    std::io::stdout().write_all(out.as_bytes()).map_err(unwritable)?;
+    Ok(exit)
+}
+
+/// What is printed, and the exit code.
+fn report(args: &DoctorArgs) -> Result<(String, ExitCode), CommandError> {
     let settings = gather::settings(&args.etc);
     let settings = settings.seen().and_then(|settings| settings.as_ref().ok());
     let config = args.sshd_config.clone().or(settings.map(|known| known.sshd_config.clone()));
@@ -72,17 +79,17 @@ pub(crate) fn cmd_doctor(args: &DoctorArgs) -> Result<ExitCode, CommandError> {
     let findings = rules::judge(&facts);
     let enforced = enforces::enforced(&facts, &findings);
     let out = match args.json {
-        true => render::json(&enforced, &findings)
-            .map_err(|e| CommandError::new(format!("The report can not be written: {e}.")))?,
+        true => render::json(&enforced, &findings).map_err(unwritable)?,
         false => {
             let name = facts.settings().map_or("this host", |settings| settings.name.as_str());
             render::text(name, &enforced, &findings)
         }
     };
-    std::io::stdout()
-        .write_all(out.as_bytes())
-        .map_err(|e| CommandError::new(format!("The report can not be written: {e}.")))?;
-    Ok(exit(&findings))
+    Ok((out, exit(&findings)))
+}
+
+fn unwritable(error: impl std::fmt::Display) -> CommandError {
+    CommandError::new(format!("The report can not be written: {error}."))
 }
 
 fn exit(findings: &[Finding]) -> ExitCode {

@@ -37,6 +37,13 @@ impl PamLine {
         (self.kind == "session" && self.calls("pam_exec.so") && is_ours).then_some(program)
     }
 
+    /// What the hook is told by this option.
+    pub(crate) fn hook_option(&self, option: &str) -> Option<&Path> {
+        self.hook()?;
+        let mut words = self.arguments.iter().skip_while(|word| *word != option);
+        words.nth(1).map(Path::new)
+    }
+
     /// The options of `pam_exec.so` itself.
     pub(crate) fn has_option(&self, option: &str) -> bool {
         self.arguments.iter().take_while(|word| !word.starts_with('/')).any(|word| word == option)
@@ -235,6 +242,10 @@ mod tests {
     fn only_pam_exec_of_our_program_with_its_command_is_the_hook() {
         let hook = |text: &str| stack(text).unwrap().remove(0).hook().is_some();
         assert!(hook("session required pam_exec.so type=open_session /a/jit-ssh-host session"));
+        let line = stack("session required pam_exec.so /a/jit-ssh-host session --etc /x --run /y");
+        let line = line.unwrap().remove(0);
+        assert_eq!(line.hook_option("--run"), Some(Path::new("/y")));
+        assert_eq!(line.hook_option("--state"), None);
         assert!(hook("session optional /lib/security/pam_exec.so /a/jit-ssh-host session --x"));
         for other in [
             "auth required pam_exec.so /a/jit-ssh-host session",

@@ -76,6 +76,7 @@ pub(super) fn look(places: &Places) -> Facts {
         }
         None => running::find("none", layout.config(), &read_at_start),
     };
+    let pam = pam(&places.pam);
     Facts {
         layout: layout.clone(),
         is_root: rustix::process::geteuid().is_root(),
@@ -89,10 +90,10 @@ pub(super) fn look(places: &Places) -> Facts {
         standing: keys::standing(&accounts, &sshd.asked),
         host_keys,
         host_certificates,
-        pam: pam(&places.pam),
-        guard: guard(&places.guard_dir),
+        guard: guard(&guard_dir(&pam, &places.guard_dir)),
+        pam,
         clock_synchronised: clock_synchronised(),
-        has_cgroup_v2: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+        has_cgroup_v2: has_cgroup_v2(),
         principals,
         sshd,
     }
@@ -277,6 +278,13 @@ fn pam(file: &Path) -> PamFacts {
     PamFacts { file: file.to_owned(), nodes, program, lines }
 }
 
+/// Where the hook looks for the guard.
+fn guard_dir(pam: &PamFacts, usual: &Path) -> PathBuf {
+    let lines = pam.lines.seen().into_iter().flatten();
+    let told = lines.filter_map(|line| line.hook_option("--run")).next();
+    told.unwrap_or(usual).to_owned()
+}
+
 fn guard(dir: &Path) -> GuardFacts {
     let socket = dir.join("guard.sock");
     let answers = match UnixStream::connect(&socket) {
@@ -285,6 +293,12 @@ fn guard(dir: &Path) -> GuardFacts {
         Err(e) => e.raw_os_error() == Some(rustix::io::Errno::PROTOTYPE.raw_os_error()),
     };
     GuardFacts { dir: files::node(dir), socket: files::node(&socket), answers }
+}
+
+fn has_cgroup_v2() -> bool {
+    // Beside the old hierarchies, it is mounted elsewhere than alone.
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts.lines().any(|line| line.contains(" - cgroup2 "))
 }
 
 fn clock_synchronised() -> Option<bool> {

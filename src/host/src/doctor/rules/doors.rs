@@ -241,7 +241,9 @@ fn opens(asked: &Asked, way: Way) -> bool {
     let is_on = |keyword| asked.effective.get(keyword) == "yes";
     // Its name before OpenSSH 8.7.
     let by_old_name = way == Way::Keyboard && is_on("ChallengeResponseAuthentication");
-    if !is_on(way.keyword()) && !by_old_name {
+    // On Linux it is PAM that asks the questions.
+    let is_idle = way == Way::Keyboard && asked.effective.get("UsePAM") == "no";
+    if is_idle || !is_on(way.keyword()) && !by_old_name {
         return false;
     }
     let methods = asked.effective.get("AuthenticationMethods");

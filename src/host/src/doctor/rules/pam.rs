@@ -1,7 +1,7 @@
 //! The PAM hook, by which the guard hears of every session: whether it runs, in the right place, as
 //! root and as nobody else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::doctor::facts::{Facts, Look, Node, Running};
 use crate::doctor::finding::Severity::{Critical, Warning};
@@ -34,6 +34,8 @@ pub(crate) enum PamWeakness {
     HookOnClose,
     /// It runs with the wrong user id.
     HookSetEuid,
+    /// It reads the settings of another folder: which.
+    HookOtherEtc(PathBuf),
     /// There is no such program.
     ProgramMissing(PathBuf),
     /// It can not be run.
@@ -48,7 +50,7 @@ use PamWeakness as W;
 
 /// The line as it should stand.
 const LINE: &str =
-    "session required pam_exec.so quiet type=open_session /usr/bin/jit-ssh-host session";
+    "session required pam_exec.so quiet type=open_session /usr/local/bin/jit-ssh-host session";
 const UNHEARD: Effect = Effect::Unended("the PAM hook does not reach the guard");
 
 impl PamWeakness {
@@ -128,6 +130,13 @@ impl PamWeakness {
                 "take `seteuid` out of the line",
             )
             .breaks(UNHEARD),
+            W::HookOtherEtc(etc) => Description::new(
+                "HOOK_OTHER_ETC",
+                Critical,
+                format!("The hook goes by the host files in {}: what it asks of sessions is not what this host is set up for.", etc.display()),
+                "run jit-ssh-host setup again, or mend --etc in the hook's line",
+            )
+            .breaks(UNHEARD),
             W::ProgramMissing(path) => Description::new(
                 "HOOK_PROGRAM_MISSING",
                 Critical,
@@ -184,6 +193,10 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         hooks.map(|(_, again)| W::HookTwice.at(place(again))).collect();
     if !has_guard {
         findings.push(W::HookUnasked.at(place(hook)));
+    }
+    let etc = hook.hook_option("--etc").unwrap_or(Path::new("/etc/ssh"));
+    if etc != facts.layout.etc() {
+        findings.push(W::HookOtherEtc(etc.to_owned()).at(place(hook)));
     }
     let of_line = line(lines, at, hook, settings.guard);
     findings.extend(of_line.into_iter().map(|weakness| weakness.at(place(hook))));

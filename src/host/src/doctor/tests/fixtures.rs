@@ -131,6 +131,8 @@ const DOORS: &[Case] = &[
     }),
     (&["KEYBOARD_INTERACTIVE_LOGIN"], |f| set(f, &[("kbdinteractiveauthentication", "yes")])),
     (&["KEYBOARD_INTERACTIVE_LOGIN"], |f| set(f, &[("challengeresponseauthentication", "yes")])),
+    // Without PAM nobody asks.
+    (&["NO_PAM"], |f| set(f, &[("kbdinteractiveauthentication", "yes"), ("usepam", "no")])),
     (&["HOSTBASED_LOGIN"], |f| set(f, &[("hostbasedauthentication", "yes")])),
     (&["GSSAPI_LOGIN"], |f| set(f, &[("gssapiauthentication", "yes")])),
     (&["KERBEROS_LOGIN"], |f| set(f, &[("kerberosauthentication", "yes")])),
@@ -265,7 +267,7 @@ const PAM_CASES: &[Case] = &[
     (&["PAM_FILE_OPEN"], |f| f.pam.nodes[0].mode = 0o666),
     (&["PAM_FILE_OPEN"], |f| f.pam.nodes[0].owner = 1000),
     (&["HOOK_MISSING"], |f| hook(f, HOOK, "")),
-    (&["HOOK_MISSING"], |f| hook(f, "jit-ssh-host session", "jit-ssh-host")),
+    (&["HOOK_MISSING"], |f| hook(f, "jit-ssh-host session ", "jit-ssh-host ")),
     (&["HOOK_MISSING"], |f| hook(f, "session required pam_exec", "account required pam_exec")),
     (&["HOOK_TWICE"], |f| hook(f, HOOK, &HOOK.repeat(2))),
     (&["HOOK_AFTER_USER_ENVIRONMENT"], |f| {
@@ -311,6 +313,8 @@ const PAM_CASES: &[Case] = &[
     (&[], |f| hook(f, "auth required", "auth sufficient")),
     (&["HOOK_ON_CLOSE"], |f| hook(f, "type=open_session ", "")),
     (&["HOOK_SETEUID"], |f| hook(f, "quiet ", "quiet seteuid ")),
+    (&["HOOK_OTHER_ETC"], |f| hook(f, "session --etc /e\n", "session\n")),
+    (&["HOOK_OTHER_ETC"], |f| hook(f, "session --etc /e\n", "session --etc /x\n")),
     (&["HOOK_PROGRAM_MISSING"], |f| f.pam.program.clear()),
     (&["HOOK_PROGRAM_NOT_EXECUTABLE"], |f| f.pam.program[0].mode = 0o644),
     (&["HOOK_PROGRAM_OPEN"], |f| f.pam.program[0].mode = 0o775),

@@ -216,10 +216,9 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
 
 const COMMON_SESSION: &str = "session [default=1] pam_permit.so\nsession requisite pam_deny.so\n\
     session required pam_permit.so\nsession required pam_unix.so\nsession optional pam_systemd.so\n";
-const PAM_HOOK: &str =
-    "session required pam_exec.so quiet type=open_session DIR/bin/jit-ssh-host session\n";
+const PAM_HOOK: &str = "session required pam_exec.so quiet type=open_session DIR/bin/jit-ssh-host session --etc DIR/etc --run DIR/run\n";
 const PAM_SSHD: &str = "session required pam_loginuid.so\n@include common-session\n\
-    session required pam_exec.so quiet type=open_session DIR/bin/jit-ssh-host session\n\
+    session required pam_exec.so quiet type=open_session DIR/bin/jit-ssh-host session --etc DIR/etc --run DIR/run\n\
     session required pam_env.so user_readenv=1\n";
 
 /// What is done to a host, and what is to be found besides.

@@ -1,5 +1,6 @@
 //! Fixtures for every weakness next to the good neighbour, and the real sshd.
 
+mod command_line;
 mod fixtures;
 mod live;
 
@@ -58,13 +59,13 @@ AuthorizedPrincipalsCommand none
 const PAM: &str = "auth required pam_unix.so
 session required pam_loginuid.so
 session optional pam_systemd.so
-session required pam_exec.so quiet type=open_session /usr/bin/jit-ssh-host session
+session required pam_exec.so quiet type=open_session /usr/bin/jit-ssh-host session --etc /e
 session required pam_env.so user_readenv=1
 ";
 
 /// Where the hook's line stands in `PAM`.
 const HOOK: &str =
-    "session required pam_exec.so quiet type=open_session /usr/bin/jit-ssh-host session\n";
+    "session required pam_exec.so quiet type=open_session /usr/bin/jit-ssh-host session --etc /e\n";
 
 /// Files that configuration includes.
 #[derive(Default)]
