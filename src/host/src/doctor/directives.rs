@@ -83,7 +83,8 @@ pub(crate) fn connection_for(line: &str, logins: &[String]) -> Option<(String, S
         .flat_map(|word| word.splitn(2, '=').map(str::to_owned).collect::<Vec<_>>())
         .filter(|word| !word.is_empty())
         .collect();
-    let mut user = "root".to_owned();
+    // Where the line asks for no account, a login is more telling than root.
+    let mut user = logins.first().cloned().unwrap_or_else(|| "root".to_owned());
     let (mut host, mut address) = ("localhost".to_owned(), "127.0.0.1".to_owned());
     let (mut local, mut port) = ("127.0.0.1".to_owned(), "22".to_owned());
     let (pairs, left) = words.as_chunks::<2>();
@@ -174,6 +175,7 @@ mod tests {
         for (line, part) in [
             ("Match User bob", "user=bob,"),
             ("Match user=bob", "user=bob,"),
+            ("Match Address 10.0.0.1", "user=deploy,"),
             ("Match Address 10.*", "addr=10.1.1.1,"),
             ("Match Address fe80::*", "addr=fe80::1,"),
             ("Match Address !10.0.0.1,10.0.0.2", "addr=10.0.0.2,"),

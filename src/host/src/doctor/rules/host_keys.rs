@@ -33,7 +33,7 @@ pub(crate) enum HostKeyWeakness {
 
 use HostKeyWeakness as W;
 
-const RENEW: &str = "have the guard renew it, then reload sshd: systemctl reload ssh";
+const RENEW: &str = "have the guard renew it, then reload sshd: systemctl reload ssh (or sshd)";
 
 impl HostKeyWeakness {
     /// The weakness in words.

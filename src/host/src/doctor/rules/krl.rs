@@ -34,7 +34,7 @@ impl KrlWeakness {
             W::None(who) => Description::new(
                 "NO_REVOKED_KEYS",
                 Warning,
-                format!("RevokedKeys is not set for {who}: a certificate that was revoked logs in until it expires by itself."),
+                format!("For {who}, RevokedKeys is not set: a certificate that was revoked logs in until it expires by itself."),
                 "run jit-ssh-host setup again with a guard, which keeps the list",
             ),
             W::Missing(path) => Description::new(

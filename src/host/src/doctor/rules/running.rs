@@ -86,7 +86,7 @@ impl RunningWeakness {
                 format!(
                     "No running sshd was found by {pid_file}: what is said here is of its configuration. A system that starts sshd for each connection has none."
                 ),
-                "if it should run: systemctl start ssh",
+                "if it should run: systemctl start ssh (or sshd)",
             ),
             W::RelativeProgram(program) => Description::new(
                 "SSHD_RELATIVE_PATH",
@@ -123,14 +123,14 @@ impl RunningWeakness {
                         "The running sshd has not read what changed since it started: {}. What is said here of these files does not hold yet.",
                         few(&names)
                     ),
-                    "systemctl reload ssh",
+                    "systemctl reload ssh (or sshd)",
                 )
             }
             W::Replaced => Description::new(
                 "SSHD_REPLACED",
                 Warning,
                 "The program sshd was replaced since the running one started: faults that an upgrade mended are still there.",
-                "systemctl restart ssh; sessions that stand go on",
+                "systemctl restart ssh (or sshd); sessions that stand go on",
             ),
         }
     }

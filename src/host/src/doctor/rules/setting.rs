@@ -207,14 +207,18 @@ fn in_force(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (ours, files) =
         (facts.layout.trusted_user_ca_keys(), facts.layout.authorized_principals_file());
-    for (value, who) in values(facts, "TrustedUserCAKeys") {
+    let is_ours = |value: &str| value.split_whitespace().any(|path| path == ours);
+    // An account that is no login of this host needs no certificate.
+    let of_logins = by_value(facts, |asked| {
+        asked.is_login.then(|| asked.effective.get("TrustedUserCAKeys").to_owned())
+    });
+    for (value, who) in of_logins.into_iter().filter(|(value, _)| !is_ours(value)) {
         let place = facts.place_of("TrustedUserCAKeys", &value);
-        let paths: Vec<&str> = value.split_whitespace().collect();
-        if !paths.contains(&ours.as_str()) {
-            let (who, value) = (who.clone(), value.clone());
-            findings.push(W::CaNotTrusted { who, value }.at(place.clone()));
-        }
-        if paths.iter().any(|path| *path != ours && *path != "none") {
+        findings.push(W::CaNotTrusted { who, value }.at(place));
+    }
+    for (value, who) in values(facts, "TrustedUserCAKeys") {
+        if value.split_whitespace().any(|path| path != ours && path != "none") {
+            let place = facts.place_of("TrustedUserCAKeys", &value);
             findings.push(W::ForeignCa { who, value }.at(place));
         }
     }

@@ -68,9 +68,14 @@ const SETTING: &[Case] = &[
     (&["CA_NOT_TRUSTED"], |f| set(f, &[("trustedusercakeys", "none")])),
     (&["CA_NOT_TRUSTED", "FOREIGN_CA"], |f| set(f, &[("trustedusercakeys", "/x")])),
     (&["FOREIGN_CA"], |f| set(f, &[("trustedusercakeys", "/e/jit-ssh/user_ca.pub /x")])),
-    (&["CA_NOT_TRUSTED", "FOREIGN_CA"], |f| {
+    (&["FOREIGN_CA"], |f| {
         f.sshd.asked.push(asked("bob", &[("trustedusercakeys", "/x")]));
     }),
+    (&["CA_NOT_TRUSTED"], |f| {
+        f.sshd.asked.push(asked("deploy", &[("trustedusercakeys", "none")]));
+    }),
+    // No login of this host.
+    (&[], |f| f.sshd.asked.push(asked("bob", &[("trustedusercakeys", "none")]))),
     (&["PRINCIPALS_NOT_IN_FORCE"], |f| set(f, &[("authorizedprincipalsfile", "none")])),
     (&["PRINCIPALS_NOT_IN_FORCE"], |f| set(f, &[("authorizedprincipalsfile", "/x/%u")])),
     (&["PRINCIPALS_COMMAND"], |f| set(f, &[("authorizedprincipalscommand", "/x")])),
