@@ -46,6 +46,8 @@ fn login(facts: &Facts, effects: &[Effect]) -> String {
     let name = facts.settings().map(|settings| settings.name.as_str());
     let certificates = if facts.sshd.refused.is_some() {
         return "unknown: sshd refuses its configuration".to_owned();
+    } else if facts.sshd.asked.is_empty() {
+        return "unknown: sshd could not be asked without root's rights".to_owned();
     } else if !facts.is_set_up() {
         "nothing of jit-ssh: this host is not set up".to_owned()
     } else if let Some(why) = shut {

@@ -150,7 +150,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             }
         }
     }
-    if facts.host_certificates.is_empty() && facts.is_set_up() && facts.sshd.refused.is_none() {
+    if facts.host_certificates.is_empty() && facts.is_set_up() && !facts.sshd.asked.is_empty() {
         findings.push(W::NoCertificate.at(Place::file(facts.layout.config())));
     }
     for (path, look) in &facts.host_certificates {

@@ -59,7 +59,7 @@ impl SystemWeakness {
             W::NotRoot => Description::new(
                 "NOT_ROOT",
                 Warning,
-                "This ran without root's rights: host keys, people's authorized_keys and the guard's socket could not all be seen.",
+                "This ran without root's rights: sshd could not be asked everything, and host keys, people's authorized_keys and the guard's socket could not all be seen. What is not told may still be weak.",
                 "run it as root: sudo jit-ssh-host doctor",
             ),
             W::Open(path, mode) => Description::new(

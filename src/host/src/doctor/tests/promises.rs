@@ -32,6 +32,7 @@ fn each_promise_holds_as_far_as_the_findings_leave_it() {
     assert!(login(|f| set(f, &[("authorizedprincipalsfile", "none")])).contains("not for"));
     assert!(login(|f| set(f, &[("trustedusercakeys", "none")])).contains("are refused"));
     assert!(login(|f| f.sshd.refused = Some("x.".to_owned())).starts_with("unknown"));
+    assert!(login(|f| f.sshd.asked.clear()).contains("could not be asked"));
 
     let session = |change| promises(change)[1].clone();
     assert_eq!(session(|f| settings(f).guard = Guard::Off), "go on after the grant ends: no guard");
