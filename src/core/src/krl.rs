@@ -15,8 +15,9 @@
 //!
 //! No checkpoint has such a text: it names the log itself and has three lines.
 //!
-//! `revoked.rs` knows which serials the next list has.
+//! `revoked.rs` knows which serials the next list has; `revocations.rs` reads the file that sshd reads.
 
+mod revocations;
 mod revoked;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ use crate::key::CaKey;
 use crate::log::{Note, NoteError, VerifierKey};
 use crate::time::UnixTime;
 use crate::wire::{Reader, Writer};
+pub use revocations::{Named, Revocations, RevocationsError};
 pub use revoked::Revoked;
 
 const MAGIC: &[u8; 8] = b"SSHKRL\n\0";

@@ -2,12 +2,14 @@
 //!
 //! - `build.rs`: encodes what [`Authorized`](crate::authorize::Authorized) allows;
 //! - [`lint`]: reads the encoded bytes again with a parser of its own and refuses anything odd.
-//!   sshd accepts much that it should not (facts.md, 1); nothing but this lint stops it.
+//!   sshd accepts much that it should not (facts.md, 1); nothing but this lint stops it;
+//! - `presented.rs`: what a host reads of a certificate that somebody logs in with.
 //!
 //! The signer appends the linted bytes to its log before it signs them (I1).
 
 mod build;
 pub mod lint;
+mod presented;
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -15,6 +17,7 @@ use std::str::FromStr;
 
 pub use build::{Tbs, build};
 pub use lint::{Context, LintError, Linted, lint};
+pub use presented::{Presented, PresentedError};
 
 use crate::digest::{Digest, ShortId};
 use crate::names::ActorId;
