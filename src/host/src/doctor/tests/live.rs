@@ -204,6 +204,7 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
         guard: Guard::Required,
         sshd_config: layout.config().to_owned(),
         pam: dir.join("pam.d/sshd"),
+        offline_ca: None,
     };
     write(layout.own_dir().join("host.toml"), settings.render());
     let program = dir.join("bin/jit-ssh-host");

@@ -123,6 +123,7 @@ fn good() -> Facts {
         guard: Guard::Required,
         sshd_config: "/e/sshd_config".into(),
         pam: "/etc/pam.d/sshd".into(),
+        offline_ca: None,
     };
     let certificate = HostCertificate {
         is_host: true,
