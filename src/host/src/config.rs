@@ -7,11 +7,11 @@
 use std::path::{Path, PathBuf};
 
 /// The keywords our drop-in sets.
-pub(crate) const OUR_KEYWORDS: [&str; 3] =
-    ["TrustedUserCAKeys", "AuthorizedPrincipalsFile", "AuthorizedPrincipalsCommand"];
+pub(crate) const OUR_KEYWORDS: [&str; 4] =
+    ["TrustedUserCAKeys", "AuthorizedPrincipalsFile", "AuthorizedPrincipalsCommand", "RevokedKeys"];
 
 /// Keywords of others that decide whether anybody gets in (see [`crate::admission`]).
-const ADMISSION_KEYWORDS: [&str; 11] = [
+const ADMISSION_KEYWORDS: [&str; 10] = [
     "PubkeyAuthentication",
     "AuthenticationMethods",
     "DenyUsers",
@@ -19,7 +19,6 @@ const ADMISSION_KEYWORDS: [&str; 11] = [
     "DenyGroups",
     "AllowGroups",
     "PermitRootLogin",
-    "RevokedKeys",
     "CASignatureAlgorithms",
     "PubkeyAcceptedAlgorithms",
     "PubkeyAcceptedKeyTypes",

@@ -56,6 +56,10 @@ pub(crate) struct Current {
     pub(crate) found: Vec<Found>,
     /// `user_ca.pub`.
     pub(crate) user_ca: Option<FileState>,
+    /// `host.toml`.
+    pub(crate) settings: Option<FileState>,
+    /// `revoked.krl`.
+    pub(crate) revoked: Option<FileState>,
     /// Our drop-in.
     pub(crate) drop_in: Option<FileState>,
     /// Files in the principals folder, by name.
@@ -86,6 +90,8 @@ pub(crate) fn read(layout: &Layout) -> Result<Current, CommandError> {
         config,
         config_without_ours,
         user_ca: file(&layout.user_ca())?,
+        settings: file(&layout.settings())?,
+        revoked: file(&layout.revoked_keys())?,
         drop_in: file(&layout.drop_in())?,
         principals: files_in(&layout.principals_dir())?,
         dirs: dirs(layout)?,

@@ -48,6 +48,16 @@ impl Layout {
         self.own_dir().join("user_ca.pub")
     }
 
+    /// How this host was set up.
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.own_dir().join(crate::settings::FILE)
+    }
+
+    /// What sshd must have as `RevokedKeys`: certificates and keys it refuses.
+    pub(crate) fn revoked_keys(&self) -> PathBuf {
+        self.own_dir().join("revoked.krl")
+    }
+
     /// The folder with one principals file for each login.
     pub(crate) fn principals_dir(&self) -> PathBuf {
         self.own_dir().join("principals")

@@ -7,6 +7,7 @@
 //! - [`settings`]: how the host was set up, kept for those who come after `setup`;
 //! - [`layout`]: which files are ours; [`content`]: what stands in them; [`config`]: how sshd reads
 //!   its configuration;
+//! - [`revoked`]: the list of revoked keys that sshd reads;
 //! - [`current`]: reads what is there; [`apply`]: writes, and takes back;
 //! - [`sshd`]: asks the real sshd; [`verify`], [`admission`]: judge its answer; [`reload`]: makes the running one read its files again;
 //! - [`diff`], [`error`]: what people see.
@@ -23,6 +24,7 @@ mod fetch;
 mod layout;
 mod plan;
 mod reload;
+mod revoked;
 // `setup` is about to write it, `doctor` and the guard to read it.
 #[allow(dead_code)]
 mod settings;

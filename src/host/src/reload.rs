@@ -16,6 +16,8 @@ pub(crate) enum Reload {
     Done(Pid),
     /// None was told; why, as a sentence.
     NotRunning(String),
+    /// Nothing changed that sshd reads only once.
+    NotNeeded,
 }
 
 /// How often, and how long a pause between, sshd is looked at until it has come back: 5 s.
@@ -101,6 +103,16 @@ fn serves(title: &str, config: &Path) -> bool {
         Some((file, _)) => same_file(Path::new(file), config),
         None => !is_cut && same_file(Path::new(DEFAULT_CONFIG), config),
     }
+}
+
+/// Whether any sshd is there that has `config` as its main file, by whatever pid file.
+pub(crate) fn is_served(config: &Path) -> bool {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(Pid::from_raw).filter(|pid| is_sshd(*pid)).any(|pid| {
+        let title = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+        serves(&String::from_utf8_lossy(&title), config)
+    })
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {

@@ -12,6 +12,9 @@ use serde::Deserialize;
 /// The file's name in our folder.
 pub(crate) const FILE: &str = "host.toml";
 
+/// The first line of the file; what `setup` knows it by.
+pub(crate) const MARK: &str = "# Written by jit-ssh-host setup.";
+
 /// The only version of the file there is.
 const VERSION: u32 = 1;
 
@@ -111,7 +114,7 @@ impl Settings {
         let offline = self.offline_ca.as_ref();
         let offline = offline.map(|key| format!("offline_ca = {}\n", quoted(&key.to_string())));
         format!(
-            "# Written by jit-ssh-host setup.\nv = {VERSION}\nca = {}\nname = {}\nguard = {}\nsshd_config = {}\npam = {}\n{}",
+            "{MARK}\nv = {VERSION}\nca = {}\nname = {}\nguard = {}\nsshd_config = {}\npam = {}\n{}",
             quoted(&self.ca.to_string()),
             quoted(self.name.as_str()),
             quoted(self.guard.as_str()),

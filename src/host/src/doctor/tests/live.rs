@@ -172,8 +172,7 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
     let config = format!(
         "Include ETC/sshd_config.d/*.conf\nPort {port}\nListenAddress 127.0.0.1\nHostKey DIR/host_key\n\
          HostCertificate DIR/host_key-cert.pub\nPidFile DIR/sshd.pid\nUsePAM yes\nStrictModes yes\n\
-         PasswordAuthentication no\nKbdInteractiveAuthentication no\nAuthorizedKeysFile none\n\
-         RevokedKeys ETC/jit-ssh/revoked.krl\n"
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\nAuthorizedKeysFile none\n"
     );
     let etc = layout.etc().display().to_string();
     let write = |to: PathBuf, text: String| {
@@ -188,6 +187,7 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
     let key = fs::read_to_string(dir.join("ca.pub")).unwrap();
     let key = key.split(' ').take(2).collect::<Vec<_>>().join(" ");
     let facts = HostFacts {
+        revoked: Default::default(),
         name: "prod-host".parse().unwrap(),
         ca: PIN.parse().unwrap(),
         version: 1,
@@ -265,14 +265,14 @@ const CASES: &[Case] = &[
     (&["PRINCIPALS_NOT_IN_FORCE"], |h| {
         h.add("etc/sshd_config", "Match User bob\nAuthorizedPrincipalsFile none\n");
     }),
-    (&["CA_NOT_TRUSTED", "DROP_IN_NOT_READ", "PRINCIPALS_NOT_IN_FORCE"], |h| {
-        h.replace("etc/sshd_config", "Include ", "#Include ");
+    (&["CA_NOT_TRUSTED", "DROP_IN_NOT_READ", "NO_REVOKED_KEYS", "PRINCIPALS_NOT_IN_FORCE"], |h| {
+        h.replace("etc/sshd_config", "Include ", "#Include ")
     }),
     (&["KRL_MISSING"], |h| {
         fs::remove_file(h.path("etc/jit-ssh/revoked.krl")).unwrap();
     }),
     (&["KRL_EMPTY"], |h| h.write("etc/jit-ssh/revoked.krl", "")),
-    (&["NO_REVOKED_KEYS"], |h| h.replace("etc/sshd_config", "RevokedKeys ", "#")),
+    (&["NO_REVOKED_KEYS"], |h| h.replace("etc/sshd_config.d/00-jit-ssh.conf", "RevokedKeys ", "#")),
     (&["OPEN_TO_OTHERS"], |h| {
         let open = fs::Permissions::from_mode(0o666);
         fs::set_permissions(h.path("etc/jit-ssh/user_ca.pub"), open).unwrap();

@@ -3,23 +3,29 @@
 mod admission;
 mod command_line;
 mod files;
+mod others;
 mod roll_back;
 mod running;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::num::NonZeroU16;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::run::Done;
 use super::*;
+use crate::revoked::Lists;
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHKoMHfeUSGcYJWGysvTZaqm59QUJXVrgQ96Nhwe6rdj";
+
+const PIN: &str = "SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0";
 
 struct TestHost {
     dir: TempDir,
@@ -70,15 +76,28 @@ impl TestHost {
     }
 
     fn set_up(&self, logins: &[&str]) -> Result<Done, CommandError> {
-        self.run(&Goal::SetUp(facts(KEY, logins)), false)
+        self.run(&self.goal(KEY, logins), Told::default())
+    }
+
+    /// As the CA with this key wants it.
+    fn goal(&self, key: &str, logins: &[&str]) -> Goal {
+        let settings = Settings {
+            ca: format!("https://127.0.0.1:1#{PIN}").parse().unwrap(),
+            name: "prod-host".parse().unwrap(),
+            guard: Guard::Off,
+            sshd_config: self.layout.config().to_owned(),
+            pam: self.dir.path().join("pam.d/sshd"),
+            offline_ca: None,
+        };
+        Goal::SetUp(Box::new(Wanted { facts: facts(key, logins), settings }))
     }
 
     fn remove(&self) -> Result<Done, CommandError> {
-        self.run(&Goal::Removed, false)
+        self.run(&Goal::Removed, Told::default())
     }
 
-    fn run(&self, goal: &Goal, dry_run: bool) -> Result<Done, CommandError> {
-        run(&self.layout, &self.sshd, goal, dry_run)
+    fn run(&self, goal: &Goal, told: Told) -> Result<Done, CommandError> {
+        run(&self.layout, &self.sshd, goal, told)
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -90,7 +109,7 @@ impl TestHost {
                 todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
                 "folder".to_owned()
             } else {
-                fs::read_to_string(&path).unwrap()
+                String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()
             };
             let time = if meta.is_dir() { 0 } else { meta.mtime_nsec() };
             found.insert(path, (content, meta.mode(), time));
@@ -107,7 +126,8 @@ fn timeless(snapshot: Snapshot) -> Snapshot {
 fn facts(key: &str, logins: &[&str]) -> HostFacts {
     HostFacts {
         name: "prod-host".parse().unwrap(),
-        ca: "SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0".parse().unwrap(),
+        ca: PIN.parse().unwrap(),
+        revoked: Lists::default(),
         version: 1,
         ca_keys: vec![(NonZeroU16::MIN, key.parse().unwrap())],
         logins: logins.iter().map(|login| login.parse().unwrap()).collect(),
@@ -118,5 +138,8 @@ fn keygen(arguments: &[&str]) {
     let quiet = if arguments.contains(&"-s") { vec!["-q"] } else { vec!["-q", "-N", ""] };
     assert!(Command::new("ssh-keygen").args(quiet).args(arguments).status().unwrap().success());
 }
+
+const DRY: Told =
+    Told { dry_run: true, may_replace: MayReplace { cas: false, revoked_keys: false } };
 
 const INCLUDE: &str = "Include ETC/sshd_config.d/*.conf\n";

@@ -56,17 +56,26 @@ fn the_running_sshd_takes_certificates_for_this_host_and_no_other() {
 
     let key = fs::read_to_string(path("ca.pub")).unwrap();
     let key = key.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    let goal = Goal::SetUp(facts(key.trim(), &[&user]));
-    assert!(host.run(&goal, false).unwrap().reloaded);
+    let goal = host.goal(key.trim(), &[&user]);
+    assert!(host.run(&goal, Told::default()).unwrap().reloaded);
     let mut said = String::new();
     if !login("good") {
         fs::File::open(dir.join("log")).unwrap().read_to_string(&mut said).unwrap();
         assert!(said.is_empty(), "sshd refused the login: {said}");
     }
     assert!(!login("other"), "a certificate for another host");
-    assert!(!host.run(&goal, false).unwrap().reloaded);
+
+    let list = path("etc/jit-ssh/revoked.krl");
+    let ours = fs::read(&list).unwrap();
+    fs::write(path("spec"), "id: t\n").unwrap();
+    keygen(&["-k", "-f", &list, "-s", &path("ca.pub"), &path("spec")]);
+    assert!(!login("good"), "it is revoked");
+    fs::write(&list, ours).unwrap();
+    assert!(login("good"), "it is not revoked any more");
+    assert!(!host.run(&goal, Told::default()).unwrap().reloaded);
 
     assert!(host.remove().unwrap().reloaded);
+    assert!(!Path::new(&list).exists());
     assert!(!login("good"), "everything is taken out again");
     log.flush().unwrap();
 }
