@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use jit_ssh_core::digest::RootFingerprint;
+use jit_ssh_core::key::CaKey;
 use jit_ssh_core::names::Principal;
 
 use crate::current::FileState;
@@ -36,11 +37,14 @@ RevokedKeys {}
     )
 }
 
-/// The CA keys, one per line, below the version they are from.
-pub(crate) fn user_ca(facts: &HostFacts) -> String {
+/// The CA keys, one per line, below the version they are from; a sealed key comes last.
+pub(crate) fn user_ca(facts: &HostFacts, offline: Option<&CaKey>) -> String {
     let mut text = format!("{MARK}\n{VERSION}{}{OF_CA}{}\n", facts.version, facts.ca);
     for (number, key) in &facts.ca_keys {
         let _ = writeln!(text, "{key} jit-ssh signer {number}");
+    }
+    if let Some(key) = offline {
+        let _ = writeln!(text, "{key} jit-ssh offline");
     }
     text
 }

@@ -5,6 +5,9 @@
 //! - [`fetch`]: what the CA says of this host, verified down to the pin;
 //! - [`plan`]: from that and the files there are to the files there should be; no I/O;
 //! - [`settings`]: how the host was set up, kept for those who come after `setup`;
+//! - [`pam`], [`hook`]: the line in PAM that calls the guard's hook; [`guard_service`]: the guard as a
+//!   service; [`lock_out`]: which other ways in there are; [`labels`]: SELinux;
+//! - [`offline`]: the sealed key for the day without a CA;
 //! - [`layout`]: which files are ours; [`content`]: what stands in them; [`config`]: how sshd reads
 //!   its configuration;
 //! - [`revoked`]: the list of revoked keys that sshd reads;
@@ -21,7 +24,13 @@ mod diff;
 mod doctor;
 mod error;
 mod fetch;
+mod guard_service;
+mod hook;
+mod labels;
 mod layout;
+mod lock_out;
+mod offline;
+mod pam;
 mod plan;
 mod reload;
 mod revoked;

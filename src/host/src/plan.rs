@@ -15,7 +15,9 @@ use crate::config;
 use crate::content;
 use crate::current::{Current, FileState};
 use crate::error::CommandError;
+use crate::guard_service;
 use crate::layout::Layout;
+use crate::pam;
 use crate::revoked::{self, Lists};
 use crate::settings::Settings;
 pub(crate) use step::{FileContent, Step};
@@ -44,6 +46,17 @@ pub(crate) struct Wanted {
     pub(crate) facts: HostFacts,
     /// What the command line says.
     pub(crate) settings: Settings,
+    /// How the guard comes to work; `None` for a host without one.
+    pub(crate) guard: Option<GuardLines>,
+}
+
+/// What has the guard work.
+#[derive(Debug, Clone)]
+pub(crate) struct GuardLines {
+    /// The line in PAM.
+    pub(crate) hook: String,
+    /// The unit, and where it is put; `None` where systemd does not run it.
+    pub(crate) unit: Option<(PathBuf, String)>,
 }
 
 /// All effects, and what to tell beforehand. What others refer to comes before what refers to it,
@@ -64,7 +77,7 @@ pub(crate) struct Plan {
 const FILE_MODE: u32 = 0o644;
 const DIR_MODE: u32 = 0o755;
 
-/// Plans the set-up of a host.
+/// Plans the set-up of a host. `unit` is where the guard's unit is put, where systemd runs it.
 ///
 /// # Errors
 /// If a file in the way is not ours, or the CA offers an older bundle than the one in place.
@@ -72,19 +85,16 @@ pub(crate) fn plan_setup(
     layout: &Layout,
     wanted: &Wanted,
     current: &Current,
+    unit: Option<&Path>,
 ) -> Result<Plan, CommandError> {
-    let Wanted { facts, settings } = wanted;
+    let Wanted { facts, settings, guard } = wanted;
     for (path, state) in [
         (layout.user_ca(), &current.user_ca),
         (layout.drop_in(), &current.drop_in),
         (layout.settings(), &current.settings),
     ] {
         if state.as_ref().is_some_and(|state| !content::is_marked(state)) {
-            return Err(CommandError::new(format!(
-                "{} is there and was not written by jit-ssh-host.",
-                path.display()
-            ))
-            .hint("move it away, then run setup again"));
+            return Err(in_the_way(&path));
         }
     }
     if let Some(state) = &current.user_ca {
@@ -97,7 +107,8 @@ pub(crate) fn plan_setup(
     plan.files.extend(dir(current, &layout.principals_dir(), true));
     let settings_text = settings.render();
     plan.files.extend(file(current, layout.settings(), &current.settings, settings_text));
-    plan.files.extend(file(current, layout.user_ca(), &current.user_ca, content::user_ca(facts)));
+    let keys = content::user_ca(facts, settings.offline_ca.as_ref());
+    plan.files.extend(file(current, layout.user_ca(), &current.user_ca, keys));
     let same_ca = current.user_ca.as_ref().is_some_and(|keys| content::is_of_ca(keys, facts.ca));
     let in_place = current.revoked.as_ref().filter(|_| same_ca);
     let (list, word) = revoked::choose(&facts.revoked, in_place.map(|state| &*state.content));
@@ -115,7 +126,17 @@ pub(crate) fn plan_setup(
     plan.files.extend(obsolete);
     plan.warnings.extend(words);
     plan.files.extend(dir(current, &layout.drop_in_dir(), false));
+    if let Some((path, text)) = guard.as_ref().and_then(|guard| guard.unit.as_ref()) {
+        if current.unit.as_ref().is_some_and(|unit| !guard_service::is_ours(unit)) {
+            return Err(in_the_way(path));
+        }
+        plan.files.extend(file(current, path.clone(), &current.unit, text.as_str()));
+    } else {
+        plan.without_unit(current, unit);
+    }
 
+    // The hook first: whoever is let in by a certificate from now on is watched.
+    plan.hook(layout, current, guard.as_ref())?;
     plan.switch.extend(file(current, layout.drop_in(), &current.drop_in, content::drop_in(layout)));
     plan.switch.extend(config_step(
         current,
@@ -127,9 +148,25 @@ pub(crate) fn plan_setup(
     Ok(plan)
 }
 
-/// Plans the way back: what refers to our files goes before they do.
-pub(crate) fn plan_remove(layout: &Layout, current: &Current) -> Plan {
+fn in_the_way(path: &Path) -> CommandError {
+    let path = path.display();
+    CommandError::new(format!("{path} is there and was not written by jit-ssh-host."))
+        .hint("move it away, then run setup again")
+}
+
+/// Plans the way back: what refers to our files goes before they do. `unit` is where the guard's unit
+/// is.
+///
+/// # Errors
+/// If the hook can not be taken out of PAM.
+pub(crate) fn plan_remove(
+    layout: &Layout,
+    current: &Current,
+    unit: Option<&Path>,
+) -> Result<Plan, CommandError> {
     let mut plan = Plan::default();
+    plan.hook(layout, current, None)?;
+    plan.without_unit(current, unit);
     plan.switch.extend(config_step(current, current.config_without_ours.clone()));
     let drop_in = plan.without(layout.drop_in(), &current.drop_in, content::is_marked);
     plan.switch.extend(drop_in);
@@ -151,7 +188,7 @@ pub(crate) fn plan_remove(layout: &Layout, current: &Current) -> Plan {
     if was_ours && !config::reads_drop_in(&current.found) {
         plan.last.extend(remove_dir(current, layout.drop_in_dir()));
     }
-    plan
+    Ok(plan)
 }
 
 impl Plan {
@@ -176,16 +213,61 @@ impl Plan {
     }
 
     /// Whether sshd must read its configuration again. It reads CA keys, revoked keys and
-    /// principals at every login.
+    /// principals at every login; but one that has not heard that there is no list of revoked keys
+    /// any more would refuse every key without it.
     pub(crate) fn changes_configuration(&self, layout: &Layout, current: &Current) -> bool {
         let drop_in = layout.drop_in();
-        let is_configuration = |path: &&Path| **path == *current.config_path || **path == *drop_in;
-        self.changed().iter().chain(&self.removed()).any(is_configuration)
+        self.removed().contains(&&*layout.revoked_keys())
+            || self.changes(&current.config_path)
+            || self.changes(&drop_in)
     }
 
     /// The difference as people see it.
     pub(crate) fn difference(&self) -> String {
         self.steps().map(Step::difference).collect()
+    }
+
+    /// Puts the hook into the PAM service, or takes it out of every service it was put into.
+    fn hook(
+        &mut self,
+        layout: &Layout,
+        current: &Current,
+        guard: Option<&GuardLines>,
+    ) -> Result<(), CommandError> {
+        for pam in &current.pam {
+            let text = pam.text()?;
+            let new = match guard.filter(|_| pam.named == layout.pam()) {
+                Some(guard) => {
+                    let read = |name: &str| pam.included.get(name).cloned();
+                    let service = pam::Service { path: &pam.path, text, read: &read };
+                    let placed = pam::with_hook(&service, &guard.hook)?;
+                    self.warnings.extend(placed.words);
+                    placed.text
+                }
+                None => pam::without_hook(&pam.path, text),
+            };
+            self.switch.extend(rewritten(&pam.path, &pam.state, new.into_bytes()));
+        }
+        if guard.is_some() && !current.pam.iter().any(|pam| pam.named == layout.pam()) {
+            let path = layout.pam().display();
+            return Err(CommandError::new(format!("There is no PAM service file {path}."))
+                .named("NO_PAM")
+                .hint("nothing is changed; name sshd's with --pam FILE, or set the host up with --guard off"));
+        }
+        Ok(())
+    }
+
+    /// Takes the guard's unit out once nothing asks the guard any more.
+    fn without_unit(&mut self, current: &Current, unit: Option<&Path>) {
+        if let (Some(path), Some(_)) = (unit, &current.unit) {
+            let step = self.without(path.to_owned(), &current.unit, guard_service::is_ours);
+            self.last.extend(step);
+        }
+    }
+
+    /// Whether this file is written or removed.
+    pub(crate) fn changes(&self, path: &Path) -> bool {
+        self.changed().contains(&path) || self.removed().contains(&path)
     }
 
     /// Takes a file out if it is ours, or says that it stays.

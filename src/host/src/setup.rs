@@ -1,5 +1,6 @@
 //! `jit-ssh-host setup`: makes this host's sshd accept the CA's certificates, or stop doing so.
 
+mod foresee;
 mod run;
 
 use std::path::{Path, PathBuf};
@@ -11,12 +12,19 @@ use serde::Serialize;
 
 use crate::error::CommandError;
 use crate::fetch;
-use crate::layout::Layout;
-use crate::plan::{HostFacts, Wanted};
-use crate::settings::{Guard, Settings};
-use crate::sshd::Sshd;
+use crate::guard_service::{self, GuardService};
+use crate::hook;
+use crate::labels::Labels;
+use crate::layout::{DEFAULT_ETC, DEFAULT_RUN, Layout};
+use crate::offline;
+use crate::plan::{GuardLines, HostFacts, Wanted};
+use crate::settings::{self, Guard, Settings};
+use crate::sshd::{Effective, Sshd};
 use crate::verify::MayReplace;
-use run::{Goal, Told, run};
+use run::{Goal, Host, Told, run};
+
+/// The guard's unit as it is shipped.
+const UNIT: &str = crate::guard::UNIT;
 
 /// Make sshd accept certificates of the CA for this host's logins, and verify that it does.
 #[derive(Args)]
@@ -35,7 +43,7 @@ pub(crate) struct SetupArgs {
     #[arg(long, required_unless_present = "remove")]
     name: Option<HostName>,
     /// Where host files are put, and what they refer to
-    #[arg(long, value_name = "DIR", default_value = "/etc/ssh")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_ETC)]
     etc: PathBuf,
     /// sshd's main file [default: sshd_config in --etc]
     #[arg(long, value_name = "FILE")]
@@ -43,9 +51,21 @@ pub(crate) struct SetupArgs {
     /// The sshd to ask [default: found in PATH, /usr/sbin or /usr/local/sbin]
     #[arg(long, value_name = "PATH")]
     sshd: Option<PathBuf>,
-    /// What logins ask of the guard: only `off`, as yet
-    #[arg(long, value_enum, default_value_t = Guard::Off, hide_possible_values = true)]
-    guard: Guard,
+    /// required, optional or off [default: required where sshd uses PAM]
+    #[arg(long, value_enum, hide_possible_values = true)]
+    guard: Option<Guard>,
+    /// The PAM service file for the guard's hook [default: this sshd's]
+    #[arg(long, value_name = "FILE")]
+    pam: Option<PathBuf>,
+    /// Where the guard's socket is
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN, hide = true)]
+    run: PathBuf,
+    /// Lets the sealed key in FILE certify logins, too (docs/offline.md)
+    #[arg(long, value_name = "FILE")]
+    offline_ca: Option<PathBuf>,
+    /// Goes on where certificates of this CA are the only way in
+    #[arg(long)]
+    allow_lock_out: bool,
     /// Lets CAs that others trust go: sshd takes one list of CAs only
     #[arg(long)]
     replace_cas: bool,
@@ -71,6 +91,7 @@ pub(crate) struct SetupArgs {
 struct Report<'a> {
     name: Option<&'a HostName>,
     etc: &'a Path,
+    guard: Option<&'a str>,
     changed: Vec<&'a Path>,
     removed: Vec<&'a Path>,
     reloaded: bool,
@@ -79,40 +100,33 @@ struct Report<'a> {
 
 /// Runs `jit-ssh-host setup`.
 pub(crate) fn cmd_setup(args: &SetupArgs) -> Result<(), CommandError> {
-    match args.guard {
-        Guard::Off => {}
-        Guard::Required | Guard::Optional => {
-            return Err(CommandError::usage("This version of jit-ssh-host has no guard.").hint(
-                "leave out --guard, or say --guard off: sessions then live on after their certificate ends",
-            ));
-        }
-    }
-    let layout = Layout::new(&args.etc, args.sshd_config.as_deref())?;
+    let layout = Layout::new(&args.etc, args.sshd_config.as_deref())?.with_run(&args.run)?;
     let sshd = Sshd::find(args.sshd.as_deref(), layout.config())?;
+    let layout = pam_file(args, layout, &sshd)?;
+    let service = guard_service::System::find(&layout);
     let goal = match (&args.ca, &args.name) {
         _ if args.remove => Goal::Removed,
         (Some(ca), Some(name)) => {
-            let settings = Settings {
-                ca: ca.clone(),
-                name: name.clone(),
-                guard: args.guard,
-                sshd_config: layout.config().to_owned(),
-                pam: PathBuf::from("/etc/pam.d/sshd"),
-                offline_ca: None,
-            };
-            Goal::SetUp(Box::new(Wanted { facts: fetch(ca, name)?, settings }))
+            Goal::SetUp(Box::new(wanted(args, ca, name, &layout, &sshd, &service)?))
         }
         _ => return Err(CommandError::usage("setup needs --ca and --name.")),
     };
-    let done = {
-        let may_replace =
-            MayReplace { cas: args.replace_cas, revoked_keys: args.replace_revoked_keys };
-        run(&layout, &sshd, &goal, Told { dry_run: args.dry_run, may_replace })?
+    let told = Told {
+        dry_run: args.dry_run,
+        may_replace: MayReplace { cas: args.replace_cas, revoked_keys: args.replace_revoked_keys },
+        allow_lock_out: args.allow_lock_out,
     };
+    let labels = Labels::find();
+    let host = Host { layout: &layout, sshd: &sshd, guard: &service, labels: &labels };
+    let done = run(&host, &goal, told)?;
     if args.json {
         let report = Report {
             name: args.name.as_ref(),
             etc: layout.etc(),
+            guard: match &goal {
+                Goal::SetUp(wanted) => Some(wanted.settings.guard.as_str()),
+                Goal::Removed => None,
+            },
             changed: done.plan.changed(),
             removed: done.plan.removed(),
             reloaded: done.reloaded,
@@ -123,6 +137,82 @@ pub(crate) fn cmd_setup(args: &SetupArgs) -> Result<(), CommandError> {
         println!("{json}");
     }
     Ok(())
+}
+
+/// The layout with the PAM service file that was named; else with the one of `host.toml` where it is
+/// to be taken out; else with the one that this sshd reads.
+fn pam_file(args: &SetupArgs, layout: Layout, sshd: &Sshd) -> Result<Layout, CommandError> {
+    let before = || {
+        let text = std::fs::read_to_string(layout.settings()).ok()?;
+        settings::parse(&text).ok().map(|settings| settings.pam)
+    };
+    let named = match &args.pam {
+        Some(named) => Some(named.clone()),
+        None => before().filter(|_| args.remove),
+    };
+    match named {
+        Some(named) => layout.with_pam(&named),
+        None => {
+            let service = sshd.pam_service(&asked(sshd)?);
+            let file = layout.pam().with_file_name(service);
+            layout.with_pam(&file)
+        }
+    }
+}
+
+/// What is in force for root, in whose stead the general settings are looked at.
+fn asked(sshd: &Sshd) -> Result<Effective, CommandError> {
+    let root = "root".parse().map_err(|e| CommandError::new(format!("{e}.")))?;
+    sshd.effective(&root).map_err(|e| e.hint("it was so before setup; nothing is changed"))
+}
+
+fn wanted(
+    args: &SetupArgs,
+    ca: &CaUrl,
+    name: &HostName,
+    layout: &Layout,
+    sshd: &Sshd,
+    service: &dyn GuardService,
+) -> Result<Wanted, CommandError> {
+    let guard = match args.guard {
+        Some(guard) => guard,
+        None => usual_guard(layout, &asked(sshd)?),
+    };
+    let lines = match guard {
+        Guard::Off => None,
+        Guard::Required | Guard::Optional => {
+            let program = hook::program()?;
+            let unit = |path: &Path| (path.to_owned(), guard_service::unit(UNIT, layout, &program));
+            let (hook, unit) = (hook::line(layout, &program), service.unit().map(unit));
+            Some(GuardLines { hook, unit })
+        }
+    };
+    let offline_ca = args.offline_ca.as_deref().map(offline::read).transpose()?;
+    let facts = fetch(ca, name)?;
+    if let Some(key) = &offline_ca {
+        offline::check(key, &facts)?;
+        eprintln!("warning: {}", offline::warning(key, &facts));
+    }
+    let settings = Settings {
+        ca: ca.clone(),
+        name: name.clone(),
+        guard,
+        sshd_config: layout.config().to_owned(),
+        pam: layout.pam().to_owned(),
+        offline_ca,
+    };
+    Ok(Wanted { facts, settings, guard: lines })
+}
+
+/// What logins ask of the guard where nobody said: it is required wherever sshd would call its hook.
+fn usual_guard(layout: &Layout, effective: &Effective) -> Guard {
+    if effective.get("UsePAM") == "yes" && layout.pam().is_file() {
+        return Guard::Required;
+    }
+    eprintln!(
+        "warning: this host gets no guard (--guard off), since sshd here does without PAM: sessions live on after their certificate ends"
+    );
+    Guard::Off
 }
 
 fn fetch(ca: &CaUrl, name: &HostName) -> Result<HostFacts, CommandError> {

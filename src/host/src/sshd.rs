@@ -91,6 +91,17 @@ impl Sshd {
         said.lines().find(|line| line.starts_with("OpenSSH_")).map(str::to_owned)
     }
 
+    /// The name of the PAM service it uses: a setting from 9.8 on, the program's own name before.
+    pub(crate) fn pam_service(&self, effective: &Effective) -> String {
+        match effective.get("PAMServiceName") {
+            "none" => {
+                let name = self.program.file_name().unwrap_or_default();
+                name.to_string_lossy().into_owned()
+            }
+            name => name.to_owned(),
+        }
+    }
+
     fn run(&self, arguments: &[&Path]) -> Result<String, CommandError> {
         let output =
             Command::new(&self.program).args(arguments).stdin(Stdio::null()).output().map_err(

@@ -8,10 +8,10 @@
 
 mod directives;
 mod enforces;
-mod facts;
+pub(crate) mod facts;
 mod finding;
-mod gather;
-mod pam_stack;
+pub(crate) mod gather;
+pub(crate) mod pam_stack;
 mod render;
 mod rules;
 

@@ -163,7 +163,7 @@ fn unbracketed(word: &str) -> String {
 }
 
 /// The lines without comments, each that ends with a backslash joined with the next.
-fn joined(text: &str) -> Vec<(usize, String)> {
+pub(crate) fn joined(text: &str) -> Vec<(usize, String)> {
     let mut all: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
     for (place, line) in text.lines().enumerate() {
@@ -185,7 +185,7 @@ fn joined(text: &str) -> Vec<(usize, String)> {
 }
 
 /// Words parted by white space; one in brackets may hold some.
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = line.trim_start();
     while !rest.is_empty() {

@@ -55,7 +55,7 @@ pub(crate) struct FileContent {
 }
 
 impl Step {
-    pub(super) fn written(&self) -> Option<&Path> {
+    pub(crate) fn written(&self) -> Option<&Path> {
         match self {
             Step::Write { path, .. } => Some(path),
             Step::Dir { .. } | Step::Remove { .. } | Step::RemoveDir { .. } => None,
@@ -77,6 +77,20 @@ impl Step {
             Step::Dir { path, old: None, .. } => format!("folder {}: new\n", path.display()),
             Step::RemoveDir { path, .. } => {
                 format!("folder {}: removed if empty\n", path.display())
+            }
+            Step::Remove { path, old } if is_binary(&old.content) => {
+                format!(
+                    "--- {}\n+++ (absent)\nbinary, {} bytes\n",
+                    path.display(),
+                    old.content.len()
+                )
+            }
+            Step::Write { path, old, new } if is_binary(&new.content) => {
+                let was = old.as_ref().map_or("absent".to_owned(), |old| {
+                    format!("{} bytes, mode {:04o}", old.content.len(), old.mode)
+                });
+                let is = format!("{} bytes, mode {:04o}", new.content.len(), new.mode);
+                format!("--- {0}\n+++ {0}\nbinary, {was} -> {is}\n", path.display())
             }
             Step::Remove { path, old } => {
                 let head = format!("--- {}\n+++ (absent)\n", path.display());
@@ -100,4 +114,9 @@ impl Step {
             }
         }
     }
+}
+
+/// Whether a content is nothing to read, like a list of revoked keys.
+fn is_binary(content: &[u8]) -> bool {
+    content.contains(&0)
 }

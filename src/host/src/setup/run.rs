@@ -1,21 +1,34 @@
 //! The order of effects, which is the promise of `setup`.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use jit_ssh_core::names::Login;
 
-use crate::admission::{self, Obstacle, Weight};
+use super::foresee;
 use crate::apply::Applied;
 use crate::current::{self, Current};
 use crate::error::CommandError;
+use crate::guard_service::{self, GuardService, Started};
+use crate::labels::Labels;
 use crate::layout::Layout;
-use crate::plan::{self, Plan, Wanted};
+use crate::pam;
+use crate::plan::{self, GuardLines, Plan, Step, Wanted};
 use crate::reload::{self, Reload};
-use crate::sshd::{Effective, Sshd};
+use crate::settings::Guard;
+use crate::sshd::Sshd;
 use crate::verify::{self, MayReplace};
+
+/// The host that is set up.
+pub(super) struct Host<'a> {
+    /// Which files are ours.
+    pub(super) layout: &'a Layout,
+    /// Its sshd.
+    pub(super) sshd: &'a Sshd,
+    /// Its guard.
+    pub(super) guard: &'a dyn GuardService,
+    /// Its SELinux labels.
+    pub(super) labels: &'a Labels,
+}
 
 /// How the host shall be.
 pub(super) enum Goal {
@@ -32,6 +45,8 @@ pub(super) struct Told {
     pub(super) dry_run: bool,
     /// What of others may be pushed aside.
     pub(super) may_replace: MayReplace,
+    /// There may be no way in but our certificates.
+    pub(super) allow_lock_out: bool,
 }
 
 /// What was done, or would be.
@@ -43,54 +58,120 @@ pub(super) struct Done {
 }
 
 /// Brings the host to its goal. The order is the promise: nothing is written before all that can
-/// be known beforehand is known, and nothing stays that sshd does not confirm.
+/// be known beforehand is known, no login asks a guard that does not answer, and nothing stays that
+/// sshd does not confirm.
 ///
 /// # Errors
 /// What is in the way. What was changed is put back, unless the error says otherwise.
-pub(super) fn run(
-    layout: &Layout,
-    sshd: &Sshd,
-    goal: &Goal,
-    told: Told,
-) -> Result<Done, CommandError> {
-    let current = current::read(layout)?;
+pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, CommandError> {
+    let Host { layout, sshd, .. } = host;
+    let current = current::read(layout, host.guard.unit())?;
     sshd.test().map_err(|e| e.hint("it was so before setup; nothing is changed"))?;
     let plan = match goal {
-        Goal::SetUp(wanted) => plan::plan_setup(layout, wanted, &current)?,
-        Goal::Removed => plan::plan_remove(layout, &current),
+        Goal::SetUp(wanted) => plan::plan_setup(layout, wanted, &current, host.guard.unit())?,
+        Goal::Removed => plan::plan_remove(layout, &current, host.guard.unit())?,
     };
     let logins = logins_to_ask(goal, &current)?;
-    foresee(layout, sshd, goal, &current, &plan, &logins, told)?;
+    foresee::foresee(host, goal, &current, &plan, &logins, told)?;
     eprint!("{}", plan.difference());
     if told.dry_run {
         eprintln!("Dry run: nothing is written.");
         return Ok(Done { plan, reloaded: false });
     }
     if plan.is_empty() {
-        confirm(layout, sshd, goal, &current, &logins)?;
+        start_guard(host, goal, &current, &plan)?;
+        confirm(host, goal, &current, &logins)?;
         eprintln!("There is nothing to change.");
         return Ok(Done { plan, reloaded: false });
     }
 
-    let applied = Applied::all(&plan.files)?.and(&plan.switch)?;
-    if let Err(error) = confirm(layout, sshd, goal, &current, &logins) {
+    let applied = Applied::all(&plan.files)?;
+    label(host, &plan.files);
+    let started = match start_guard(host, goal, &current, &plan) {
+        Ok(started) => started,
+        Err(error) => return Err(applied.take_back(error)),
+    };
+    let take_back_guard = || started.into_iter().for_each(Started::take_back);
+    let applied = match applied.and(&plan.switch) {
+        Ok(applied) => applied,
+        Err(error) => {
+            take_back_guard();
+            return Err(error);
+        }
+    };
+    label(host, &plan.switch);
+    if let Err(error) = confirm(host, goal, &current, &logins) {
+        take_back_guard();
         return Err(applied.take_back(error));
     }
     let reload = match plan.changes_configuration(layout, &current) {
         true => reload_running(sshd, &logins)?,
         false => Reload::NotNeeded,
     };
-    let is_in_use = matches!(reload, Reload::NotRunning(_)) && reload::is_served(layout.config());
-    match is_in_use && !plan.last.is_empty() {
-        false => drop(Applied::all(&plan.last)?),
-        // Whoever it is, it may have read our drop-in: without its files it would refuse every key.
-        true => eprintln!(
-            "warning: an sshd that could not be told to reload uses {}: our files stay until it is started anew; then run this again.",
-            layout.config().display()
-        ),
-    }
+    finish(host, &plan, &reload)?;
     eprintln!("{}", in_words(&reload));
     Ok(Done { plan, reloaded: matches!(reload, Reload::Done(_)) })
+}
+
+/// Takes out what nobody uses any more.
+fn finish(host: &Host<'_>, plan: &Plan, reload: &Reload) -> Result<(), CommandError> {
+    let config = host.layout.config();
+    let is_in_use = matches!(reload, Reload::NotRunning(_)) && reload::is_served(config);
+    if is_in_use && !plan.last.is_empty() {
+        // Whoever it is, it may have read our drop-in: without its files it would refuse every key.
+        eprintln!(
+            "warning: an sshd that could not be told to reload uses {}: our files stay until it is started anew; then run this again.",
+            config.display()
+        );
+        return Ok(());
+    }
+    let unit = host.guard.unit().filter(|unit| plan.removed().contains(unit));
+    if unit.is_some() {
+        guard_service::stop(host.guard)?;
+    }
+    Applied::all(&plan.last)?;
+    if unit.is_some() {
+        // systemd forgets the unit by itself at the next boot.
+        let _ = host.guard.systemctl(&["daemon-reload"]);
+    }
+    Ok(())
+}
+
+/// What the goal says of the guard, where it wants one.
+fn guard_wanted(goal: &Goal) -> Option<(&GuardLines, &Wanted)> {
+    match goal {
+        Goal::SetUp(wanted) => wanted.guard.as_ref().map(|lines| (lines, &**wanted)),
+        Goal::Removed => None,
+    }
+}
+
+/// Has the guard run, where the goal wants one. Where it is optional, a word is enough.
+fn start_guard<'a>(
+    host: &Host<'a>,
+    goal: &Goal,
+    current: &Current,
+    plan: &Plan,
+) -> Result<Option<Started<'a>>, CommandError> {
+    let Some((_, wanted)) = guard_wanted(goal) else {
+        return Ok(None);
+    };
+    let is_changed = host.guard.unit().is_some_and(|unit| plan.changes(unit));
+    let by_hand = foresee::guard_by_hand(host.layout);
+    match guard_service::start(host.guard, current.unit.as_ref(), is_changed, &by_hand) {
+        Ok(started) => Ok(Some(started)),
+        Err(error) if wanted.settings.guard == Guard::Optional => {
+            eprintln!("warning: until the guard runs, no session is ended\n{error}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn label(host: &Host<'_>, steps: &[Step]) {
+    let paths: Vec<&Path> = steps.iter().filter_map(Step::written).collect();
+    if let Some(word) = host.labels.restore(&paths) {
+        eprintln!("warning: {word}");
+    }
 }
 
 /// The logins sshd is asked about.
@@ -106,95 +187,14 @@ fn logins_to_ask(goal: &Goal, current: &Current) -> Result<Vec<Login>, CommandEr
     Ok(vec![root])
 }
 
-/// Says what deserves a word, and refuses a host on which no certificate could log in.
-fn foresee(
-    layout: &Layout,
-    sshd: &Sshd,
-    goal: &Goal,
-    current: &Current,
-    plan: &Plan,
-    logins: &[Login],
-    told: Told,
-) -> Result<(), CommandError> {
-    let mut words = plan.warnings.clone();
-    let mut shut = Vec::new();
-    if let Goal::SetUp(wanted) = goal {
-        let before =
-            logins.iter().map(|login| sshd.effective(login)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(before) = before.first() {
-            verify::may_replace(layout, &current.found, before, told.may_replace, holds_something)?;
-            words.extend(verify::pushed_aside(layout, &current.found, before));
-            // sshd looks at the real folders, behind symbolic links.
-            let etc = fs::canonicalize(layout.etc()).unwrap_or_else(|_| layout.etc().to_owned());
-            let mode = |dir: &Path| fs::metadata(dir).ok().map(|found| found.permissions().mode());
-            words.extend(verify::open_to_others(before, &etc, mode));
-        }
-        let asked = wanted.facts.logins.iter().zip(&before);
-        for (obstacle, logins) in obstacles(layout, asked, current) {
-            let names: Vec<_> = logins.iter().map(|login| login.as_str()).collect();
-            let names = names.join(", ");
-            match obstacle.weight {
-                Weight::Doubt => {
-                    words.push(format!("Logins as {names}: {}.", obstacle.problem));
-                }
-                Weight::Shut => shut.push((names, obstacle)),
-            }
-        }
-    }
-    for word in words {
-        eprintln!("warning: {word}");
-    }
-    if shut.is_empty() {
-        return Ok(());
-    }
-    let sentence = |(names, obstacle): &(String, Obstacle)| {
-        format!("No certificate could log in as {names}: {}.", obstacle.problem)
-    };
-    let message = shut.iter().map(sentence).collect::<Vec<_>>().join(" ");
-    let error = CommandError::new(message).named("NO_LOGIN").hint("nothing is changed");
-    Err(shut.into_iter().fold(error, |error, (_, obstacle)| error.hint(obstacle.way_out)))
-}
-
-/// Whether there is anything in a file but white space and comments; if nobody can tell, there is.
-fn holds_something(path: &Path) -> bool {
-    match fs::read(path) {
-        Ok(content) => content.split(|byte| *byte == b'\n').any(|line| {
-            let line = line.trim_ascii();
-            !line.is_empty() && !line.starts_with(b"#")
-        }),
-        Err(e) => e.kind() != ErrorKind::NotFound,
-    }
-}
-
-/// What stands in the way, with the logins it concerns.
-fn obstacles<'a>(
-    layout: &Layout,
-    asked: impl Iterator<Item = (&'a Login, &'a Effective)>,
-    current: &Current,
-) -> Vec<(Obstacle, Vec<&'a Login>)> {
-    // A file that can not be looked at may be there: only root sees everything.
-    // Ours is written anew where it is missing.
-    let exists = |path: &Path| path == layout.revoked_keys() || path.try_exists().unwrap_or(true);
-    let mut all: Vec<(Obstacle, Vec<&Login>)> = Vec::new();
-    for (login, effective) in asked {
-        for obstacle in admission::obstacles(login, &current.found, effective, exists) {
-            match all.iter_mut().find(|(known, _)| *known == obstacle) {
-                Some((_, logins)) => logins.push(login),
-                None => all.push((obstacle, vec![login])),
-            }
-        }
-    }
-    all
-}
-
-/// Has sshd confirm that the goal is reached.
+/// Has sshd confirm that the goal is reached, and reads PAM's file again.
 fn confirm(
-    layout: &Layout,
-    sshd: &Sshd,
+    host: &Host<'_>,
     goal: &Goal,
     current: &Current,
     logins: &[Login],
 ) -> Result<(), CommandError> {
+    let Host { layout, sshd, .. } = host;
     sshd.test()?;
     for login in logins {
         let effective = sshd.effective(login)?;
@@ -203,7 +203,13 @@ fn confirm(
             Goal::Removed => verify::gone(layout, &current.found, login, &effective)?,
         }
     }
-    Ok(())
+    let Some((lines, _)) = guard_wanted(goal) else {
+        return Ok(());
+    };
+    let file = current::pam_file(layout.pam())?
+        .ok_or_else(|| CommandError::new(format!("{} went away.", layout.pam().display())))?;
+    let read = |name: &str| file.included.get(name).cloned();
+    pam::check(&pam::Service { path: &file.path, text: file.text()?, read: &read }, &lines.hook)
 }
 
 fn reload_running(sshd: &Sshd, logins: &[Login]) -> Result<Reload, CommandError> {
@@ -223,7 +229,8 @@ fn in_words(reload: &Reload) -> String {
             format!("Done. {why} The change takes effect when sshd starts.")
         }
         Reload::NotNeeded => {
-            "Done: sshd reads these files at every login, so it needs no reload.".to_owned()
+            "Done: sshd and PAM read these files at every login, so sshd needs no reload."
+                .to_owned()
         }
     }
 }

@@ -8,14 +8,14 @@ use crate::doctor::facts::{Asked, StandingKeys};
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Account {
+pub(crate) struct Account {
     name: String,
     uid: String,
     home: PathBuf,
 }
 
 /// All accounts that can be listed; a directory service may keep more.
-pub(super) fn accounts() -> Vec<Account> {
+pub(crate) fn accounts() -> Vec<Account> {
     let listed = getent(None).unwrap_or_default();
     let text = match listed.is_empty() {
         true => std::fs::read_to_string("/etc/passwd").unwrap_or_default(),
@@ -25,7 +25,7 @@ pub(super) fn accounts() -> Vec<Account> {
 }
 
 /// Whether there is this account.
-pub(super) fn is_known(login: &str, accounts: &[Account]) -> bool {
+pub(crate) fn is_known(login: &str, accounts: &[Account]) -> bool {
     accounts.iter().any(|account| account.name == login)
         || getent(Some(login)).is_some_and(|text| text.lines().any(|line| account(line).is_some()))
 }
@@ -47,7 +47,7 @@ fn account(line: &str) -> Option<Account> {
 
 /// Files with keys that stand for an account, by what sshd says is in force for it; for accounts it
 /// was not asked about, as for the first it was.
-pub(super) fn standing(accounts: &[Account], asked: &[Asked]) -> Vec<StandingKeys> {
+pub(crate) fn standing(accounts: &[Account], asked: &[Asked]) -> Vec<StandingKeys> {
     let mut all: Vec<StandingKeys> = Vec::new();
     for account in accounts {
         let for_it =

@@ -5,7 +5,7 @@
 
 mod files;
 mod host_certificate;
-mod keys;
+pub(crate) mod keys;
 mod running;
 
 use std::os::unix::net::UnixStream;

@@ -194,7 +194,7 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
         ca_keys: vec![(NonZeroU16::MIN, key.trim().parse().unwrap())],
         logins: [user.parse().unwrap()].into(),
     };
-    write(layout.user_ca(), content::user_ca(&facts));
+    write(layout.user_ca(), content::user_ca(&facts, None));
     write(layout.principals_dir().join(user), format!("{user}@prod-host\n"));
     let list = Krl::new(1, UnixTime(1_790_000_000), facts.ca_keys[0].1.clone(), [].into());
     fs::write(layout.own_dir().join("revoked.krl"), list.to_bytes()).unwrap();

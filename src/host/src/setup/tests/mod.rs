@@ -3,13 +3,14 @@
 mod admission;
 mod command_line;
 mod files;
+mod guarded;
 mod others;
 mod roll_back;
 mod running;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::num::NonZeroU16;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -31,6 +32,7 @@ struct TestHost {
     dir: TempDir,
     layout: Layout,
     sshd: Sshd,
+    guard: FakeGuard,
 }
 
 /// Everything that can be told of a folder: kind, content, mode and time of each path.
@@ -53,7 +55,7 @@ impl TestHost {
         keygen(&["-t", "ed25519", "-f", &dir.path().join("host_key").display().to_string()]);
         let layout = Layout::new(&etc, None).unwrap();
         let sshd = Sshd::find(None, layout.config()).unwrap();
-        let host = TestHost { dir, layout, sshd };
+        let host = TestHost { dir, layout, sshd, guard: FakeGuard::default() };
         host.write("sshd_config", &format!("{}{config}", host.basics()));
         host
     }
@@ -76,7 +78,7 @@ impl TestHost {
     }
 
     fn set_up(&self, logins: &[&str]) -> Result<Done, CommandError> {
-        self.run(&self.goal(KEY, logins), Told::default())
+        self.run(&self.goal(KEY, logins), ANYWAY)
     }
 
     /// As the CA with this key wants it.
@@ -89,15 +91,21 @@ impl TestHost {
             pam: self.dir.path().join("pam.d/sshd"),
             offline_ca: None,
         };
-        Goal::SetUp(Box::new(Wanted { facts: facts(key, logins), settings }))
+        Goal::SetUp(Box::new(Wanted { facts: facts(key, logins), settings, guard: None }))
     }
 
     fn remove(&self) -> Result<Done, CommandError> {
-        self.run(&Goal::Removed, Told::default())
+        self.run(&Goal::Removed, ANYWAY)
     }
 
     fn run(&self, goal: &Goal, told: Told) -> Result<Done, CommandError> {
-        run(&self.layout, &self.sshd, goal, told)
+        let host = Host {
+            layout: &self.layout,
+            sshd: &self.sshd,
+            guard: &self.guard,
+            labels: &Labels::None,
+        };
+        run(&host, goal, told)
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -139,7 +147,46 @@ fn keygen(arguments: &[&str]) {
     assert!(Command::new("ssh-keygen").args(quiet).args(arguments).status().unwrap().success());
 }
 
-const DRY: Told =
-    Told { dry_run: true, may_replace: MayReplace { cas: false, revoked_keys: false } };
+/// What tests say unless it is what they are about: who runs them may have no other way in.
+const ANYWAY: Told = Told {
+    dry_run: false,
+    may_replace: MayReplace { cas: false, revoked_keys: false },
+    allow_lock_out: true,
+};
+
+const DRY: Told = Told { dry_run: true, ..ANYWAY };
+
+/// A guard under a systemd that does as it is told.
+#[derive(Debug, Default)]
+struct FakeGuard {
+    unit: Option<PathBuf>,
+    /// Why it does not answer.
+    down: RefCell<Option<String>>,
+    /// Whether starting it has it answer.
+    starts: bool,
+    told: RefCell<Vec<String>>,
+}
+
+impl GuardService for FakeGuard {
+    fn unit(&self) -> Option<&Path> {
+        self.unit.as_deref()
+    }
+
+    fn systemctl(&self, arguments: &[&str]) -> Result<(), String> {
+        self.told.borrow_mut().push(arguments.join(" "));
+        if matches!(arguments, ["start" | "restart", _]) && self.starts {
+            self.down.replace(None);
+        }
+        Ok(())
+    }
+
+    fn answers(&self) -> Result<(), String> {
+        self.down.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    fn wait(&self) -> Result<(), String> {
+        self.answers()
+    }
+}
 
 const INCLUDE: &str = "Include ETC/sshd_config.d/*.conf\n";

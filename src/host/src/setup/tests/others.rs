@@ -3,7 +3,7 @@
 use super::*;
 
 const REPLACE_ALL: Told =
-    Told { dry_run: false, may_replace: MayReplace { cas: true, revoked_keys: true } };
+    Told { may_replace: MayReplace { cas: true, revoked_keys: true }, ..ANYWAY };
 
 fn set_up(host: &TestHost, told: Told) -> Result<Done, CommandError> {
     host.run(&host.goal(KEY, &["deploy"]), told)
@@ -18,18 +18,18 @@ fn other_cas_and_other_revoked_keys_are_replaced_only_when_told() {
         let host = TestHost::new(&format!("{INCLUDE}{setting}\n"));
         host.write("others", &format!("{KEY}\n"));
         let before = host.snapshot();
-        let error = set_up(&host, Told::default()).err().unwrap().to_string();
+        let error = set_up(&host, ANYWAY).err().unwrap().to_string();
         assert!(error.contains("is in force") && error.contains(option), "{error}");
         assert_eq!(host.snapshot(), before);
 
         set_up(&host, REPLACE_ALL).unwrap();
         // It was said once; what is not in force any more is nobody's loss.
-        assert!(set_up(&host, Told::default()).unwrap().plan.is_empty());
+        assert!(set_up(&host, ANYWAY).unwrap().plan.is_empty());
         host.remove().unwrap();
 
         // The neighbour: nobody can live by a file with nothing in it.
         host.write("others", "# nothing yet\n");
-        set_up(&host, Told::default()).unwrap();
+        set_up(&host, ANYWAY).unwrap();
     }
 }
 
@@ -52,7 +52,7 @@ fn a_keys_command_before_ours_does_not_hide_that_a_principals_command_is_in_forc
         "sshd_config.d/00-a.conf",
         "AuthorizedKeysCommand /bin/true\nAuthorizedKeysCommandUser nobody\n",
     );
-    set_up(&host, Told::default()).unwrap();
+    set_up(&host, ANYWAY).unwrap();
     let effective = host.sshd.effective(&"deploy".parse().unwrap()).unwrap();
     assert_eq!(effective.get("AuthorizedPrincipalsCommand"), "none");
     assert_eq!(effective.get("AuthorizedKeysCommand"), "/bin/true");
