@@ -4,6 +4,8 @@
 //! - [`fetch`]: what the CA says of this host, verified down to the pin;
 //! - [`plan`]: from that and the files there are to the files there should be; no I/O;
 //! - [`settings`]: how the host was set up, kept for those who come after `setup`;
+//! - [`guard`]: the command `guard`, which ends sessions; [`session`]: its PAM hook;
+//! - [`clock`]: what time it is;
 //! - [`layout`]: which files are ours; [`content`]: what stands in them; [`config`]: how sshd reads
 //!   its configuration;
 //! - [`current`]: reads what is there; [`apply`]: writes, and takes back;
@@ -12,17 +14,19 @@
 
 mod admission;
 mod apply;
+mod clock;
 mod config;
 mod content;
 mod current;
 mod diff;
 mod error;
 mod fetch;
+mod guard;
 mod layout;
 mod plan;
 mod reload;
-// `setup` is about to write it, `doctor` and the guard to read it.
-#[allow(dead_code)]
+mod session;
+#[allow(dead_code, reason = "setup is about to write it, doctor to read it")]
 mod settings;
 mod setup;
 mod sshd;
@@ -54,9 +58,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Setup(setup::SetupArgs),
+    Guard(guard::GuardArgs),
 }
 
 fn main() -> ExitCode {
+    // Somebody's login waits for the hook: nothing comes before it.
+    let mut hook = std::env::args_os().skip(1);
+    if hook.next().is_some_and(|command| command == "session") {
+        return session::run(hook);
+    }
     let args: Vec<OsString> = std::env::args_os().collect();
     // Where the arguments can not be understood, this one still must.
     let json = args.iter().any(|arg| arg == "--json");
@@ -96,6 +106,7 @@ fn first_sentence(text: &str) -> String {
 fn run(cli: Cli) -> Result<(), CommandError> {
     match cli.command {
         Command::Setup(args) => setup::cmd_setup(&args),
+        Command::Guard(args) => guard::cmd_guard(&args),
     }
 }
 
@@ -108,7 +119,7 @@ mod tests {
     #[test]
     fn every_help_fits_a_screen_and_has_an_example_and_the_exit_codes() {
         Cli::command().debug_assert();
-        for command in ["", "setup "] {
+        for command in ["", "setup ", "guard "] {
             for option in ["-h", "--help"] {
                 let line = format!("jit-ssh-host {command}{option}");
                 let help = Cli::try_parse_from(line.split(' ')).err().unwrap();
