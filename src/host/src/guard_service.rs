@@ -1,19 +1,13 @@
 //! The guard as a service of this host: installed and started under systemd; elsewhere somebody
 //! starts it by hand.
 
-use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv,
-    send, socket_with,
-};
-
 use crate::current::FileState;
 use crate::error::CommandError;
+use crate::guard::protocol::{self, Answer, Ask};
 use crate::hook;
 use crate::layout::{DEFAULT_ETC, Layout};
 
@@ -25,6 +19,10 @@ const SYSTEMD: &str = "/run/systemd/system";
 
 /// How long a guard may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it may take to answer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The guard of this host, as `setup` sees it.
@@ -62,7 +60,7 @@ pub(crate) trait GuardService {
 /// The real one.
 pub(crate) struct System {
     unit: Option<PathBuf>,
-    socket: PathBuf,
+    run: PathBuf,
 }
 
 impl System {
@@ -70,7 +68,7 @@ impl System {
     pub(crate) fn find(layout: &Layout) -> System {
         let is_system = layout.etc() == Path::new(DEFAULT_ETC) && Path::new(SYSTEMD).is_dir();
         let unit = is_system.then(|| Path::new("/etc/systemd/system").join(SERVICE));
-        System { unit, socket: layout.run().join("guard.sock") }
+        System { unit, run: layout.run().to_owned() }
     }
 }
 
@@ -93,31 +91,13 @@ impl GuardService for System {
     }
 
     fn answers(&self) -> Result<(), String> {
-        ask(&self.socket).map_err(|e| format!("{}: {e}", self.socket.display()))
-    }
-}
-
-/// Asks the guard how it goes, and cares only that it answers.
-fn ask(socket: &Path) -> Result<(), String> {
-    let fault = |e: rustix::io::Errno| e.to_string();
-    let address = SocketAddrUnix::new(socket).map_err(fault)?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket =
-        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(fault)?;
-    connect(&socket, &address).map_err(fault)?;
-    send(&socket, br#"{"do":"status"}"#, SendFlags::NOSIGNAL).map_err(fault)?;
-    let mut fds = [PollFd::new(&socket, PollFlags::IN)];
-    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-    if poll(&mut fds, Some(&second)).map_err(fault)? == 0 {
-        return Err("no answer in time".to_owned());
-    }
-    let mut buffer = [MaybeUninit::uninit(); 4096];
-    let ((answer, _), _) = recv(&socket, &mut buffer, RecvFlags::empty()).map_err(fault)?;
-    let answer: serde_json::Value = serde_json::from_slice(answer)
-        .map_err(|_| "what answers there is not the guard".to_owned())?;
-    match answer.get("answer").and_then(serde_json::Value::as_str) {
-        Some("status") => Ok(()),
-        _ => Err("it says that it can not work".to_owned()),
+        match protocol::ask(&self.run, &Ask::Status, None, Instant::now() + ANSWER_PATIENCE)? {
+            Answer::Status { .. } => Ok(()),
+            Answer::Unable { why } | Answer::Refused { why } => Err(format!("it says that {why}")),
+            Answer::Registered | Answer::Prolonged { .. } => {
+                Err("what answers there is not the guard".to_owned())
+            }
+        }
     }
 }
 
@@ -205,7 +185,10 @@ pub(crate) fn stop(service: &dyn GuardService) -> Result<(), CommandError> {
 mod tests {
     use std::os::fd::OwnedFd;
 
-    use rustix::net::{accept, bind, listen};
+    use rustix::net::{
+        AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind,
+        listen, recv, send, socket_with,
+    };
 
     use super::*;
 
@@ -221,16 +204,16 @@ mod tests {
     #[test]
     fn only_a_guard_that_says_how_it_goes_answers() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("guard.sock");
-        assert!(ask(&path).is_err());
-        let socket = listener(&path);
+        let system = System { unit: None, run: dir.path().to_owned() };
+        assert!(system.answers().is_err());
+        let socket = listener(&protocol::socket_path(dir.path()));
         for (answer, good) in [
             (r#"{"answer":"status","sessions":0}"#, true),
             (r#"{"answer":"unable","why":"x"}"#, false),
             ("hello", false),
         ] {
             let result = std::thread::scope(|scope| {
-                let asked = scope.spawn(|| ask(&path));
+                let asked = scope.spawn(|| system.answers());
                 let client = accept(&socket).unwrap();
                 let mut buffer = [0_u8; 64];
                 let (length, _) = recv(&client, &mut buffer[..], RecvFlags::empty()).unwrap();
@@ -240,6 +223,17 @@ mod tests {
             });
             assert_eq!(result.is_ok(), good, "{answer}: {result:?}");
         }
+    }
+
+    #[test]
+    fn the_unit_that_is_shipped_is_known_again_and_starts_one_program() {
+        let layout = Layout::new(Path::new(DEFAULT_ETC), None).unwrap();
+        let text = unit(crate::guard::UNIT, &layout, Path::new("/opt/jit-ssh-host"));
+        let owner = crate::current::Owner { user: 0, group: 0 };
+        let state = |text: &str| FileState { content: text.into(), mode: 0o644, owner };
+        assert!(is_ours(&state(&text)) && !is_ours(&state("[Unit]\n")));
+        let starts: Vec<_> = text.lines().filter(|line| line.starts_with("ExecStart=")).collect();
+        assert_eq!(starts, ["ExecStart=/opt/jit-ssh-host guard"]);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //! - [`pam`], [`hook`]: the line in PAM that calls the guard's hook; [`guard_service`]: the guard as a
 //!   service; [`lock_out`]: which other ways in there are; [`labels`]: SELinux;
 //! - [`offline`]: the sealed key for the day without a CA;
+//! - [`guard`]: the command `guard`, which ends sessions; [`session`]: its PAM hook;
+//! - [`clock`]: what time it is;
 //! - [`layout`]: which files are ours; [`content`]: what stands in them; [`config`]: how sshd reads
 //!   its configuration;
 //! - [`revoked`]: the list of revoked keys that sshd reads;
@@ -17,6 +19,7 @@
 
 mod admission;
 mod apply;
+mod clock;
 mod config;
 mod content;
 mod current;
@@ -24,6 +27,7 @@ mod diff;
 mod doctor;
 mod error;
 mod fetch;
+mod guard;
 mod guard_service;
 mod hook;
 mod labels;
@@ -34,8 +38,7 @@ mod pam;
 mod plan;
 mod reload;
 mod revoked;
-// `setup` is about to write it, `doctor` and the guard to read it.
-#[allow(dead_code)]
+mod session;
 mod settings;
 mod setup;
 mod sshd;
@@ -68,9 +71,15 @@ struct Cli {
 enum Command {
     Setup(setup::SetupArgs),
     Doctor(doctor::DoctorArgs),
+    Guard(guard::GuardArgs),
 }
 
 fn main() -> ExitCode {
+    // Somebody's login waits for the hook: nothing comes before it.
+    let mut hook = std::env::args_os().skip(1);
+    if hook.next().is_some_and(|command| command == "session") {
+        return session::run(hook);
+    }
     let args: Vec<OsString> = std::env::args_os().collect();
     // Where the arguments can not be understood, this one still must.
     let json = args.iter().any(|arg| arg == "--json");
@@ -111,6 +120,7 @@ fn run(cli: Cli) -> Result<ExitCode, CommandError> {
     match cli.command {
         Command::Setup(args) => setup::cmd_setup(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::cmd_doctor(&args),
+        Command::Guard(args) => guard::cmd_guard(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -123,7 +133,7 @@ mod tests {
     #[test]
     fn every_help_fits_a_screen_and_has_an_example_and_the_exit_codes() {
         Cli::command().debug_assert();
-        for command in ["", "setup ", "doctor "] {
+        for command in ["", "setup ", "doctor ", "guard "] {
             for option in ["-h", "--help"] {
                 let line = format!("jit-ssh-host {command}{option}");
                 let help = Cli::try_parse_from(line.split(' ')).err().unwrap();
