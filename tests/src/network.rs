@@ -84,7 +84,7 @@ impl Drop for Network {
 impl Machine {
     /// A program on this machine.
     pub fn program(&self, name: &str) -> Program {
-        let path = crate::program::path_of(name);
+        let path = Program::path(name);
         Program::new("ip").args(["netns", "exec", &self.namespace]).args([path])
     }
 

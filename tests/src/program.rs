@@ -13,13 +13,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where cargo put the binaries of this workspace: beside the test's own folder.
 pub fn binaries() -> PathBuf {
+    folder_of("jit-ssh-ca")
+}
+
+fn folder_of(binary: &str) -> PathBuf {
     let mut dir = std::env::current_exe().unwrap();
     while dir.pop() {
-        if dir.join("jit-ssh-ca").is_file() {
+        if dir.join(binary).is_file() {
             return dir;
         }
     }
-    panic!("jit-ssh-ca is not built; run the tests by ./run test")
+    panic!("{binary} is not built; run the tests by ./run test")
 }
 
 /// A program to be run.
@@ -44,14 +48,21 @@ pub struct Said {
 impl Program {
     /// One of ours by its name, or any other by its path or name.
     pub fn new(name: &str) -> Program {
-        let path = path_of(name);
-        let mut command = Command::new(path);
+        let mut command = Command::new(Program::path(name));
         // Nothing of the caller's own ssh set-up may play along.
         for name in ["SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY", "JIT_SSH_HOME", "XDG_RUNTIME_DIR"] {
             command.env_remove(name);
         }
         command.stdin(Stdio::null());
         Program { command, shown: name.to_owned() }
+    }
+
+    /// Where one of ours, or any other, lies.
+    pub fn path(name: &str) -> PathBuf {
+        match name.starts_with("jit-ssh") {
+            true => folder_of(name).join(name),
+            false => which(name),
+        }
     }
 
     /// Adds arguments.
@@ -201,14 +212,6 @@ impl Said {
     #[track_caller]
     pub fn text(&self, name: &str) -> String {
         self.field(name).as_str().unwrap_or_else(|| panic!("{name} is no text")).to_owned()
-    }
-}
-
-/// Where one of ours lies, by its name, or any other program.
-pub(crate) fn path_of(name: &str) -> PathBuf {
-    match name.starts_with("jit-ssh") {
-        true => binaries().join(name),
-        false => which(name),
     }
 }
 

@@ -27,7 +27,15 @@ impl<'a> Applied<'a> {
     /// # Errors
     /// Names the step that failed.
     pub(crate) fn all(steps: &'a [Step]) -> Result<Applied<'a>, CommandError> {
-        let mut applied = Applied::default();
+        Applied::default().and(steps)
+    }
+
+    /// Carries out further steps; if one fails, everything is taken back.
+    ///
+    /// # Errors
+    /// Names the step that failed.
+    pub(crate) fn and(self, steps: &'a [Step]) -> Result<Applied<'a>, CommandError> {
+        let mut applied = self;
         for step in steps {
             match apply(step) {
                 Ok(true) => applied.done.push(step),

@@ -7,11 +7,11 @@
 use std::path::{Path, PathBuf};
 
 /// The keywords our drop-in sets.
-pub(crate) const OUR_KEYWORDS: [&str; 3] =
-    ["TrustedUserCAKeys", "AuthorizedPrincipalsFile", "AuthorizedPrincipalsCommand"];
+pub(crate) const OUR_KEYWORDS: [&str; 4] =
+    ["TrustedUserCAKeys", "AuthorizedPrincipalsFile", "AuthorizedPrincipalsCommand", "RevokedKeys"];
 
 /// Keywords of others that decide whether anybody gets in (see [`crate::admission`]).
-const ADMISSION_KEYWORDS: [&str; 11] = [
+const ADMISSION_KEYWORDS: [&str; 10] = [
     "PubkeyAuthentication",
     "AuthenticationMethods",
     "DenyUsers",
@@ -19,7 +19,6 @@ const ADMISSION_KEYWORDS: [&str; 11] = [
     "DenyGroups",
     "AllowGroups",
     "PermitRootLogin",
-    "RevokedKeys",
     "CASignatureAlgorithms",
     "PubkeyAcceptedAlgorithms",
     "PubkeyAcceptedKeyTypes",
@@ -29,10 +28,10 @@ const ADMISSION_KEYWORDS: [&str; 11] = [
 const OF_CONNECTIONS: [&str; 5] = ["Address", "Host", "LocalAddress", "LocalPort", "RDomain"];
 
 /// Where relative includes are looked for, whatever `-f` says (SSHDIR of sshd's build).
-const SSHDIR: &str = "/etc/ssh";
+pub(crate) const SSHDIR: &str = "/etc/ssh";
 
 /// sshd refuses deeper nesting (SERVCONF_MAX_DEPTH).
-const MAX_DEPTH: usize = 16;
+pub(crate) const MAX_DEPTH: usize = 16;
 
 /// Gives the files an `Include` names.
 pub(crate) trait Includes {
@@ -162,7 +161,7 @@ fn asks_of_connections(line: &str) -> bool {
 }
 
 /// A line's keyword and the rest after it: white space and at most one `=` part them.
-fn split_keyword(line: &str) -> Option<(&str, &str)> {
+pub(crate) fn split_keyword(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return None;
@@ -174,7 +173,7 @@ fn split_keyword(line: &str) -> Option<(&str, &str)> {
 }
 
 /// A line's arguments: parted by white space, quoted where they hold some, up to a comment.
-fn arguments(text: &str) -> Vec<String> {
+pub(crate) fn arguments(text: &str) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut current: Option<String> = None;
     let mut quote = None;

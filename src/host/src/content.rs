@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use jit_ssh_core::digest::RootFingerprint;
+use jit_ssh_core::key::CaKey;
 use jit_ssh_core::names::Principal;
 
 use crate::current::FileState;
 use crate::error::CommandError;
 use crate::layout::Layout;
 use crate::plan::HostFacts;
+use crate::settings;
 
 /// The first line of the whole files we write; what `--remove` knows them by.
 const MARK: &str = "# Written by `jit-ssh-host setup`; undo with `jit-ssh-host setup --remove`.";
@@ -25,17 +28,23 @@ pub(crate) fn drop_in(layout: &Layout) -> String {
 TrustedUserCAKeys {}
 AuthorizedPrincipalsFile {}
 AuthorizedPrincipalsCommand none
+# Without this file sshd refuses every key, not only certificates.
+RevokedKeys {}
 ",
         layout.trusted_user_ca_keys(),
-        layout.authorized_principals_file()
+        layout.authorized_principals_file(),
+        layout.revoked_keys().display()
     )
 }
 
-/// The CA keys, one per line, below the version they are from.
-pub(crate) fn user_ca(facts: &HostFacts) -> String {
+/// The CA keys, one per line, below the version they are from; a sealed key comes last.
+pub(crate) fn user_ca(facts: &HostFacts, offline: Option<&CaKey>) -> String {
     let mut text = format!("{MARK}\n{VERSION}{}{OF_CA}{}\n", facts.version, facts.ca);
     for (number, key) in &facts.ca_keys {
         let _ = writeln!(text, "{key} jit-ssh signer {number}");
+    }
+    if let Some(key) = offline {
+        let _ = writeln!(text, "{key} jit-ssh offline");
     }
     text
 }
@@ -54,8 +63,7 @@ pub(crate) fn check_version(
     in_place: &FileState,
 ) -> Result<(), CommandError> {
     let text = String::from_utf8_lossy(&in_place.content);
-    let noted = text.lines().find_map(|line| line.strip_prefix(VERSION)?.split_once(OF_CA));
-    let Some((version, ca)) = noted else {
+    let Some((version, ca)) = noted(&text) else {
         return Ok(());
     };
     match version.parse::<u64>() {
@@ -91,9 +99,20 @@ pub(crate) fn without_include(config: &[u8]) -> Vec<u8> {
     kept
 }
 
+/// Whether the CA keys in `state` are noted as those of this CA.
+pub(crate) fn is_of_ca(state: &FileState, ca: RootFingerprint) -> bool {
+    let text = String::from_utf8_lossy(&state.content);
+    noted(&text).is_some_and(|(_, noted)| noted == ca.to_string())
+}
+
+/// The version and the CA that `user_ca.pub` is from.
+fn noted(text: &str) -> Option<(&str, &str)> {
+    text.lines().find_map(|line| line.strip_prefix(VERSION)?.split_once(OF_CA))
+}
+
 /// Whether a whole file is ours.
 pub(crate) fn is_marked(state: &FileState) -> bool {
-    state.content.starts_with(MARK.as_bytes())
+    [MARK, settings::MARK].iter().any(|mark| state.content.starts_with(mark.as_bytes()))
 }
 
 /// The principals file of one login.

@@ -1,5 +1,6 @@
 //! Reads what is there: our files, sshd's main file and all it includes.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
@@ -9,8 +10,10 @@ use std::path::{Path, PathBuf};
 use crate::apply::TEMPORARY;
 use crate::config::{self, Found, Includes};
 use crate::content;
+use crate::doctor::pam_stack;
 use crate::error::CommandError;
 use crate::layout::Layout;
+use crate::settings;
 
 /// A file that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,20 +59,54 @@ pub(crate) struct Current {
     pub(crate) found: Vec<Found>,
     /// `user_ca.pub`.
     pub(crate) user_ca: Option<FileState>,
+    /// `host.toml`.
+    pub(crate) settings: Option<FileState>,
+    /// `revoked.krl`.
+    pub(crate) revoked: Option<FileState>,
     /// Our drop-in.
     pub(crate) drop_in: Option<FileState>,
     /// Files in the principals folder, by name.
     pub(crate) principals: BTreeMap<String, FileState>,
+    /// The PAM service file, and the one named when the host was set up before, where that is another.
+    pub(crate) pam: Vec<PamFile>,
+    /// The guard's unit.
+    pub(crate) unit: Option<FileState>,
     /// Folders we put files into, if they are there.
     pub(crate) dirs: BTreeMap<PathBuf, DirState>,
 }
 
-/// Reads all that concerns us.
+/// A PAM service file.
+#[derive(Debug, Clone)]
+pub(crate) struct PamFile {
+    /// How it is named.
+    pub(crate) named: PathBuf,
+    /// Where it is, behind any symbolic links.
+    pub(crate) path: PathBuf,
+    /// What it is.
+    pub(crate) state: FileState,
+    /// The files it includes, by the name they are included by.
+    pub(crate) included: BTreeMap<String, (PathBuf, String)>,
+}
+
+impl PamFile {
+    /// Its text.
+    ///
+    /// # Errors
+    /// If it is no text.
+    pub(crate) fn text(&self) -> Result<&str, CommandError> {
+        std::str::from_utf8(&self.state.content).map_err(|_| {
+            CommandError::new(format!("{} is not a text.", self.path.display()))
+                .named("PAM_UNREADABLE")
+        })
+    }
+}
+
+/// Reads all that concerns us. `unit` is where the guard's unit is put, where there is one.
 ///
 /// # Errors
 /// If sshd's main file is not there, something can not be read, or one of our places holds
 /// something else than a plain file.
-pub(crate) fn read(layout: &Layout) -> Result<Current, CommandError> {
+pub(crate) fn read(layout: &Layout, unit: Option<&Path>) -> Result<Current, CommandError> {
     // A rename would replace a symbolic link, so the main file is written where it really is.
     let config_path = fs::canonicalize(layout.config()).map_err(|e| {
         unreadable(layout.config(), &e).hint("name sshd's main file with --sshd-config FILE")
@@ -79,17 +116,55 @@ pub(crate) fn read(layout: &Layout) -> Result<Current, CommandError> {
     let config_without_ours = content::without_include(&config.content);
     let text = String::from_utf8_lossy(&config_without_ours);
     let found = config::read(layout.config(), &text, &layout.drop_in(), &Disk);
+    let settings = file(&layout.settings())?;
+    let before = settings.as_ref().and_then(|state| std::str::from_utf8(&state.content).ok());
+    let before = before.and_then(|text| settings::parse(text).ok());
+    let mut pam: Vec<PamFile> = pam_file(layout.pam())?.into_iter().collect();
+    if let Some(other) = before.map(|before| before.pam).filter(|other| other != layout.pam()) {
+        pam.extend(pam_file(&other)?);
+    }
     Ok(Current {
+        pam,
+        unit: unit.map(file).transpose()?.flatten(),
         user: rustix::process::geteuid().as_raw(),
         config_path,
         found,
         config,
         config_without_ours,
         user_ca: file(&layout.user_ca())?,
+        settings,
+        revoked: file(&layout.revoked_keys())?,
         drop_in: file(&layout.drop_in())?,
         principals: files_in(&layout.principals_dir())?,
         dirs: dirs(layout)?,
     })
+}
+
+/// Reads a PAM service file and all it includes.
+///
+/// # Errors
+/// If it is there and can not be read.
+pub(crate) fn pam_file(named: &Path) -> Result<Option<PamFile>, CommandError> {
+    let path = match fs::canonicalize(named) {
+        Ok(path) => path,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(unreadable(named, &e)),
+    };
+    let Some(state) = file(&path)? else { return Ok(None) };
+    let included = RefCell::new(BTreeMap::new());
+    let dir = named.parent().unwrap_or(Path::new("/"));
+    let read = |name: &str| {
+        // libpam looks for bare names in its own folders.
+        let places = [dir, Path::new("/etc/pam.d"), Path::new("/usr/lib/pam.d")];
+        let path = places.into_iter().map(|dir| dir.join(name)).find(|path| path.is_file())?;
+        let text = String::from_utf8_lossy(&fs::read(&path).ok()?).into_owned();
+        included.borrow_mut().insert(name.to_owned(), (path.clone(), text.clone()));
+        Some((path, text))
+    };
+    // What can not be read is told when somebody wants the hook in there.
+    let _ = pam_stack::read(&path, &String::from_utf8_lossy(&state.content), &read);
+    let included = included.into_inner();
+    Ok(Some(PamFile { named: named.to_owned(), path, state, included }))
 }
 
 fn dirs(layout: &Layout) -> Result<BTreeMap<PathBuf, DirState>, CommandError> {
@@ -156,7 +231,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> CommandError {
 }
 
 /// The files of this machine.
-struct Disk;
+pub(crate) struct Disk;
 
 impl Includes for Disk {
     fn matching(&self, pattern: &str) -> Option<Vec<(PathBuf, String)>> {

@@ -1,7 +1,9 @@
 //! What the CA says of this host, believed only down to the pin: root by its fingerprint, bundle by
 //! its admins' signatures, files by the digests in the bundle.
 
-use jit_ssh_api::v1::{BundlePart, GetBundleRequest, GetBundleResponse};
+use jit_ssh_api::v1::{
+    BundlePart, GetBundleRequest, GetBundleResponse, GetKrlRequest, GetKrlResponse,
+};
 use jit_ssh_api::{ApiError, CaUrl, Client, ClientError};
 use jit_ssh_core::bundle::{Hosts, Signers};
 use jit_ssh_core::digest::Digest;
@@ -11,6 +13,7 @@ use jit_ssh_core::statement;
 
 use crate::error::CommandError;
 use crate::plan::HostFacts;
+use crate::revoked::Lists;
 
 /// Names shown to somebody who mistyped one.
 const SUGGESTIONS: usize = 3;
@@ -25,7 +28,15 @@ pub(crate) async fn fetch(url: &CaUrl, name: &HostName) -> Result<HostFacts, Com
     let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
     let request = GetBundleRequest { parts, proposal: false };
     let answer = client.get_bundle(request).await.map_err(|e| no_connection(e.into()))?;
-    verify(&root, &answer, name)
+    let lists = match client.get_krl(GetKrlRequest {}).await {
+        Ok(lists) => Some(lists),
+        Err(error) if matches!(error, ApiError::Unreachable(_)) => {
+            return Err(no_connection(error.into()));
+        }
+        // A CA that can not tell now, or never could: what is in place stays.
+        Err(_) => None,
+    };
+    verify(&root, &answer, lists.as_ref(), name)
 }
 
 fn no_connection(error: ClientError) -> CommandError {
@@ -58,6 +69,7 @@ fn no_connection(error: ClientError) -> CommandError {
 fn verify(
     root: &Root,
     answer: &GetBundleResponse,
+    lists: Option<&GetKrlResponse>,
     name: &HostName,
 ) -> Result<HostFacts, CommandError> {
     let Some(signed) = &answer.bundle else {
@@ -83,7 +95,13 @@ fn verify(
         let names = hosts.iter().map(|host| host.name.as_str());
         return Err(unknown_host(name, names, bundle.body.version));
     };
+    let revoked = match lists {
+        Some(lists) => Lists::verified(&signers, lists)
+            .map_err(|e| untrue(format!("Not to be trusted: {e}.")))?,
+        None => Lists::unknown(&signers),
+    };
     Ok(HostFacts {
+        revoked,
         name: name.clone(),
         ca: root.fingerprint(),
         version: bundle.body.version,

@@ -6,11 +6,19 @@ use jit_ssh_core::names::Login;
 
 use crate::error::CommandError;
 
+/// Where host files are, unless told otherwise.
+pub(crate) const DEFAULT_ETC: &str = "/etc/ssh";
+
+/// Where the guard's socket is, unless told otherwise.
+pub(crate) const DEFAULT_RUN: &str = "/run/jit-ssh";
+
 /// The places of all files, absolute.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     etc: PathBuf,
     config: PathBuf,
+    run: PathBuf,
+    pam: PathBuf,
 }
 
 impl Layout {
@@ -25,7 +33,37 @@ impl Layout {
             Some(config) => absolute("--sshd-config", config)?,
             None => etc.join("sshd_config"),
         };
-        Ok(Layout { etc, config })
+        let pam = etc.parent().unwrap_or(Path::new("/")).join("pam.d/sshd");
+        Ok(Layout { etc, config, run: DEFAULT_RUN.into(), pam })
+    }
+
+    /// The same with the guard's socket in `run`.
+    ///
+    /// # Errors
+    /// A usage error as for [`Layout::new`].
+    pub(crate) fn with_run(self, run: &Path) -> Result<Layout, CommandError> {
+        Ok(Layout { run: absolute("--run", run)?, ..self })
+    }
+
+    /// The same with the PAM service file `pam`; by default `sshd` in the folder `pam.d` beside `etc`.
+    ///
+    /// # Errors
+    /// If the path is none.
+    pub(crate) fn with_pam(self, pam: &Path) -> Result<Layout, CommandError> {
+        let pam = std::path::absolute(pam).map_err(|e| {
+            CommandError::usage(format!("--pam {} can not be used: {e}.", pam.display()))
+        })?;
+        Ok(Layout { pam, ..self })
+    }
+
+    /// The folder of the guard's socket.
+    pub(crate) fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// The file of sshd's PAM service.
+    pub(crate) fn pam(&self) -> &Path {
+        &self.pam
     }
 
     /// Where host files are put.
@@ -46,6 +84,16 @@ impl Layout {
     /// The CA keys sshd trusts to certify users.
     pub(crate) fn user_ca(&self) -> PathBuf {
         self.own_dir().join("user_ca.pub")
+    }
+
+    /// How this host was set up.
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.own_dir().join(crate::settings::FILE)
+    }
+
+    /// What sshd must have as `RevokedKeys`: certificates and keys it refuses.
+    pub(crate) fn revoked_keys(&self) -> PathBuf {
+        self.own_dir().join("revoked.krl")
     }
 
     /// The folder with one principals file for each login.
@@ -93,12 +141,17 @@ fn absolute(option: &str, path: &Path) -> Result<PathBuf, CommandError> {
         // `a/../b` is not `b` where `a` is a link: only the file system knows.
         absolute = std::fs::canonicalize(&absolute).map_err(failed)?;
     }
-    let plain = |char: char| char.is_alphanumeric() || "/._-+@".contains(char);
-    match absolute.to_str() {
-        Some(text) if text.chars().all(plain) => Ok(absolute),
-        _ => Err(CommandError::usage(format!(
+    match is_plain(&absolute) {
+        true => Ok(absolute),
+        false => Err(CommandError::usage(format!(
             "{option} {absolute:?} has characters that mean something else in sshd_config."
         ))
         .hint("use a path of letters, digits, '/', '.', '_' and '-'")),
     }
+}
+
+/// Whether a path means exactly itself to sshd and to PAM.
+pub(crate) fn is_plain(path: &Path) -> bool {
+    let plain = |char: char| char.is_alphanumeric() || "/._-+@".contains(char);
+    path.to_str().is_some_and(|text| text.chars().all(plain))
 }

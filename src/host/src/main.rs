@@ -1,28 +1,44 @@
 //! `jit-ssh-host`: what an administrator runs on a host.
 //!
 //! - [`setup`]: the command `setup` and the order of its effects;
+//! - [`doctor`]: the command `doctor`: what the host really enforces, and what is weak;
 //! - [`fetch`]: what the CA says of this host, verified down to the pin;
 //! - [`plan`]: from that and the files there are to the files there should be; no I/O;
 //! - [`settings`]: how the host was set up, kept for those who come after `setup`;
+//! - [`pam`], [`hook`]: the line in PAM that calls the guard's hook; [`guard_service`]: the guard as a
+//!   service; [`lock_out`]: which other ways in there are; [`labels`]: SELinux;
+//! - [`offline`]: the sealed key for the day without a CA;
+//! - [`guard`]: the command `guard`, which ends sessions; [`session`]: its PAM hook;
+//! - [`clock`]: what time it is;
 //! - [`layout`]: which files are ours; [`content`]: what stands in them; [`config`]: how sshd reads
 //!   its configuration;
+//! - [`revoked`]: the list of revoked keys that sshd reads;
 //! - [`current`]: reads what is there; [`apply`]: writes, and takes back;
 //! - [`sshd`]: asks the real sshd; [`verify`], [`admission`]: judge its answer; [`reload`]: makes the running one read its files again;
 //! - [`diff`], [`error`]: what people see.
 
 mod admission;
 mod apply;
+mod clock;
 mod config;
 mod content;
 mod current;
 mod diff;
+mod doctor;
 mod error;
 mod fetch;
+mod guard;
+mod guard_service;
+mod hook;
+mod labels;
 mod layout;
+mod lock_out;
+mod offline;
+mod pam;
 mod plan;
 mod reload;
-// `setup` is about to write it, `doctor` and the guard to read it.
-#[allow(dead_code)]
+mod revoked;
+mod session;
 mod settings;
 mod setup;
 mod sshd;
@@ -54,15 +70,22 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Setup(setup::SetupArgs),
+    Doctor(doctor::DoctorArgs),
+    Guard(guard::GuardArgs),
 }
 
 fn main() -> ExitCode {
+    // Somebody's login waits for the hook: nothing comes before it.
+    let mut hook = std::env::args_os().skip(1);
+    if hook.next().is_some_and(|command| command == "session") {
+        return session::run(hook);
+    }
     let args: Vec<OsString> = std::env::args_os().collect();
     // Where the arguments can not be understood, this one still must.
     let json = args.iter().any(|arg| arg == "--json");
     let (error, exit) = match Cli::try_parse_from(args) {
         Ok(cli) => match run(cli) {
-            Ok(()) => return ExitCode::SUCCESS,
+            Ok(exit) => return exit,
             Err(error) => {
                 eprintln!("{error}");
                 let exit = error.exit_code();
@@ -93,9 +116,11 @@ fn first_sentence(text: &str) -> String {
     lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned()
 }
 
-fn run(cli: Cli) -> Result<(), CommandError> {
+fn run(cli: Cli) -> Result<ExitCode, CommandError> {
     match cli.command {
-        Command::Setup(args) => setup::cmd_setup(&args),
+        Command::Setup(args) => setup::cmd_setup(&args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => doctor::cmd_doctor(&args),
+        Command::Guard(args) => guard::cmd_guard(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -108,7 +133,7 @@ mod tests {
     #[test]
     fn every_help_fits_a_screen_and_has_an_example_and_the_exit_codes() {
         Cli::command().debug_assert();
-        for command in ["", "setup "] {
+        for command in ["", "setup ", "doctor ", "guard "] {
             for option in ["-h", "--help"] {
                 let line = format!("jit-ssh-host {command}{option}");
                 let help = Cli::try_parse_from(line.split(' ')).err().unwrap();

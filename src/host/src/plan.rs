@@ -1,8 +1,9 @@
 //! From what the CA says and what is there to what should be there. No I/O: every step says what
 //! it replaces, so that it can be shown before, and taken back after.
 
+mod step;
+
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
@@ -12,12 +13,16 @@ use jit_ssh_core::names::{HostName, Login, Principal};
 
 use crate::config;
 use crate::content;
-use crate::current::{Current, DirState, FileState, Owner};
-use crate::diff;
+use crate::current::{Current, FileState};
 use crate::error::CommandError;
+use crate::guard_service;
 use crate::layout::Layout;
+use crate::pam;
+use crate::revoked::{self, Lists};
+use crate::settings::Settings;
+pub(crate) use step::{FileContent, Step};
 
-/// What the verified bundle says of this host.
+/// What the verified bundle and the signers say of this host.
 #[derive(Debug, Clone)]
 pub(crate) struct HostFacts {
     /// This host's name in principals.
@@ -30,62 +35,41 @@ pub(crate) struct HostFacts {
     pub(crate) ca_keys: Vec<(NonZeroU16, CaKey)>,
     /// The accounts that may be asked for.
     pub(crate) logins: BTreeSet<Login>,
+    /// What the signers revoked.
+    pub(crate) revoked: Lists,
 }
 
-/// One effect. `old` is what it replaces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Makes a folder, or sets its mode.
-    Dir {
-        /// Where.
-        path: PathBuf,
-        /// What is there.
-        old: Option<DirState>,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Writes a file.
-    Write {
-        /// Where.
-        path: PathBuf,
-        /// What is there.
-        old: Option<FileState>,
-        /// What shall be there.
-        new: FileContent,
-    },
-    /// Removes a file.
-    Remove {
-        /// Where.
-        path: PathBuf,
-        /// What is there.
-        old: FileState,
-    },
-    /// Removes a folder, if nothing is left in it.
-    RemoveDir {
-        /// Where.
-        path: PathBuf,
-        /// What is there.
-        old: DirState,
-    },
+/// How the host shall be.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// What the CA says.
+    pub(crate) facts: HostFacts,
+    /// What the command line says.
+    pub(crate) settings: Settings,
+    /// How the guard comes to work; `None` for a host without one.
+    pub(crate) guard: Option<GuardLines>,
 }
 
-/// What a file shall hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FileContent {
-    /// Its bytes.
-    pub(crate) content: Vec<u8>,
-    /// Its permission bits.
-    pub(crate) mode: u32,
-    /// Its owner; `None` for the user this process runs as.
-    pub(crate) owner: Option<Owner>,
+/// What has the guard work.
+#[derive(Debug, Clone)]
+pub(crate) struct GuardLines {
+    /// The line in PAM.
+    pub(crate) hook: String,
+    /// The unit, and where it is put; `None` where systemd does not run it.
+    pub(crate) unit: Option<(PathBuf, String)>,
 }
 
-/// All effects in order, and what to tell beforehand.
+/// All effects, and what to tell beforehand. What others refer to comes before what refers to it,
+/// and goes after it: a crash between two effects leaves sshd with nothing it can not read.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// The effects. What they are good for comes before what refers to it, so that a crash
-    /// between two of them leaves sshd with nothing it can not read.
-    pub(crate) steps: Vec<Step>,
+    /// Files that nobody reads yet, or that are read at every login.
+    pub(crate) files: Vec<Step>,
+    /// What makes sshd and PAM use them, or stop using them.
+    pub(crate) switch: Vec<Step>,
+    /// What nobody uses any more once the running sshd has read its configuration again. Until
+    /// then it may: without its list of revoked keys, sshd refuses every key.
+    pub(crate) last: Vec<Step>,
     /// What stays as it is and deserves a word.
     pub(crate) warnings: Vec<String>,
 }
@@ -93,24 +77,24 @@ pub(crate) struct Plan {
 const FILE_MODE: u32 = 0o644;
 const DIR_MODE: u32 = 0o755;
 
-/// Plans the set-up of a host.
+/// Plans the set-up of a host. `unit` is where the guard's unit is put, where systemd runs it.
 ///
 /// # Errors
 /// If a file in the way is not ours, or the CA offers an older bundle than the one in place.
 pub(crate) fn plan_setup(
     layout: &Layout,
-    facts: &HostFacts,
+    wanted: &Wanted,
     current: &Current,
+    unit: Option<&Path>,
 ) -> Result<Plan, CommandError> {
-    for (path, state) in
-        [(layout.user_ca(), &current.user_ca), (layout.drop_in(), &current.drop_in)]
-    {
+    let Wanted { facts, settings, guard } = wanted;
+    for (path, state) in [
+        (layout.user_ca(), &current.user_ca),
+        (layout.drop_in(), &current.drop_in),
+        (layout.settings(), &current.settings),
+    ] {
         if state.as_ref().is_some_and(|state| !content::is_marked(state)) {
-            return Err(CommandError::new(format!(
-                "{} is there and was not written by jit-ssh-host.",
-                path.display()
-            ))
-            .hint("move it away, then run setup again"));
+            return Err(in_the_way(&path));
         }
     }
     if let Some(state) = &current.user_ca {
@@ -118,189 +102,249 @@ pub(crate) fn plan_setup(
     }
 
     let mut plan = Plan::default();
-    plan.dir(current, layout.etc(), false);
-    plan.dir(current, &layout.own_dir(), true);
-    plan.dir(current, &layout.principals_dir(), true);
-    plan.file(current, layout.user_ca(), &current.user_ca, content::user_ca(facts));
+    plan.files.extend(dir(current, layout.etc(), false));
+    plan.files.extend(dir(current, &layout.own_dir(), true));
+    plan.files.extend(dir(current, &layout.principals_dir(), true));
+    let settings_text = settings.render();
+    plan.files.extend(file(current, layout.settings(), &current.settings, settings_text));
+    let keys = content::user_ca(facts, settings.offline_ca.as_ref());
+    plan.files.extend(file(current, layout.user_ca(), &current.user_ca, keys));
+    let same_ca = current.user_ca.as_ref().is_some_and(|keys| content::is_of_ca(keys, facts.ca));
+    let in_place = current.revoked.as_ref().filter(|_| same_ca);
+    let (list, word) = revoked::choose(&facts.revoked, in_place.map(|state| &*state.content));
+    plan.warnings.extend(word);
+    plan.files.extend(file(current, layout.revoked_keys(), &current.revoked, list));
     for login in &facts.logins {
         let old = current.principals.get(login.as_str()).cloned();
         let principal = Principal::new(login.clone(), facts.name.clone());
-        plan.file(current, layout.principals(login), &old, content::principals(&principal));
+        let text = content::principals(&principal);
+        plan.files.extend(file(current, layout.principals(login), &old, text));
     }
-    plan.remove_principals(layout, current, |name| {
+    let (obsolete, words) = obsolete_principals(layout, current, |name| {
         facts.logins.iter().all(|login| login.as_str() != name)
     });
-    plan.dir(current, &layout.drop_in_dir(), false);
-    plan.file(current, layout.drop_in(), &current.drop_in, content::drop_in(layout));
-    plan.config(
+    plan.files.extend(obsolete);
+    plan.warnings.extend(words);
+    plan.files.extend(dir(current, &layout.drop_in_dir(), false));
+    if let Some((path, text)) = guard.as_ref().and_then(|guard| guard.unit.as_ref()) {
+        if current.unit.as_ref().is_some_and(|unit| !guard_service::is_ours(unit)) {
+            return Err(in_the_way(path));
+        }
+        plan.files.extend(file(current, path.clone(), &current.unit, text.as_str()));
+    } else {
+        plan.without_unit(current, unit);
+    }
+
+    // The hook first: whoever is let in by a certificate from now on is watched.
+    plan.hook(layout, current, guard.as_ref())?;
+    plan.switch.extend(file(current, layout.drop_in(), &current.drop_in, content::drop_in(layout)));
+    plan.switch.extend(config_step(
         current,
         match config::drop_in_wins(&current.found) {
             true => current.config_without_ours.clone(),
             false => content::with_include(layout, &current.config_without_ours),
         },
-    );
+    ));
     Ok(plan)
 }
 
-/// Plans the way back: what refers to our files goes before they do.
-pub(crate) fn plan_remove(layout: &Layout, current: &Current) -> Plan {
+fn in_the_way(path: &Path) -> CommandError {
+    let path = path.display();
+    CommandError::new(format!("{path} is there and was not written by jit-ssh-host."))
+        .hint("move it away, then run setup again")
+}
+
+/// Plans the way back: what refers to our files goes before they do. `unit` is where the guard's unit
+/// is.
+///
+/// # Errors
+/// If the hook can not be taken out of PAM.
+pub(crate) fn plan_remove(
+    layout: &Layout,
+    current: &Current,
+    unit: Option<&Path>,
+) -> Result<Plan, CommandError> {
     let mut plan = Plan::default();
-    plan.config(current, current.config_without_ours.clone());
-    plan.remove_marked(layout.drop_in(), &current.drop_in);
+    plan.hook(layout, current, None)?;
+    plan.without_unit(current, unit);
+    plan.switch.extend(config_step(current, current.config_without_ours.clone()));
+    let drop_in = plan.without(layout.drop_in(), &current.drop_in, content::is_marked);
+    plan.switch.extend(drop_in);
+    let (principals, words) = obsolete_principals(layout, current, |_| true);
+    plan.warnings.extend(words);
+    plan.last.extend(principals);
+    plan.last.extend(remove_dir(current, layout.principals_dir()));
+    for (path, state, is_ours) in [
+        (layout.user_ca(), &current.user_ca, content::is_marked as fn(&FileState) -> bool),
+        (layout.revoked_keys(), &current.revoked, |state| revoked::is_list(&state.content)),
+        (layout.settings(), &current.settings, content::is_marked),
+    ] {
+        let step = plan.without(path, state, is_ours);
+        plan.last.extend(step);
+    }
+    plan.last.extend(remove_dir(current, layout.own_dir()));
     // A folder that no Include reads serves nobody but us; one that is read is the system's.
     let was_ours = current.drop_in.as_ref().is_some_and(content::is_marked);
     if was_ours && !config::reads_drop_in(&current.found) {
-        plan.remove_dir(current, layout.drop_in_dir());
+        plan.last.extend(remove_dir(current, layout.drop_in_dir()));
     }
-    plan.remove_principals(layout, current, |_| true);
-    plan.remove_dir(current, layout.principals_dir());
-    plan.remove_marked(layout.user_ca(), &current.user_ca);
-    plan.remove_dir(current, layout.own_dir());
-    plan
+    Ok(plan)
 }
 
 impl Plan {
+    /// Every effect, in order.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.files.iter().chain(&self.switch).chain(&self.last)
+    }
+
     /// Whether nothing is to be done.
     pub(crate) fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps().next().is_none()
     }
 
     /// Files written.
     pub(crate) fn changed(&self) -> Vec<&Path> {
-        self.steps.iter().filter_map(Step::written).collect()
+        self.steps().filter_map(Step::written).collect()
     }
 
     /// Files removed.
     pub(crate) fn removed(&self) -> Vec<&Path> {
-        self.steps.iter().filter_map(Step::removed).collect()
+        self.steps().filter_map(Step::removed).collect()
     }
 
-    /// Whether sshd must read its configuration again. It reads CA keys and principals at every
-    /// login.
+    /// Whether sshd must read its configuration again. It reads CA keys, revoked keys and
+    /// principals at every login; but one that has not heard that there is no list of revoked keys
+    /// any more would refuse every key without it.
     pub(crate) fn changes_configuration(&self, layout: &Layout, current: &Current) -> bool {
         let drop_in = layout.drop_in();
-        let is_configuration = |path: &&Path| **path == *current.config_path || **path == *drop_in;
-        self.changed().iter().chain(&self.removed()).any(is_configuration)
+        self.removed().contains(&&*layout.revoked_keys())
+            || self.changes(&current.config_path)
+            || self.changes(&drop_in)
     }
 
     /// The difference as people see it.
     pub(crate) fn difference(&self) -> String {
-        self.steps.iter().map(Step::difference).collect()
+        self.steps().map(Step::difference).collect()
     }
 
-    fn dir(&mut self, current: &Current, path: &Path, ours: bool) {
-        let old = current.dirs.get(path).copied();
-        // The mode of a folder that is not ours is none of our business.
-        if old.is_some_and(|old| !ours || old.mode == DIR_MODE) {
-            return;
-        }
-        self.steps.push(Step::Dir { path: path.to_owned(), old, mode: DIR_MODE });
-    }
-
-    fn file(&mut self, current: &Current, path: PathBuf, old: &Option<FileState>, text: String) {
-        let content = text.into_bytes();
-        let same = old.as_ref().is_some_and(|old| {
-            old.content == content && old.mode == FILE_MODE && old.owner.user == current.user
-        });
-        if !same {
-            let new = FileContent { content, mode: FILE_MODE, owner: None };
-            self.steps.push(Step::Write { path, old: old.clone(), new });
-        }
-    }
-
-    fn config(&mut self, current: &Current, content: Vec<u8>) {
-        let old = &current.config;
-        if old.content != content {
-            let new = FileContent { content, mode: old.mode, owner: Some(old.owner) };
-            let path = current.config_path.clone();
-            self.steps.push(Step::Write { path, old: Some(old.clone()), new });
-        }
-    }
-
-    fn remove_principals(
+    /// Puts the hook into the PAM service, or takes it out of every service it was put into.
+    fn hook(
         &mut self,
         layout: &Layout,
         current: &Current,
-        obsolete: impl Fn(&str) -> bool,
-    ) {
-        for (name, state) in current.principals.iter().filter(|(name, _)| obsolete(name)) {
-            let path = layout.principals_dir().join(name);
-            if content::is_principals_of(name, state) {
-                self.steps.push(Step::Remove { path, old: state.clone() });
-            } else {
-                self.warnings.push(format!(
-                    "{} was not written by jit-ssh-host and stays; it decides who may log in as {name:?}.",
-                    path.display()
-                ));
-            }
+        guard: Option<&GuardLines>,
+    ) -> Result<(), CommandError> {
+        for pam in &current.pam {
+            let text = pam.text()?;
+            let new = match guard.filter(|_| pam.named == layout.pam()) {
+                Some(guard) => {
+                    let read = |name: &str| pam.included.get(name).cloned();
+                    let service = pam::Service { path: &pam.path, text, read: &read };
+                    let placed = pam::with_hook(&service, &guard.hook)?;
+                    self.warnings.extend(placed.words);
+                    placed.text
+                }
+                None => pam::without_hook(&pam.path, text),
+            };
+            self.switch.extend(rewritten(&pam.path, &pam.state, new.into_bytes()));
+        }
+        if guard.is_some() && !current.pam.iter().any(|pam| pam.named == layout.pam()) {
+            let path = layout.pam().display();
+            return Err(CommandError::new(format!("There is no PAM service file {path}."))
+                .named("NO_PAM")
+                .hint("nothing is changed; name sshd's with --pam FILE, or set the host up with --guard off"));
+        }
+        Ok(())
+    }
+
+    /// Takes the guard's unit out once nothing asks the guard any more.
+    fn without_unit(&mut self, current: &Current, unit: Option<&Path>) {
+        if let (Some(path), Some(_)) = (unit, &current.unit) {
+            let step = self.without(path.to_owned(), &current.unit, guard_service::is_ours);
+            self.last.extend(step);
         }
     }
 
-    fn remove_marked(&mut self, path: PathBuf, state: &Option<FileState>) {
-        match state {
-            Some(old) if content::is_marked(old) => {
-                self.steps.push(Step::Remove { path, old: old.clone() })
-            }
-            Some(_) => self
-                .warnings
-                .push(format!("{} was not written by jit-ssh-host and stays.", path.display())),
-            None => {}
-        }
+    /// Whether this file is written or removed.
+    pub(crate) fn changes(&self, path: &Path) -> bool {
+        self.changed().contains(&path) || self.removed().contains(&path)
     }
 
-    fn remove_dir(&mut self, current: &Current, path: PathBuf) {
-        if let Some(&old) = current.dirs.get(&path) {
-            self.steps.push(Step::RemoveDir { path, old });
+    /// Takes a file out if it is ours, or says that it stays.
+    fn without(
+        &mut self,
+        path: PathBuf,
+        state: &Option<FileState>,
+        is_ours: impl Fn(&FileState) -> bool,
+    ) -> Option<Step> {
+        let old = state.as_ref()?;
+        if is_ours(old) {
+            return Some(Step::Remove { path, old: old.clone() });
         }
+        let word = format!("{} was not written by jit-ssh-host and stays.", path.display());
+        self.warnings.push(word);
+        None
     }
 }
 
-impl Step {
-    fn written(&self) -> Option<&Path> {
-        match self {
-            Step::Write { path, .. } => Some(path),
-            Step::Dir { .. } | Step::Remove { .. } | Step::RemoveDir { .. } => None,
-        }
+fn dir(current: &Current, path: &Path, ours: bool) -> Option<Step> {
+    let old = current.dirs.get(path).copied();
+    // The mode of a folder that is not ours is none of our business.
+    if old.is_some_and(|old| !ours || old.mode == DIR_MODE) {
+        return None;
     }
+    Some(Step::Dir { path: path.to_owned(), old, mode: DIR_MODE })
+}
 
-    fn removed(&self) -> Option<&Path> {
-        match self {
-            Step::Remove { path, .. } => Some(path),
-            Step::Dir { .. } | Step::Write { .. } | Step::RemoveDir { .. } => None,
-        }
-    }
+fn file(
+    current: &Current,
+    path: PathBuf,
+    old: &Option<FileState>,
+    content: impl Into<Vec<u8>>,
+) -> Option<Step> {
+    let content = content.into();
+    let same = old.as_ref().is_some_and(|old| {
+        old.content == content && old.mode == FILE_MODE && old.owner.user == current.user
+    });
+    let new = FileContent { content, mode: FILE_MODE, owner: None };
+    (!same).then(|| Step::Write { path, old: old.clone(), new })
+}
 
-    fn difference(&self) -> String {
-        match self {
-            Step::Dir { path, old: Some(old), mode } => {
-                format!("folder {}: mode {:04o} -> {mode:04o}\n", path.display(), old.mode)
-            }
-            Step::Dir { path, old: None, .. } => format!("folder {}: new\n", path.display()),
-            Step::RemoveDir { path, .. } => {
-                format!("folder {}: removed if empty\n", path.display())
-            }
-            Step::Remove { path, old } => {
-                let head = format!("--- {}\n+++ (absent)\n", path.display());
-                head + &diff::hunk(&old.content, b"")
-            }
-            Step::Write { path, old: None, new } => {
-                let head = format!("--- (absent)\n+++ {}\n", path.display());
-                head + &diff::hunk(b"", &new.content)
-            }
-            Step::Write { path, old: Some(old), new } => {
-                let path = path.display();
-                let mut out = format!("--- {path}\n+++ {path}\n");
-                if old.mode != new.mode {
-                    let _ = writeln!(out, "mode {:04o} -> {:04o}", old.mode, new.mode);
-                }
-                let hunk = diff::hunk(&old.content, &new.content);
-                if hunk.is_empty() && old.mode == new.mode {
-                    let _ = writeln!(out, "owner: user {} -> the user of setup", old.owner.user);
-                }
-                out + &hunk
-            }
+fn config_step(current: &Current, content: Vec<u8>) -> Option<Step> {
+    rewritten(&current.config_path, &current.config, content)
+}
+
+/// A file of somebody else's with another content: mode and owner stay.
+fn rewritten(path: &Path, old: &FileState, content: Vec<u8>) -> Option<Step> {
+    let new = FileContent { content, mode: old.mode, owner: Some(old.owner) };
+    let is_new = old.content != new.content;
+    is_new.then(|| Step::Write { path: path.to_owned(), old: Some(old.clone()), new })
+}
+
+fn remove_dir(current: &Current, path: PathBuf) -> Option<Step> {
+    let old = *current.dirs.get(&path)?;
+    Some(Step::RemoveDir { path, old })
+}
+
+/// Principals files that go, and a word for each that stays though it should.
+fn obsolete_principals(
+    layout: &Layout,
+    current: &Current,
+    is_obsolete: impl Fn(&str) -> bool,
+) -> (Vec<Step>, Vec<String>) {
+    let (mut steps, mut words) = (Vec::new(), Vec::new());
+    for (name, state) in current.principals.iter().filter(|(name, _)| is_obsolete(name)) {
+        let path = layout.principals_dir().join(name);
+        if content::is_principals_of(name, state) {
+            steps.push(Step::Remove { path, old: state.clone() });
+        } else {
+            words.push(format!(
+                "{} was not written by jit-ssh-host and stays; it decides who may log in as {name:?}.",
+                path.display()
+            ));
         }
     }
+    (steps, words)
 }
 
 #[cfg(test)]

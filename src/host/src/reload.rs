@@ -16,6 +16,8 @@ pub(crate) enum Reload {
     Done(Pid),
     /// None was told; why, as a sentence.
     NotRunning(String),
+    /// Nothing changed that sshd reads only once.
+    NotNeeded,
 }
 
 /// How often, and how long a pause between, sshd is looked at until it has come back: 5 s.
@@ -65,7 +67,7 @@ pub(crate) fn reload(pid_file: &str, config: &Path) -> Result<Reload, CommandErr
     ))
 }
 
-fn read_pid(pid_file: &str) -> Option<Pid> {
+pub(crate) fn read_pid(pid_file: &str) -> Option<Pid> {
     Pid::from_raw(fs::read_to_string(pid_file).ok()?.trim().parse().ok()?)
 }
 
@@ -74,7 +76,7 @@ fn stamp(path: &str) -> Option<(u64, i64, i64)> {
     fs::metadata(path).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec()))
 }
 
-fn is_sshd(pid: Pid) -> bool {
+pub(crate) fn is_sshd(pid: Pid) -> bool {
     let proc = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
     // Only root may see where a foreign process's program lies; its short name is for everyone.
     let program = fs::read_link(proc.join("exe")).ok();
@@ -101,6 +103,16 @@ fn serves(title: &str, config: &Path) -> bool {
         Some((file, _)) => same_file(Path::new(file), config),
         None => !is_cut && same_file(Path::new(DEFAULT_CONFIG), config),
     }
+}
+
+/// Whether any sshd is there that has `config` as its main file, by whatever pid file.
+pub(crate) fn is_served(config: &Path) -> bool {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(Pid::from_raw).filter(|pid| is_sshd(*pid)).any(|pid| {
+        let title = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+        serves(&String::from_utf8_lossy(&title), config)
+    })
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {

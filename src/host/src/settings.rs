@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use jit_ssh_api::CaUrl;
+use jit_ssh_core::key::CaKey;
 use jit_ssh_core::names::HostName;
 use serde::Deserialize;
 
 /// The file's name in our folder.
 pub(crate) const FILE: &str = "host.toml";
+
+/// The first line of the file; what `setup` knows it by.
+pub(crate) const MARK: &str = "# Written by jit-ssh-host setup.";
 
 /// The only version of the file there is.
 const VERSION: u32 = 1;
@@ -27,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) sshd_config: PathBuf,
     /// The PAM service file with the hook; absolute.
     pub(crate) pam: PathBuf,
+    /// The sealed key for the day on which there is no CA, where the host was set up with one.
+    pub(crate) offline_ca: Option<CaKey>,
 }
 
 /// What a login does when the guard is down.
@@ -60,6 +66,7 @@ struct Raw {
     guard: Guard,
     sshd_config: PathBuf,
     pam: PathBuf,
+    offline_ca: Option<CaKey>,
 }
 
 impl Guard {
@@ -93,8 +100,8 @@ pub(crate) fn parse(text: &str) -> Result<Settings, SettingsError> {
             return Err(wrong(format!("{key} is not an absolute path: {path:?}")));
         }
     }
-    let Raw { name, guard, sshd_config, pam, .. } = raw;
-    Ok(Settings { ca, name, guard, sshd_config, pam })
+    let Raw { name, guard, sshd_config, pam, offline_ca, .. } = raw;
+    Ok(Settings { ca, name, guard, sshd_config, pam, offline_ca })
 }
 
 fn line_after(before: &str) -> usize {
@@ -104,13 +111,16 @@ fn line_after(before: &str) -> usize {
 impl Settings {
     /// The file's text, which [`parse`] reads back.
     pub(crate) fn render(&self) -> String {
+        let offline = self.offline_ca.as_ref();
+        let offline = offline.map(|key| format!("offline_ca = {}\n", quoted(&key.to_string())));
         format!(
-            "# Written by jit-ssh-host setup.\nv = {VERSION}\nca = {}\nname = {}\nguard = {}\nsshd_config = {}\npam = {}\n",
+            "{MARK}\nv = {VERSION}\nca = {}\nname = {}\nguard = {}\nsshd_config = {}\npam = {}\n{}",
             quoted(&self.ca.to_string()),
             quoted(self.name.as_str()),
             quoted(self.guard.as_str()),
             quoted_path(&self.sshd_config),
             quoted_path(&self.pam),
+            offline.unwrap_or_default(),
         )
     }
 }
@@ -157,6 +167,11 @@ pam = "/etc/pam.d/sshd"
             let settings = Settings { guard, pam: odd, ..settings.clone() };
             assert_eq!(parse(&settings.render()), Ok(settings));
         }
+        let key =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHKoMHfeUSGcYJWGysvTZaqm59QUJXVrgQ96Nhwe6rdj";
+        let sealed = format!("{GOOD}offline_ca = \"{key}\"\n");
+        assert_eq!(parse(&sealed).unwrap().render(), sealed);
+        assert!(parse(&sealed.replace("ed25519 AAAA", "ed25519 AAAB")).is_err());
     }
 
     #[test]

@@ -64,8 +64,16 @@ impl Sshd {
     /// What sshd says.
     pub(crate) fn effective(&self, login: &Login) -> Result<Effective, CommandError> {
         // Whatever a Match block may ask for must be given, or sshd refuses to answer.
-        let connection =
-            format!("user={login},host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22,rdomain=");
+        self.effective_where(&format!(
+            "user={login},host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22,rdomain="
+        ))
+    }
+
+    /// What is in force for a connection, named as `sshd -C` wants it.
+    ///
+    /// # Errors
+    /// What sshd says.
+    pub(crate) fn effective_where(&self, connection: &str) -> Result<Effective, CommandError> {
         let arguments = [
             "-T".as_ref(),
             "-f".as_ref(),
@@ -74,6 +82,24 @@ impl Sshd {
             connection.as_ref(),
         ];
         self.run(&arguments).map(|answer| Effective::parse(&answer))
+    }
+
+    /// What sshd says of its version; before 9.2 it had no `-V`, and said so below its version.
+    pub(crate) fn version_text(&self) -> Option<String> {
+        let output = Command::new(&self.program).arg("-V").stdin(Stdio::null()).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        said.lines().find(|line| line.starts_with("OpenSSH_")).map(str::to_owned)
+    }
+
+    /// The name of the PAM service it uses: a setting from 9.8 on, the program's own name before.
+    pub(crate) fn pam_service(&self, effective: &Effective) -> String {
+        match effective.get("PAMServiceName") {
+            "none" => {
+                let name = self.program.file_name().unwrap_or_default();
+                name.to_string_lossy().into_owned()
+            }
+            name => name.to_owned(),
+        }
     }
 
     fn run(&self, arguments: &[&Path]) -> Result<String, CommandError> {

@@ -14,6 +14,7 @@ fn wanted(layout: &Layout, keyword: &str) -> String {
     match keyword {
         "TrustedUserCAKeys" => layout.trusted_user_ca_keys(),
         "AuthorizedPrincipalsFile" => layout.authorized_principals_file(),
+        "RevokedKeys" => layout.revoked_keys().display().to_string(),
         // Principals file and command are ORed: a command would let in more than the file says.
         _ => "none".to_owned(),
     }
@@ -58,7 +59,7 @@ pub(crate) fn gone(
     login: &Login,
     effective: &Effective,
 ) -> Result<(), CommandError> {
-    for keyword in ["TrustedUserCAKeys", "AuthorizedPrincipalsFile"] {
+    for keyword in ["TrustedUserCAKeys", "AuthorizedPrincipalsFile", "RevokedKeys"] {
         let ours = wanted(layout, keyword);
         if effective.get(keyword) != ours {
             continue;
@@ -77,8 +78,11 @@ pub(crate) fn gone(
 
 /// Where somebody else sets `keyword` to `value`.
 fn culprit(found: &[Found], keyword: &str, value: &str) -> Option<String> {
-    let sets = |what: &What| matches!(what, What::Setting { keyword: k, value: v } if *k == keyword && v == value);
-    found.iter().find(|found| sets(&found.what)).map(place)
+    found.iter().find(|found| sets(&found.what, keyword, value)).map(place)
+}
+
+fn sets(what: &What, keyword: &str, value: &str) -> bool {
+    matches!(what, What::Setting { keyword: k, value: v } if *k == keyword && v == value)
 }
 
 fn place(found: &Found) -> String {
@@ -87,6 +91,55 @@ fn place(found: &Found) -> String {
         Some(under) => format!("{place} (under `{under}`)"),
         None => place,
     }
+}
+
+/// What the command line lets setup push aside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MayReplace {
+    /// CAs of others.
+    pub(crate) cas: bool,
+    /// A list of revoked keys that somebody else keeps.
+    pub(crate) revoked_keys: bool,
+}
+
+/// Refuses to push aside silently what people log in by, or what keeps them out: sshd takes the
+/// first value only. `holds_something` says whether there is anything in a file.
+///
+/// # Errors
+/// Names the setting, and the option that lets it be replaced.
+pub(crate) fn may_replace(
+    layout: &Layout,
+    found: &[Found],
+    before: &Effective,
+    may: MayReplace,
+    holds_something: impl Fn(&Path) -> bool,
+) -> Result<(), CommandError> {
+    let others = |keyword: &'static str| {
+        let is = before.get(keyword);
+        // What stands under a Match beats ours: that is found when sshd is asked afterwards.
+        let under = |found: &Found| found.under.is_some() && sets(&found.what, keyword, is);
+        let is_theirs = is != "none" && is != wanted(layout, keyword) && !found.iter().any(under);
+        // One path, spaces and all; or several, which some versions take.
+        let paths = std::iter::once(is).chain(is.split_whitespace());
+        let mut paths = paths.filter(|_| is_theirs).map(Path::new);
+        paths.any(&holds_something).then(|| is.to_owned())
+    };
+    if let Some(is) = others("TrustedUserCAKeys").filter(|_| !may.cas) {
+        return Err(CommandError::new(format!(
+            "`TrustedUserCAKeys {is}` is in force: sshd takes one such setting only, so logins by certificates of the CAs in it would fail."
+        ))
+        .named("OTHER_CAS")
+        .hint("nothing is changed; if nobody needs them any more, say so with --replace-cas"));
+    }
+    if let Some(is) = others("RevokedKeys").filter(|_| !may.revoked_keys) {
+        return Err(CommandError::new(format!(
+            "`RevokedKeys {is}` is in force: sshd takes one such setting only, so what it revokes would count again."
+        ))
+        .named("OTHER_REVOKED_KEYS")
+        .hint("nothing is changed; take the keys it revokes out of all authorized_keys, and the CAs it is about out of TrustedUserCAKeys")
+        .hint("then say that it may go with --replace-revoked-keys"));
+    }
+    Ok(())
 }
 
 /// What deserves a word although our settings are in force: what they push aside, and what beats
@@ -102,6 +155,9 @@ pub(crate) fn pushed_aside(layout: &Layout, found: &[Found], before: &Effective)
             // On 9.2 and 9.3 the last one wins, so ours may not: sshd is asked afterwards.
             "AuthorizedPrincipalsCommand" => format!(
                 "`{keyword} {is}` is in force now; jit-ssh needs it off, since it would let in more than the principals files say."
+            ),
+            "RevokedKeys" => format!(
+                "`{keyword} {is}` is in force now; jit-ssh's list takes its place, and what is revoked there counts again."
             ),
             _ => format!(
                 "`{keyword} {is}` is in force now; jit-ssh's setting takes its place, so logins that need it will fail."
@@ -143,7 +199,8 @@ mod tests {
     const GOOD: &str = "strictmodes yes\n\
         trustedusercakeys /e/jit-ssh/user_ca.pub\n\
         authorizedprincipalsfile /e/jit-ssh/principals/%u\n\
-        authorizedprincipalscommand none\n";
+        authorizedprincipalscommand none\n\
+        revokedkeys /e/jit-ssh/revoked.krl\n";
 
     fn layout() -> Layout {
         Layout::new(Path::new("/e"), None).unwrap()
@@ -161,6 +218,8 @@ mod tests {
             ("user_ca.pub", "user_ca"),
             ("principals/%u", "principals"),
             ("command none", "command /bin/true"),
+            ("revoked.krl", "revoked"),
+            ("revokedkeys /e/jit-ssh/revoked.krl\n", ""),
         ] {
             let error = judged(&GOOD.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains("For logins as deploy"), "{error}");
@@ -174,7 +233,10 @@ mod tests {
         let judged = |answer: &str| gone(&layout(), &[], &login, &Effective::of(answer));
         assert!(judged("trustedusercakeys none\nauthorizedprincipalsfile /other/%u\n").is_ok());
         assert!(judged(GOOD).is_err());
-        assert!(judged(&GOOD.replace("user_ca.pub", "other")).is_err());
+        let only = |keyword: &str| GOOD.lines().find(|line| line.starts_with(keyword)).unwrap();
+        for keyword in ["trustedusercakeys", "authorizedprincipalsfile", "revokedkeys"] {
+            assert!(judged(only(keyword)).is_err(), "{keyword}");
+        }
     }
 
     #[test]
@@ -194,6 +256,32 @@ mod tests {
         assert!(!command.contains("takes its place"), "it may not: {command}");
         let address = told(&[found(under("Address 10.0.0.0/8"))], GOOD);
         assert!(address.contains("/c:3 (under `Match Address 10.0.0.0/8`)"), "{address}");
+    }
+
+    #[test]
+    fn what_others_live_by_is_replaced_only_where_that_was_said() {
+        let judged = |before: &str, found: &[Found], may: MayReplace| {
+            let holds = |path: &Path| path == Path::new("/x") || path == Path::new("/a b");
+            may_replace(&layout(), found, &Effective::of(before), may, holds)
+        };
+        let (none, cas) = (MayReplace::default(), MayReplace { cas: true, revoked_keys: false });
+        let lists = MayReplace { cas: false, revoked_keys: true };
+        for (before, told) in [
+            ("trustedusercakeys /x\n", cas),
+            ("revokedkeys /x\n", lists),
+            ("revokedkeys /a b\n", lists),
+            ("revokedkeys /empty /x\n", lists),
+        ] {
+            for (may, accepted) in [(none, false), (cas, told == cas), (lists, told == lists)] {
+                assert_eq!(judged(before, &[], may).is_ok(), accepted, "{before} {may:?}");
+            }
+        }
+        for nothing_lost in [GOOD, "", "trustedusercakeys /empty\nrevokedkeys /empty\n"] {
+            assert!(judged(nothing_lost, &[], none).is_ok(), "{nothing_lost}");
+        }
+        let what = What::Setting { keyword: "RevokedKeys", value: "/x".to_owned() };
+        let under = Found { what, file: "/c".into(), line: 3, under: Some("Match all".into()) };
+        assert!(judged("revokedkeys /x\n", &[under], none).is_ok(), "it will not be replaced");
     }
 
     #[test]

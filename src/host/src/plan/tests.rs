@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::{Found, What};
+use crate::current::{DirState, Owner};
+use crate::settings::Guard;
 
 const KEY_1: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHKoMHfeUSGcYJWGysvTZaqm59QUJXVrgQ96Nhwe6rdj";
@@ -15,10 +17,23 @@ fn layout() -> Layout {
     Layout::new(Path::new("/etc/ssh"), None).unwrap()
 }
 
+fn wanted(logins: &[&str]) -> Wanted {
+    let settings = Settings {
+        ca: format!("https://ca.example:7443#{CA}").parse().unwrap(),
+        name: "prod-host".parse().unwrap(),
+        guard: Guard::Off,
+        sshd_config: "/etc/ssh/sshd_config".into(),
+        pam: "/etc/pam.d/sshd".into(),
+        offline_ca: None,
+    };
+    Wanted { facts: facts(logins), settings, guard: None }
+}
+
 fn facts(logins: &[&str]) -> HostFacts {
     HostFacts {
         name: "prod-host".parse().unwrap(),
         ca: CA.parse().unwrap(),
+        revoked: Lists::default(),
         version: 7,
         ca_keys: vec![
             (NonZeroU16::new(1).unwrap(), KEY_1.parse().unwrap()),
@@ -44,6 +59,10 @@ fn fresh(included: bool) -> Current {
         config,
         found: Vec::from_iter(included.then_some(found)),
         user_ca: None,
+        settings: None,
+        revoked: None,
+        pam: Vec::new(),
+        unit: None,
         drop_in: None,
         principals: BTreeMap::new(),
         dirs: BTreeMap::from([("/etc/ssh".into(), DirState { mode: 0o755, owner: ROOT })]),
@@ -53,7 +72,7 @@ fn fresh(included: bool) -> Current {
 /// What would be there if the plan were carried out on `current`.
 fn after(plan: &Plan, current: &Current) -> Current {
     let mut now = current.clone();
-    for step in &plan.steps {
+    for step in plan.steps() {
         match step {
             Step::Dir { path, mode, .. } => {
                 now.dirs.insert(path.clone(), DirState { mode: *mode, owner: ROOT });
@@ -79,6 +98,10 @@ fn put(now: &mut Current, path: &Path, state: Option<FileState>) {
         now.user_ca = state;
     } else if path == layout.drop_in() {
         now.drop_in = state;
+    } else if path == layout.settings() {
+        now.settings = state;
+    } else if path == layout.revoked_keys() {
+        now.revoked = state;
     } else {
         assert_eq!(path.parent().unwrap(), layout.principals_dir());
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -96,7 +119,7 @@ fn text(state: &Option<FileState>) -> String {
 #[test]
 fn a_fresh_host_gets_exactly_these_files() {
     let current = fresh(true);
-    let plan = plan_setup(&layout(), &facts(&["deploy", "root"]), &current).unwrap();
+    let plan = plan_setup(&layout(), &wanted(&["deploy", "root"]), &current, None).unwrap();
     let now = after(&plan, &current);
     assert_eq!(
         text(&now.user_ca),
@@ -113,7 +136,9 @@ fn a_fresh_host_gets_exactly_these_files() {
          # sshd takes the first value of each keyword: this file must stay the first one it reads.\n\
          TrustedUserCAKeys /etc/ssh/jit-ssh/user_ca.pub\n\
          AuthorizedPrincipalsFile /etc/ssh/jit-ssh/principals/%u\n\
-         AuthorizedPrincipalsCommand none\n"
+         AuthorizedPrincipalsCommand none\n\
+         # Without this file sshd refuses every key, not only certificates.\n\
+         RevokedKeys /etc/ssh/jit-ssh/revoked.krl\n"
     );
     let principals: Vec<(&str, FileState)> =
         now.principals.iter().map(|(name, state)| (name.as_str(), state.clone())).collect();
@@ -129,18 +154,19 @@ fn a_fresh_host_gets_exactly_these_files() {
 fn a_second_run_has_nothing_to_do() {
     for included in [true, false] {
         let current = fresh(included);
-        let plan = plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap();
+        let plan = plan_setup(&layout(), &wanted(&["deploy"]), &current, None).unwrap();
         let now = after(&plan, &current);
         assert!(!plan.is_empty());
-        assert!(plan_setup(&layout(), &facts(&["deploy"]), &now).unwrap().is_empty());
+        assert!(plan_setup(&layout(), &wanted(&["deploy"]), &now, None).unwrap().is_empty());
     }
 }
 
 #[test]
 fn what_sshd_reads_at_every_login_needs_no_reload() {
     let current = fresh(true);
-    let now = after(&plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(), &current);
-    let plan = plan_setup(&layout(), &facts(&["deploy", "root"]), &now).unwrap();
+    let now =
+        after(&plan_setup(&layout(), &wanted(&["deploy"]), &current, None).unwrap(), &current);
+    let plan = plan_setup(&layout(), &wanted(&["deploy", "root"]), &now, None).unwrap();
     assert_eq!(plan.changed(), [layout().principals(&"root".parse().unwrap())]);
     assert!(!plan.changes_configuration(&layout(), &now));
 }
@@ -148,7 +174,8 @@ fn what_sshd_reads_at_every_login_needs_no_reload() {
 #[test]
 fn without_an_include_one_is_put_first_and_taken_out_when_it_is_not_needed_any_more() {
     let current = fresh(false);
-    let now = after(&plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(), &current);
+    let now =
+        after(&plan_setup(&layout(), &wanted(&["deploy"]), &current, None).unwrap(), &current);
     let config = String::from_utf8(now.config.content.clone()).unwrap();
     assert_eq!(
         config,
@@ -156,7 +183,7 @@ fn without_an_include_one_is_put_first_and_taken_out_when_it_is_not_needed_any_m
          Include /etc/ssh/sshd_config.d/00-jit-ssh.conf\nPort 22\n"
     );
     let now = Current { found: fresh(true).found, ..now };
-    let plan = plan_setup(&layout(), &facts(&["deploy"]), &now).unwrap();
+    let plan = plan_setup(&layout(), &wanted(&["deploy"]), &now, None).unwrap();
     assert_eq!(after(&plan, &now).config, current.config);
 }
 
@@ -164,17 +191,21 @@ fn without_an_include_one_is_put_first_and_taken_out_when_it_is_not_needed_any_m
 fn removal_leaves_what_was_there_before() {
     for included in [true, false] {
         let current = fresh(included);
-        let now = after(&plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(), &current);
-        let then = after(&plan_remove(&layout(), &now), &now);
+        let now =
+            after(&plan_setup(&layout(), &wanted(&["deploy"]), &current, None).unwrap(), &current);
+        let then = after(&plan_remove(&layout(), &now, None).unwrap(), &now);
         assert_eq!(then.config, current.config);
-        assert_eq!((then.user_ca, then.drop_in, then.principals.len()), (None, None, 0));
+        assert_eq!(
+            (then.user_ca, then.drop_in, then.settings, then.revoked, then.principals.len()),
+            (None, None, None, None, 0)
+        );
         let kept = then.dirs.contains_key(Path::new("/etc/ssh/sshd_config.d"));
         assert_eq!(kept, included, "a folder that sshd reads is not ours to remove");
     }
     let mut never_set_up = fresh(false);
     let dir = DirState { mode: 0o755, owner: ROOT };
     never_set_up.dirs.insert(layout().drop_in_dir(), dir);
-    assert!(plan_remove(&layout(), &never_set_up).is_empty());
+    assert!(plan_remove(&layout(), &never_set_up, None).unwrap().is_empty());
 }
 
 #[test]
@@ -188,24 +219,25 @@ fn logins_no_longer_offered_lose_their_file_and_foreign_files_stay() {
     ] {
         current.principals.insert(name.to_owned(), file(content));
     }
-    let plan = plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap();
+    let plan = plan_setup(&layout(), &wanted(&["deploy"]), &current, None).unwrap();
     let left: Vec<String> = after(&plan, &current).principals.into_keys().collect();
     assert_eq!(left, ["bob", "deploy", "eve"]);
     assert_eq!(plan.removed().len(), 2);
     assert_eq!(plan.warnings.len(), 2);
-    let plan = plan_remove(&layout(), &after(&plan, &current));
-    assert_eq!(plan.removed().len(), 3, "deploy, drop-in and CA keys: {plan:?}");
+    let plan = plan_remove(&layout(), &after(&plan, &current), None).unwrap();
+    assert_eq!(plan.removed().len(), 5, "deploy and our four files: {plan:?}");
 }
 
 #[test]
 fn foreign_mode_owner_or_content_is_mended() {
     let current = fresh(true);
-    let good = after(&plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(), &current);
+    let good =
+        after(&plan_setup(&layout(), &wanted(&["deploy"]), &current, None).unwrap(), &current);
     let spoil = |spoil: &dyn Fn(&mut FileState)| {
         let mut now = good.clone();
         spoil(now.user_ca.as_mut().unwrap());
         spoil(now.principals.get_mut("deploy").unwrap());
-        let plan = plan_setup(&layout(), &facts(&["deploy"]), &now).unwrap();
+        let plan = plan_setup(&layout(), &wanted(&["deploy"]), &now, None).unwrap();
         assert_eq!(plan.changed().len(), 2);
         assert_eq!(after(&plan, &now).principals, good.principals);
         plan.difference()
@@ -215,18 +247,18 @@ fn foreign_mode_owner_or_content_is_mended() {
     assert!(spoil(&|state| state.content.extend(b"more")).contains("-more"));
     let mut now = good.clone();
     now.dirs.insert(layout().own_dir(), DirState { mode: 0o700, owner: ROOT });
-    let plan = plan_setup(&layout(), &facts(&["deploy"]), &now).unwrap();
+    let plan = plan_setup(&layout(), &wanted(&["deploy"]), &now, None).unwrap();
     assert!(plan.difference().contains("mode 0700 -> 0755"));
 }
 
 #[test]
 fn a_file_in_the_way_that_is_not_ours_is_neither_replaced_nor_removed() {
-    for which in [0, 1] {
+    for which in 0..3 {
         let mut current = fresh(true);
-        let place = if which == 0 { &mut current.user_ca } else { &mut current.drop_in };
-        *place = Some(file("# mine\n"));
-        assert!(plan_setup(&layout(), &facts(&["deploy"]), &current).is_err());
-        let plan = plan_remove(&layout(), &current);
+        let place = [&mut current.user_ca, &mut current.drop_in, &mut current.settings];
+        *place.into_iter().nth(which).unwrap() = Some(file("# mine\n"));
+        assert!(plan_setup(&layout(), &wanted(&["deploy"]), &current, None).is_err());
+        let plan = plan_remove(&layout(), &current, None).unwrap();
         assert_eq!((plan.removed().len(), plan.warnings.len()), (0, 1));
     }
 }
@@ -234,15 +266,16 @@ fn a_file_in_the_way_that_is_not_ours_is_neither_replaced_nor_removed() {
 #[test]
 fn an_older_bundle_of_the_same_ca_is_refused() {
     let current = fresh(true);
-    let now = after(&plan_setup(&layout(), &facts(&["deploy"]), &current).unwrap(), &current);
+    let now =
+        after(&plan_setup(&layout(), &wanted(&["deploy"]), &current, None).unwrap(), &current);
     let other_ca = CA.replace("SHA256:u", "SHA256:v").parse().unwrap();
     for (version, ca, accepted) in
         [(7, None, true), (8, None, true), (6, None, false), (6, Some(other_ca), true)]
     {
-        let mut facts = facts(&["deploy"]);
-        facts.version = version;
-        facts.ca = ca.unwrap_or(facts.ca);
-        assert_eq!(plan_setup(&layout(), &facts, &now).is_ok(), accepted, "{version}");
+        let mut wanted = wanted(&["deploy"]);
+        wanted.facts.version = version;
+        wanted.facts.ca = ca.unwrap_or(wanted.facts.ca);
+        assert_eq!(plan_setup(&layout(), &wanted, &now, None).is_ok(), accepted, "{version}");
     }
 }
 

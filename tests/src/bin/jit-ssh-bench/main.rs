@@ -4,6 +4,7 @@
 //! - `echo.rs`: the floor: tonic, TLS, and the same cryptography, nothing else;
 //! - `load.rs`: the client, in a process of its own;
 //! - `login.rs`: the cold `jit-ssh login` process;
+//! - `host.rs`: logins with and without the hook, and the guard;
 //! - `policy.rs`, `world.rs`: a small company beside a large one;
 //! - `machine.rs`: what machine this is, and what processes use.
 #![allow(
@@ -15,6 +16,7 @@
 )]
 
 mod echo;
+mod host;
 mod issue;
 mod load;
 mod login;
@@ -29,6 +31,7 @@ fn main() {
     match args.as_slice() {
         ["issue"] => println!("{}", issue::bench()),
         ["login"] => println!("{}", login::bench()),
+        ["host"] => println!("{}", host::bench()),
         ["policy"] => println!("{}", policy::bench(1_000_000)),
         ["policy", past] => println!("{}", policy::bench(past.parse().unwrap())),
         ["echo-server", dir] => echo::serve(dir.as_ref()),
@@ -39,7 +42,7 @@ fn main() {
             );
         }
         _ => {
-            eprintln!("usage: jit-ssh-bench issue | login | policy [PAST_REQUESTS]");
+            eprintln!("usage: jit-ssh-bench issue | login | host | policy [PAST_REQUESTS]");
             std::process::exit(2);
         }
     }

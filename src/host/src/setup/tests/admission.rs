@@ -22,7 +22,6 @@ fn a_host_on_which_no_certificate_could_log_in_is_refused_and_left_as_it_is() {
         ("AuthenticationMethods password", "AuthenticationMethods password publickey"),
         ("DenyUsers de*", "DenyUsers bob"),
         ("AllowUsers bob", "AllowUsers bob deploy"),
-        ("RevokedKeys ETC/none", "RevokedKeys ETC/sshd_config"),
         ("CASignatureAlgorithms rsa-sha2-256", "CASignatureAlgorithms rsa-sha2-256,ssh-ed25519"),
         ("PubkeyAcceptedAlgorithms -ssh-ed25519*", "PubkeyAcceptedAlgorithms -ecdsa*"),
         ("Match User deploy\nAllowUsers bob", "Match User bob\nAllowUsers bob"),
@@ -71,4 +70,35 @@ fn a_host_that_is_set_up_and_shut_later_is_told_so_and_can_still_be_taken_out() 
     host.write("sshd_config", &config);
     assert!(host.set_up(&["deploy"]).is_err());
     host.remove().unwrap();
+}
+
+#[test]
+fn a_host_without_another_way_in_is_set_up_and_taken_out_only_when_told() {
+    let careful = Told { allow_lock_out: false, ..ANYWAY };
+    let closed = "PasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+        AuthorizedKeysFile none\nGSSAPIAuthentication no\n";
+    let host = TestHost::new(closed);
+    let before = host.snapshot();
+    let error = host.run(&host.goal(KEY, &["deploy"]), careful).err().unwrap().to_string();
+    assert!(error.contains("No other way in would be left"), "{error}");
+    assert!(error.contains("--allow-lock-out"), "{error}");
+    assert_eq!(host.snapshot(), before);
+    host.set_up(&["deploy"]).unwrap();
+    // Nothing is switched: nothing to ask for.
+    assert!(host.run(&host.goal(KEY, &["deploy"]), careful).unwrap().plan.is_empty());
+    let error = host.run(&Goal::Removed, careful).err().unwrap().to_string();
+    assert!(error.contains("the only way in"), "{error}");
+
+    // The neighbours: a command that names keys, and an administrator's own key.
+    let command = "AuthorizedKeysCommand /bin/true\nAuthorizedKeysCommandUser nobody\n";
+    let with_command = TestHost::new(&format!("{closed}{command}"));
+    with_command.run(&with_command.goal(KEY, &["deploy"]), careful).unwrap();
+    let keys = closed.replace("KeysFile none", "KeysFile ETC/keys/%u");
+    let with_key = TestHost::new(&keys);
+    let setting_up = |host: &TestHost| host.run(&host.goal(KEY, &["deploy"]), careful);
+    with_key.write("keys/root", "# none as yet\n");
+    assert!(setting_up(&with_key).is_err());
+    with_key.write("keys/root", &format!("{KEY} admin\n"));
+    setting_up(&with_key).unwrap();
+    with_key.run(&Goal::Removed, careful).unwrap();
 }

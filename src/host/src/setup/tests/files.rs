@@ -8,7 +8,7 @@ fn a_host_that_includes_drop_ins_is_set_up_without_touching_its_main_file() {
     host.write("sshd_config.d/50-site.conf", "PermitRootLogin prohibit-password\n");
     let before = host.read("sshd_config");
     let done = host.set_up(&["deploy", "root"]).unwrap();
-    assert_eq!(done.plan.changed().len(), 4);
+    assert_eq!(done.plan.changed().len(), 6);
     assert!(!done.reloaded);
     assert_eq!(host.read("sshd_config"), before);
     assert_eq!(host.read("jit-ssh/principals/deploy"), "deploy@prod-host\n");
@@ -83,15 +83,15 @@ fn wherever_others_set_our_keywords_ours_come_first() {
 fn a_dry_run_writes_nothing_and_says_what_it_would() {
     let host = TestHost::new("");
     let before = host.snapshot();
-    let done = host.run(&Goal::SetUp(facts(KEY, &["deploy"])), true).unwrap();
-    assert_eq!(done.plan.changed().len(), 4);
+    let done = host.run(&host.goal(KEY, &["deploy"]), DRY).unwrap();
+    assert_eq!(done.plan.changed().len(), 6);
     assert!(done.plan.difference().contains("+Include "));
     assert_eq!(host.snapshot(), before);
 
     host.set_up(&["deploy"]).unwrap();
     let before = host.snapshot();
-    let done = host.run(&Goal::Removed, true).unwrap();
-    assert_eq!(done.plan.removed().len(), 3);
+    let done = host.run(&Goal::Removed, DRY).unwrap();
+    assert_eq!(done.plan.removed().len(), 5);
     assert_eq!(host.snapshot(), before);
 }
 

@@ -3,28 +3,36 @@
 mod admission;
 mod command_line;
 mod files;
+mod guarded;
+mod others;
 mod roll_back;
 mod running;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::fs;
 use std::net::TcpListener;
 use std::num::NonZeroU16;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::run::Done;
 use super::*;
+use crate::revoked::Lists;
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHKoMHfeUSGcYJWGysvTZaqm59QUJXVrgQ96Nhwe6rdj";
+
+const PIN: &str = "SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0";
 
 struct TestHost {
     dir: TempDir,
     layout: Layout,
     sshd: Sshd,
+    guard: FakeGuard,
 }
 
 /// Everything that can be told of a folder: kind, content, mode and time of each path.
@@ -47,7 +55,7 @@ impl TestHost {
         keygen(&["-t", "ed25519", "-f", &dir.path().join("host_key").display().to_string()]);
         let layout = Layout::new(&etc, None).unwrap();
         let sshd = Sshd::find(None, layout.config()).unwrap();
-        let host = TestHost { dir, layout, sshd };
+        let host = TestHost { dir, layout, sshd, guard: FakeGuard::default() };
         host.write("sshd_config", &format!("{}{config}", host.basics()));
         host
     }
@@ -70,15 +78,34 @@ impl TestHost {
     }
 
     fn set_up(&self, logins: &[&str]) -> Result<Done, CommandError> {
-        self.run(&Goal::SetUp(facts(KEY, logins)), false)
+        self.run(&self.goal(KEY, logins), ANYWAY)
+    }
+
+    /// As the CA with this key wants it.
+    fn goal(&self, key: &str, logins: &[&str]) -> Goal {
+        let settings = Settings {
+            ca: format!("https://127.0.0.1:1#{PIN}").parse().unwrap(),
+            name: "prod-host".parse().unwrap(),
+            guard: Guard::Off,
+            sshd_config: self.layout.config().to_owned(),
+            pam: self.dir.path().join("pam.d/sshd"),
+            offline_ca: None,
+        };
+        Goal::SetUp(Box::new(Wanted { facts: facts(key, logins), settings, guard: None }))
     }
 
     fn remove(&self) -> Result<Done, CommandError> {
-        self.run(&Goal::Removed, false)
+        self.run(&Goal::Removed, ANYWAY)
     }
 
-    fn run(&self, goal: &Goal, dry_run: bool) -> Result<Done, CommandError> {
-        run(&self.layout, &self.sshd, goal, dry_run)
+    fn run(&self, goal: &Goal, told: Told) -> Result<Done, CommandError> {
+        let host = Host {
+            layout: &self.layout,
+            sshd: &self.sshd,
+            guard: &self.guard,
+            labels: &Labels::None,
+        };
+        run(&host, goal, told)
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -90,7 +117,7 @@ impl TestHost {
                 todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
                 "folder".to_owned()
             } else {
-                fs::read_to_string(&path).unwrap()
+                String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()
             };
             let time = if meta.is_dir() { 0 } else { meta.mtime_nsec() };
             found.insert(path, (content, meta.mode(), time));
@@ -107,7 +134,8 @@ fn timeless(snapshot: Snapshot) -> Snapshot {
 fn facts(key: &str, logins: &[&str]) -> HostFacts {
     HostFacts {
         name: "prod-host".parse().unwrap(),
-        ca: "SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0".parse().unwrap(),
+        ca: PIN.parse().unwrap(),
+        revoked: Lists::default(),
         version: 1,
         ca_keys: vec![(NonZeroU16::MIN, key.parse().unwrap())],
         logins: logins.iter().map(|login| login.parse().unwrap()).collect(),
@@ -117,6 +145,48 @@ fn facts(key: &str, logins: &[&str]) -> HostFacts {
 fn keygen(arguments: &[&str]) {
     let quiet = if arguments.contains(&"-s") { vec!["-q"] } else { vec!["-q", "-N", ""] };
     assert!(Command::new("ssh-keygen").args(quiet).args(arguments).status().unwrap().success());
+}
+
+/// What tests say unless it is what they are about: who runs them may have no other way in.
+const ANYWAY: Told = Told {
+    dry_run: false,
+    may_replace: MayReplace { cas: false, revoked_keys: false },
+    allow_lock_out: true,
+};
+
+const DRY: Told = Told { dry_run: true, ..ANYWAY };
+
+/// A guard under a systemd that does as it is told.
+#[derive(Debug, Default)]
+struct FakeGuard {
+    unit: Option<PathBuf>,
+    /// Why it does not answer.
+    down: RefCell<Option<String>>,
+    /// Whether starting it has it answer.
+    starts: bool,
+    told: RefCell<Vec<String>>,
+}
+
+impl GuardService for FakeGuard {
+    fn unit(&self) -> Option<&Path> {
+        self.unit.as_deref()
+    }
+
+    fn systemctl(&self, arguments: &[&str]) -> Result<(), String> {
+        self.told.borrow_mut().push(arguments.join(" "));
+        if matches!(arguments, ["start" | "restart", _]) && self.starts {
+            self.down.replace(None);
+        }
+        Ok(())
+    }
+
+    fn answers(&self) -> Result<(), String> {
+        self.down.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    fn wait(&self) -> Result<(), String> {
+        self.answers()
+    }
 }
 
 const INCLUDE: &str = "Include ETC/sshd_config.d/*.conf\n";

@@ -67,8 +67,8 @@ fn files_in_place_that_are_no_longer_in_force_are_an_error() {
 fn a_configuration_that_is_broken_before_is_refused_up_front() {
     let host = TestHost::new("NoSuchKeyword yes\n");
     let before = host.snapshot();
-    for goal in [Goal::SetUp(facts(KEY, &["deploy"])), Goal::Removed] {
-        let error = host.run(&goal, false).err().unwrap().to_string();
+    for goal in [host.goal(KEY, &["deploy"]), Goal::Removed] {
+        let error = host.run(&goal, ANYWAY).err().unwrap().to_string();
         assert!(error.contains("it was so before setup"), "{error}");
         assert!(error.contains("NoSuchKeyword"), "{error}");
     }

@@ -1,0 +1,186 @@
+//! Keys and certificates by which people know this host.
+
+use std::path::{Path, PathBuf};
+
+use crate::doctor::facts::{Facts, HostCertificate, Look};
+use crate::doctor::finding::Severity::{Critical, Warning};
+use crate::doctor::finding::{Description, Finding, Place};
+
+/// What can be weak here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HostKeyWeakness {
+    /// Others may read a private key: its file, its mode.
+    Open(PathBuf, u32),
+    /// A private key belongs to somebody else: its file, its owner.
+    Owner(PathBuf, u32),
+    /// A key is not there.
+    Missing(PathBuf),
+    /// There is no certificate.
+    NoCertificate,
+    /// A certificate is not there, or can not be read.
+    CertificateMissing(PathBuf),
+    /// A file holds no certificate.
+    CertificateMalformed(PathBuf),
+    /// A certificate for a person.
+    CertificateOfUser(PathBuf),
+    /// A certificate that is over.
+    CertificateExpired(PathBuf, u64),
+    /// A certificate that does not hold yet.
+    CertificateEarly(PathBuf, u64),
+    /// A certificate for other names: this host's, and those.
+    CertificateOfOther(PathBuf, String, String),
+}
+
+use HostKeyWeakness as W;
+
+const RENEW: &str = "have the guard renew it, then reload sshd: systemctl reload ssh (or sshd)";
+
+impl HostKeyWeakness {
+    /// The weakness in words.
+    pub(crate) fn describe(&self) -> Description {
+        match self {
+            W::Open(path, mode) => Description::new(
+                "HOST_KEY_OPEN",
+                Critical,
+                format!(
+                    "The private host key {} has mode {mode:04o}: who reads it can pass for this host, and sshd does not use it.",
+                    path.display()
+                ),
+                format!("chmod 0600 {}; if others could read it, make a new one", path.display()),
+            ),
+            W::Owner(path, owner) => Description::new(
+                "HOST_KEY_OWNER",
+                Critical,
+                format!(
+                    "The private host key {} belongs to user {owner}, who can pass for this host.",
+                    path.display()
+                ),
+                format!(
+                    "chown root:root {}, and make a new key if that user had no business with it",
+                    path.display()
+                ),
+            ),
+            W::Missing(path) => Description::new(
+                "HOST_KEY_MISSING",
+                Warning,
+                format!("HostKey names {}, which is not there.", path.display()),
+                "ssh-keygen -A makes it; or take the HostKey line out",
+            ),
+            W::NoCertificate => Description::new(
+                "NO_HOST_CERTIFICATE",
+                Warning,
+                "This host has no certificate: people have to take its key on trust when they first connect.",
+                "run jit-ssh-host setup again with a guard, which gets and renews one",
+            ),
+            W::CertificateMissing(path) => Description::new(
+                "HOST_CERTIFICATE_MISSING",
+                Warning,
+                format!(
+                    "HostCertificate names {}, which can not be read: sshd goes on without it, and people have to take the host's key on trust.",
+                    path.display()
+                ),
+                RENEW,
+            ),
+            W::CertificateMalformed(path) => Description::new(
+                "HOST_CERTIFICATE_MALFORMED",
+                Warning,
+                format!("{} holds no certificate that OpenSSH reads.", path.display()),
+                RENEW,
+            ),
+            W::CertificateOfUser(path) => Description::new(
+                "HOST_CERTIFICATE_OF_USER",
+                Warning,
+                format!(
+                    "{} is a certificate for a person, not for a host: sshd does not use it.",
+                    path.display()
+                ),
+                RENEW,
+            ),
+            W::CertificateExpired(path, at) => Description::new(
+                "HOST_CERTIFICATE_EXPIRED",
+                Critical,
+                format!(
+                    "The host certificate {} ended at {at} (Unix seconds): people are warned, or refuse to connect.",
+                    path.display()
+                ),
+                RENEW,
+            ),
+            W::CertificateEarly(path, at) => Description::new(
+                "HOST_CERTIFICATE_NOT_YET",
+                Warning,
+                format!(
+                    "The host certificate {} begins only at {at} (Unix seconds): this clock or the CA's is wrong.",
+                    path.display()
+                ),
+                "set the clock right",
+            ),
+            W::CertificateOfOther(path, name, names) => Description::new(
+                "HOST_CERTIFICATE_OTHER_NAME",
+                Warning,
+                format!(
+                    "The host certificate {} is for {names}, not for {name}: people who connect to {name} do not believe it.",
+                    path.display()
+                ),
+                RENEW,
+            ),
+        }
+    }
+}
+
+/// Finds them.
+pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, look) in &facts.host_keys {
+        let place = Place::file(path);
+        match look {
+            // Of the usual ones, sshd takes those that are there.
+            Look::Absent if is_named(facts, path) => {
+                findings.push(W::Missing(path.clone()).at(place));
+            }
+            Look::Absent => {}
+            Look::Unreadable(_) => {}
+            Look::Seen(node) => {
+                // As sshd asks (sshkey_perm_ok); some systems let a group of theirs read it.
+                if node.mode & 0o077 != 0 {
+                    findings.push(W::Open(path.clone(), node.mode).at(place.clone()));
+                }
+                if node.owner != 0 {
+                    findings.push(W::Owner(path.clone(), node.owner).at(place));
+                }
+            }
+        }
+    }
+    if facts.host_certificates.is_empty() && facts.is_set_up() && !facts.sshd.asked.is_empty() {
+        findings.push(W::NoCertificate.at(Place::file(facts.layout.config())));
+    }
+    for (path, look) in &facts.host_certificates {
+        let weakness = match look {
+            Look::Absent | Look::Unreadable(_) => Some(W::CertificateMissing(path.clone())),
+            Look::Seen(None) => Some(W::CertificateMalformed(path.clone())),
+            Look::Seen(Some(certificate)) => judge_one(facts, path, certificate),
+        };
+        findings.extend(weakness.map(|weakness| weakness.at(Place::file(path))));
+    }
+    findings
+}
+
+fn is_named(facts: &Facts, path: &Path) -> bool {
+    let mut lines = facts.sshd.directives.iter().filter(|line| line.is("HostKey"));
+    lines.any(|line| Path::new(&line.value()) == path)
+}
+
+fn judge_one(facts: &Facts, path: &Path, found: &HostCertificate) -> Option<HostKeyWeakness> {
+    if !found.is_host {
+        return Some(W::CertificateOfUser(path.to_owned()));
+    }
+    if found.valid_before <= facts.now.0 {
+        return Some(W::CertificateExpired(path.to_owned(), found.valid_before));
+    }
+    if found.valid_after > facts.now.0 {
+        return Some(W::CertificateEarly(path.to_owned(), found.valid_after));
+    }
+    let name = facts.settings()?.name.to_string();
+    // One that names nobody is for everybody.
+    let names_us = found.principals.is_empty() || found.principals.contains(&name);
+    (!names_us).then(|| W::CertificateOfOther(path.to_owned(), name, found.principals.join(", ")))
+}

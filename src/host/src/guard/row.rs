@@ -1,0 +1,217 @@
+//! One session as the guard remembers it, over its own restarts too. No I/O.
+
+use jit_ssh_core::certificate::{KeyId, Presented};
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::key::CaKey;
+use jit_ssh_core::krl::Named;
+use jit_ssh_core::names::Principal;
+use jit_ssh_core::time::UnixTime;
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::Cgroup;
+use super::event::Cause;
+use super::process::ProcessId;
+
+/// Most certificates one session rests on: its own, and those that prolonged it.
+const MAX_GRANTS: usize = 12;
+
+/// Seconds before the end at which the session's terminals are warned.
+const NOTICE: u64 = 120;
+
+/// A session that is watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Row {
+    /// The connection's monitor.
+    pub(crate) monitor: ProcessId,
+    /// The account.
+    pub(crate) login: String,
+    /// The address it came from.
+    pub(crate) from: String,
+    /// When it registered.
+    pub(crate) since: UnixTime,
+    /// The certificates it rests on: first the one it logged in with.
+    pub(crate) grants: Vec<Grant>,
+    /// What the certificate let it in as, where that is of our form.
+    pub(crate) principal: Option<Principal>,
+    /// The digest of the certificate's critical options.
+    critical: Digest,
+    /// The names of the certificate's extensions.
+    extensions: Vec<String>,
+    /// The session's own control group, where it has one.
+    pub(crate) cgroup: Option<Cgroup>,
+    /// When its terminals are to be warned; none once they were.
+    pub(crate) warn_at: Option<UnixTime>,
+    /// Processes that were left when the monitor ended.
+    pub(crate) left: Vec<ProcessId>,
+    /// Why it is being ended, once it is.
+    pub(crate) ending: Option<Cause>,
+    /// Whether its end has been reported already: its connection is closed, what it left is not.
+    pub(crate) is_closed: bool,
+}
+
+/// A certificate that lets a session be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Grant {
+    ca: CaKey,
+    /// Its serial.
+    pub(crate) serial: u64,
+    /// Its key id, as it stands in it.
+    pub(crate) key_id: String,
+    key: Digest,
+    /// When the access ends.
+    pub(crate) until: UnixTime,
+}
+
+impl Grant {
+    /// A certificate of `ca` that lets a session be until `until`.
+    pub(crate) fn new(ca: &CaKey, certificate: &Presented, until: UnixTime) -> Grant {
+        Grant {
+            ca: ca.clone(),
+            serial: certificate.serial(),
+            key_id: certificate.key_id().to_owned(),
+            key: Digest(*certificate.named().key_sha256),
+            until,
+        }
+    }
+
+    /// What a revocation list can name it by.
+    pub(crate) fn named(&self) -> Named<'_> {
+        Named {
+            ca: self.ca.blob(),
+            serial: self.serial,
+            key_id: &self.key_id,
+            key_sha256: &self.key.0,
+        }
+    }
+}
+
+/// What a new session is made of.
+pub(crate) struct New<'a> {
+    /// Its monitor.
+    pub(crate) monitor: ProcessId,
+    /// The account.
+    pub(crate) login: String,
+    /// The address it came from.
+    pub(crate) from: String,
+    /// What it logged in with.
+    pub(crate) certificate: &'a Presented,
+    /// The same, as it is remembered.
+    pub(crate) grant: Grant,
+    /// This host's name, where it is known.
+    pub(crate) host: Option<&'a str>,
+}
+
+impl Row {
+    /// A session that begins now.
+    pub(crate) fn new(new: New<'_>, cgroup: Option<Cgroup>, now: UnixTime) -> Row {
+        let New { monitor, login, from, certificate, grant, host } = new;
+        let named: Option<Principal> = host.and_then(|host| format!("{login}@{host}").parse().ok());
+        let principal = named.filter(|own| holds(certificate, own));
+        let mut row = Row {
+            monitor,
+            login,
+            from,
+            since: now,
+            grants: vec![grant],
+            principal,
+            critical: Digest::of(certificate.critical_options()),
+            extensions: extensions(certificate),
+            cgroup,
+            warn_at: None,
+            left: Vec::new(),
+            ending: None,
+            is_closed: false,
+        };
+        row.plan_warning(now);
+        row
+    }
+
+    /// When it ends.
+    pub(crate) fn until(&self) -> UnixTime {
+        self.grants.iter().map(|grant| grant.until).max().unwrap_or(UnixTime(0))
+    }
+
+    /// The next moment at which something is to be done for it.
+    pub(crate) fn next(&self) -> Option<UnixTime> {
+        match self.ending {
+            Some(_) => None,
+            None => Some(self.warn_at.map_or(self.until(), |warn| warn.min(self.until()))),
+        }
+    }
+
+    fn plan_warning(&mut self, now: UnixTime) {
+        let left = self.until().since(now);
+        let notice = if left < NOTICE.saturating_mul(2) { left / 2 } else { NOTICE };
+        self.warn_at = Some(UnixTime(self.until().0.saturating_sub(notice)));
+    }
+
+    /// Moves the end, if `certificate` gives its holder all that this session has, for longer: the same
+    /// person, the same `login@host`, the same restrictions, at least the same permits. It never
+    /// shortens. What it says must have been verified.
+    pub(crate) fn prolong(&mut self, certificate: &Presented, ca: &CaKey, now: UnixTime) -> bool {
+        let (Some(theirs), Some(own)) = (certificate.our_key_id(), self.key_id()) else {
+            return false;
+        };
+        let fits = self.ending.is_none()
+            && theirs.subject == own.subject
+            && theirs.access_until > self.until()
+            && self.principal.as_ref().is_some_and(|own| holds(certificate, own))
+            && Digest::of(certificate.critical_options()) == self.critical
+            && self.extensions.iter().all(|own| extensions(certificate).contains(own));
+        if !fits {
+            return false;
+        }
+        if self.grants.len() >= MAX_GRANTS {
+            // The one that ends first says nothing any more; the session's own always stays.
+            self.grants.remove(1);
+        }
+        self.grants.push(Grant::new(ca, certificate, theirs.access_until));
+        self.plan_warning(now);
+        true
+    }
+
+    fn key_id(&self) -> Option<KeyId> {
+        self.grants.first()?.key_id.parse().ok()
+    }
+
+    /// Takes out what is revoked. Where that is the session's own certificate, or all it still had, it
+    /// ends: gives why.
+    pub(crate) fn revoke(
+        &mut self,
+        revoked: impl Fn(Named<'_>) -> bool,
+        now: UnixTime,
+    ) -> Option<Cause> {
+        if self.grants.first().is_none_or(|own| revoked(own.named())) {
+            return Some(Cause::Revoked);
+        }
+        let before = self.until();
+        self.grants.retain(|grant| !revoked(grant.named()));
+        if self.until() == before {
+            return None;
+        }
+        self.plan_warning(now);
+        (self.until() <= now).then_some(Cause::Revoked)
+    }
+}
+
+fn holds(certificate: &Presented, principal: &Principal) -> bool {
+    let principal = principal.to_string();
+    certificate.principals().contains(&principal)
+}
+
+fn extensions(certificate: &Presented) -> Vec<String> {
+    let names = certificate.extensions().into_iter();
+    names.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+}
+
+impl Row {
+    /// Whose session it is, for the log.
+    pub(crate) fn title(&self) -> String {
+        let own = self.grants.first();
+        let key_id = own.map(|grant| grant.key_id.chars().filter(|c| c.is_ascii_graphic()));
+        let key_id: String = key_id.into_iter().flatten().take(96).collect();
+        format!("{key_id} as {} from {} (sshd {})", self.login, self.from, self.monitor.pid)
+    }
+}

@@ -1,0 +1,251 @@
+//! All sessions that are watched, and what is due for them when.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Instant;
+
+use jit_ssh_core::certificate::Presented;
+use jit_ssh_core::key::CaKey;
+use jit_ssh_core::time::UnixTime;
+
+use super::event::{Cause, Event, Kind};
+use super::log::{self, Level};
+use super::process::{ProcessId, Snapshot};
+use super::revoked::Revoked;
+use super::row::Row;
+use super::spool::Spool;
+use super::state::StateFile;
+use super::warning;
+use super::watched::Watched;
+
+/// What the loop knows a session by, while it runs.
+pub(crate) type Token = u64;
+
+/// The table.
+pub(crate) struct Table {
+    sessions: BTreeMap<Token, Watched>,
+    next: Token,
+    file: StateFile,
+    spool: Option<Spool>,
+}
+
+impl Table {
+    /// Takes on what was recorded before. `first` is the smallest token it gives.
+    ///
+    /// # Errors
+    /// If there is a record and it can not be read.
+    pub(crate) fn open(
+        file: StateFile,
+        spool: Option<Spool>,
+        first: Token,
+        now: Instant,
+    ) -> io::Result<Table> {
+        let rows = file.read()?;
+        let mut table = Table { sessions: BTreeMap::new(), next: first, file, spool };
+        for row in rows {
+            table.insert(Watched::resume(row, now));
+        }
+        Ok(table)
+    }
+
+    fn insert(&mut self, watched: Watched) -> Token {
+        let token = self.next;
+        self.next = self.next.saturating_add(1);
+        self.sessions.insert(token, watched);
+        token
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, &Watched)> {
+        self.sessions.iter().map(|(token, watched)| (*token, watched))
+    }
+
+    /// The session of this monitor.
+    pub(crate) fn of_monitor(&self, monitor: ProcessId) -> Option<&Row> {
+        self.sessions.values().map(|watched| &watched.row).find(|row| row.monitor == monitor)
+    }
+
+    /// Records a new session. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// If it is not: then it is not taken on.
+    pub(crate) fn add(&mut self, watched: Watched) -> io::Result<Token> {
+        let token = self.insert(watched);
+        if let Err(error) = self.write() {
+            self.sessions.remove(&token);
+            return Err(error);
+        }
+        Ok(token)
+    }
+
+    /// The session of a token.
+    pub(crate) fn get(&self, token: Token) -> Option<&Watched> {
+        self.sessions.get(&token)
+    }
+
+    fn write(&self) -> io::Result<()> {
+        self.file.write(self.sessions.values().map(|watched| &watched.row))
+    }
+
+    /// Records the table after a change that nobody waits for: to end sessions matters more.
+    fn record(&self) {
+        if let Err(error) = self.write() {
+            let path = self.file.path().display();
+            log::say(Level::Error, &format!("{path} can not be written: {error}."));
+        }
+    }
+
+    /// Puts an event into the spool. That it can not be stops nothing.
+    pub(crate) fn report(&mut self, event: &Event) {
+        let Some(spool) = &mut self.spool else { return };
+        let before = spool.dropped();
+        if let Err(error) = spool.push(event) {
+            log::say(Level::Error, &format!("an event can not be kept for the CA: {error}."));
+        }
+        if before == 0 && spool.dropped() > 0 {
+            log::say(Level::Warning, "the CA is away for long: the oldest events are dropped.");
+        }
+    }
+
+    /// Makes the events durable.
+    pub(crate) fn sync_events(&self) {
+        if let Some(Err(error)) = self.spool.as_ref().map(Spool::sync) {
+            log::say(Level::Error, &format!("events for the CA may be lost: {error}."));
+        }
+    }
+
+    /// Moves the end of whatever a verified certificate prolongs. How many it was.
+    pub(crate) fn prolong(&mut self, certificate: &Presented, ca: &CaKey, now: UnixTime) -> usize {
+        let mut moved = 0usize;
+        for watched in self.sessions.values_mut() {
+            if watched.row.prolong(certificate, ca, now) {
+                let (title, until) = (watched.row.title(), watched.row.until());
+                log::say(Level::Info, &format!("{title} is prolonged until {until}."));
+                moved = moved.saturating_add(1);
+            }
+        }
+        if moved > 0 {
+            self.record();
+        }
+        moved
+    }
+
+    /// When the wall clock has something for us next.
+    pub(crate) fn next_moment(&self) -> Option<UnixTime> {
+        self.sessions.values().filter_map(|watched| watched.row.next()).min()
+    }
+
+    /// When something is to be looked at next.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.sessions.values().filter_map(|watched| watched.look_at).min()
+    }
+
+    /// Warns and ends what is due at `now`, and what is revoked.
+    pub(crate) fn act(&mut self, revoked: &Revoked, now: UnixTime, instant: Instant) {
+        let mut due = Vec::new();
+        let mut to_warn = Vec::new();
+        let mut changed = false;
+        for (token, watched) in &mut self.sessions {
+            let row = &mut watched.row;
+            if row.ending.is_some() {
+                continue;
+            }
+            let before = row.until();
+            let cause = match row.revoke(|named| revoked.revokes(named), now) {
+                None if row.until() <= now => Some(Cause::Expired),
+                cause => cause,
+            };
+            changed |= row.until() != before;
+            if let Some(cause) = cause {
+                due.push((*token, cause));
+            } else if row.warn_at.is_some_and(|at| at <= now) {
+                row.warn_at = None;
+                to_warn.push(*token);
+            }
+        }
+        if due.is_empty() && to_warn.is_empty() && !changed {
+            return;
+        }
+        let all = Snapshot::take();
+        for (token, cause) in &due {
+            if let Some(watched) = self.sessions.get_mut(token) {
+                watched.begin_end(*cause, &all, instant);
+            }
+        }
+        // What is left of them must be known to whoever comes after us, before the first goes.
+        self.record();
+        for (token, cause) in due {
+            if let Some(watched) = self.sessions.get(&token) {
+                watched.terminate();
+                let why = if cause == Cause::Revoked { "is revoked" } else { "is over" };
+                let title = watched.row.title();
+                log::say(Level::Info, &format!("{title} ends: the access {why}."));
+            }
+        }
+        for row in to_warn.iter().filter_map(|token| self.sessions.get(token)) {
+            warning::warn(&row.row, &all, now);
+        }
+    }
+
+    /// The connection of this session has closed.
+    pub(crate) fn note_monitor_ended(&mut self, token: Token, now: UnixTime, instant: Instant) {
+        let Some(watched) = self.sessions.get_mut(&token) else { return };
+        let is_ending = watched.row.ending.is_some();
+        // Only what nobody has ended can have left something that is to be found now.
+        let all = Snapshot::take();
+        let is_left = watched.note_monitor_ended(&all, instant);
+        if !is_left {
+            self.finish(token, now);
+        } else if !is_ending {
+            let title = watched.row.title();
+            log::say(
+                Level::Info,
+                &format!("{title} is closed; what it left ends with the access."),
+            );
+            self.close(token, now);
+            self.record();
+        }
+    }
+
+    /// Looks at what is due to be looked at.
+    pub(crate) fn look(&mut self, now: UnixTime, instant: Instant) {
+        let due: Vec<Token> = self
+            .sessions
+            .iter()
+            .filter(|(_, watched)| watched.look_at.is_some_and(|at| at <= instant))
+            .map(|(token, _)| *token)
+            .collect();
+        for token in due {
+            if self.sessions.get_mut(&token).is_some_and(|watched| watched.look(instant)) {
+                self.finish(token, now);
+            }
+        }
+    }
+
+    /// Reports the end of a session once.
+    fn close(&mut self, token: Token, now: UnixTime) {
+        let Some(watched) = self.sessions.get_mut(&token) else { return };
+        if !std::mem::replace(&mut watched.row.is_closed, true) {
+            let cause = watched.row.ending.unwrap_or(Cause::Closed);
+            let event = Event::of(&watched.row, Kind::End, Some(cause), now);
+            self.report(&event);
+            self.sync_events();
+        }
+    }
+
+    /// Nothing is left of a session.
+    fn finish(&mut self, token: Token, now: UnixTime) {
+        self.close(token, now);
+        if let Some(watched) = self.sessions.remove(&token)
+            && let Some(group) = &watched.row.cgroup
+        {
+            group.remove();
+        }
+        self.record();
+    }
+}

@@ -1,0 +1,205 @@
+//! With certificates and lists that the real ssh-keygen makes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use jit_ssh_core::certificate::Presented;
+use jit_ssh_core::key::CaKey;
+use jit_ssh_core::krl::Revocations;
+use jit_ssh_core::time::UnixTime;
+use tempfile::TempDir;
+
+use super::event::Cause;
+use super::process::ProcessId;
+use super::row::{Grant, New, Row};
+use super::state::StateFile;
+
+const NOW: UnixTime = UnixTime(1_790_000_000);
+const ID: &str = "alice/7kq2m9xw4p/";
+
+struct Ca {
+    dir: TempDir,
+    key: CaKey,
+}
+
+impl Ca {
+    fn new() -> Ca {
+        let dir = TempDir::new().unwrap();
+        for key in ["ca", "subject"] {
+            keygen(dir.path(), &["-q", "-t", "ed25519", "-N", "", "-f", key]);
+        }
+        let line = fs::read_to_string(dir.path().join("ca.pub")).unwrap();
+        Ca { key: line.trim().parse().unwrap(), dir }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A certificate; its file is `subject-cert.pub` until the next one.
+    fn sign(&self, key_id: &str, principals: &str, serial: u64, more: &[&str]) -> Presented {
+        let serial = serial.to_string();
+        let mut args = vec!["-q", "-s", "ca", "-I", key_id, "-n", principals, "-z", &serial];
+        args.extend(more);
+        args.push("subject.pub");
+        keygen(self.dir.path(), &args);
+        Presented::from_line(&fs::read_to_string(self.file("subject-cert.pub")).unwrap()).unwrap()
+    }
+
+    fn row(&self, certificate: &Presented, until: u64) -> Row {
+        let new = New {
+            monitor: ProcessId { pid: 7, start: 9 },
+            login: "deploy".into(),
+            from: "192.0.2.7".into(),
+            certificate,
+            grant: Grant::new(&self.key, certificate, UnixTime(until)),
+            host: Some("prod-host"),
+        };
+        Row::new(new, None, NOW)
+    }
+}
+
+fn keygen(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new("ssh-keygen").current_dir(dir).args(args).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn lists_of_every_kind_that_ssh_keygen_makes_mean_here_what_they_mean_to_it() {
+    let ca = Ca::new();
+    let certificate = ca.sign("alice/7kq2m9xw4p/1790000900", "deploy@prod-host", 70, &[]);
+    assert!(certificate.is_signed_by(&ca.key));
+    let hash = keygen(ca.dir.path(), &["-l", "-f", "subject.pub"]);
+    let hash = hash.split(' ').nth(1).unwrap();
+    let subject = fs::read_to_string(ca.file("subject.pub")).unwrap();
+    let ca_line = fs::read_to_string(ca.file("ca.pub")).unwrap();
+    let many: Vec<String> = (0..40).map(|n| format!("serial: {}", 50 + 2 * n)).collect();
+    for (spec, revoked) in [
+        ("serial: 70".to_owned(), true),
+        ("serial: 71".to_owned(), false),
+        ("serial: 60-70".to_owned(), true),
+        ("serial: 71-90".to_owned(), false),
+        ("serial: 1\nserial: 70\nserial: 9000000000".to_owned(), true),
+        (many.join("\n"), true),
+        (many.join("\n").replace("serial: 70\n", ""), false),
+        ("id: alice/7kq2m9xw4p/1790000900".to_owned(), true),
+        ("id: alice/7kq2m9xw4p/1790000901".to_owned(), false),
+        (format!("key: {subject}"), true),
+        (format!("key: {ca_line}"), true),
+        (format!("hash: {hash}"), true),
+        (String::new(), false),
+    ] {
+        fs::write(ca.file("spec"), format!("{spec}\n")).unwrap();
+        let said = keygen(ca.dir.path(), &["-q", "-k", "-f", "krl", "-s", "ca.pub", "spec"]);
+        let list = Revocations::parse(&fs::read(ca.file("krl")).unwrap());
+        let list = list.unwrap_or_else(|e| panic!("{spec}: {e}: {said}"));
+        let oracle = keygen(ca.dir.path(), &["-Q", "-f", "krl", "subject-cert.pub"]);
+        assert_eq!(oracle.contains("REVOKED"), revoked, "{spec}: {oracle}");
+        assert_eq!(list.revokes(certificate.named()), revoked, "{spec}");
+    }
+    // Without a CA: any CA is meant. SHA-1 is not understood, so the list is refused as a whole.
+    fs::write(ca.file("spec"), "id: alice/7kq2m9xw4p/1790000900\n").unwrap();
+    keygen(ca.dir.path(), &["-q", "-k", "-f", "krl", "-s", "none", "spec"]);
+    let any = Revocations::parse(&fs::read(ca.file("krl")).unwrap()).unwrap();
+    assert!(any.revokes(certificate.named()));
+    fs::write(ca.file("spec"), format!("sha1: {subject}\n")).unwrap();
+    keygen(ca.dir.path(), &["-q", "-k", "-f", "krl", "spec"]);
+    assert!(Revocations::parse(&fs::read(ca.file("krl")).unwrap()).is_err());
+}
+
+#[test]
+fn only_a_certificate_that_gives_all_that_a_session_has_for_longer_moves_its_end() {
+    let ca = Ca::new();
+    let until = |seconds: u64| NOW.0 + seconds;
+    let id = |seconds: u64| format!("{ID}{}", until(seconds));
+    let own = ca.sign(&id(600), "deploy@prod-host,root@prod-host", 1, &[]);
+    let row = ca.row(&own, until(600));
+    assert_eq!(row.until(), UnixTime(until(600)));
+    for (key_id, principals, more, moves) in [
+        (id(900), "deploy@prod-host", &[][..], true),
+        (id(900), "deploy@other,deploy@prod-host", &[], true),
+        (id(900).replace("7kq2m9xw4p", "abcdefghjk"), "deploy@prod-host", &[], true),
+        (id(600), "deploy@prod-host", &[], false),
+        (id(300), "deploy@prod-host", &[], false),
+        (id(900).replace("alice", "bob"), "deploy@prod-host", &[], false),
+        (id(900), "root@prod-host", &[], false),
+        (id(900), "deploy@prod-host2", &[], false),
+        (id(900), "deploy@prod-host", &["-O", "no-pty"], false),
+        (id(900), "deploy@prod-host", &["-O", "force-command=id"], false),
+        (id(900), "deploy@prod-host", &["-O", "source-address=192.0.2.0/24"], false),
+        ("no id of ours".to_owned(), "deploy@prod-host", &[], false),
+    ] {
+        let mut row = row.clone();
+        let other = ca.sign(&key_id, principals, 2, more);
+        assert_eq!(row.prolong(&other, &ca.key, NOW), moves, "{key_id} {principals} {more:?}");
+        let expected = until(if moves { 900 } else { 600 });
+        assert_eq!(row.until(), UnixTime(expected));
+        assert_eq!(row.warn_at, Some(UnixTime(expected - 120)));
+    }
+    // One that is being ended stays so.
+    let mut ending = row.clone();
+    ending.ending = Some(Cause::Expired);
+    assert!(!ending.prolong(&ca.sign(&id(900), "deploy@prod-host", 3, &[]), &ca.key, NOW));
+    // However often it is prolonged, its own certificate is remembered.
+    let mut often = row;
+    for step in 1..40 {
+        let longer = ca.sign(&id(600 + step), "deploy@prod-host", 100 + step, &[]);
+        assert!(often.prolong(&longer, &ca.key, NOW));
+    }
+    assert_eq!((often.grants.len(), often.grants[0].serial), (12, 1));
+    assert_eq!(often.until(), UnixTime(until(639)));
+}
+
+#[test]
+fn a_session_ends_with_its_own_certificate_and_falls_back_without_its_extension() {
+    let ca = Ca::new();
+    let id = |seconds: u64| format!("{ID}{}", NOW.0 + seconds);
+    let own = ca.sign(&id(600), "deploy@prod-host", 1, &[]);
+    let mut row = ca.row(&own, NOW.0 + 600);
+    assert!(row.prolong(&ca.sign(&id(900), "deploy@prod-host", 2, &[]), &ca.key, NOW));
+    assert_eq!(row.clone().revoke(|named| named.serial == 3, NOW), None);
+    assert_eq!(row.clone().revoke(|named| named.serial == 1, NOW), Some(Cause::Revoked));
+    let mut fallen = row.clone();
+    assert_eq!(fallen.revoke(|named| named.serial == 2, NOW), None);
+    assert_eq!(fallen.until(), UnixTime(NOW.0 + 600));
+    let later = UnixTime(NOW.0 + 700);
+    assert_eq!(row.revoke(|named| named.serial == 2, later), Some(Cause::Revoked));
+}
+
+#[test]
+fn terminals_are_warned_two_minutes_before_and_at_half_time_of_less_than_four() {
+    let ca = Ca::new();
+    for (left, before) in [(3_600, 120), (240, 120), (239, 119), (60, 30), (1, 0)] {
+        let until = NOW.0 + left;
+        let own = ca.sign(&format!("{ID}{until}"), "deploy@prod-host", 1, &[]);
+        let row = ca.row(&own, until);
+        assert_eq!(row.warn_at, Some(UnixTime(until - before)), "{left}");
+        assert_eq!(row.next(), row.warn_at);
+    }
+}
+
+#[test]
+fn the_table_is_of_one_boot_and_a_damaged_one_is_told() {
+    let ca = Ca::new();
+    let file = StateFile::new(ca.dir.path()).unwrap();
+    assert_eq!(file.read().unwrap(), []);
+    let until = NOW.0 + 600;
+    let own = ca.sign(&format!("{ID}{until}"), "deploy@prod-host", 1, &[]);
+    let row = ca.row(&own, until);
+    file.write([&row].into_iter()).unwrap();
+    assert_eq!(file.read().unwrap(), [row]);
+    let text = fs::read_to_string(file.path()).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    fs::write(file.path(), text.replace(boot.trim(), "another")).unwrap();
+    assert_eq!(file.read().unwrap(), []);
+    for bad in
+        [text.replace("\"v\":1", "\"v\":2"), text[..text.len() - 1].to_owned(), String::new()]
+    {
+        fs::write(file.path(), bad).unwrap();
+        assert!(file.read().is_err());
+    }
+    fs::write(file.path(), &text).unwrap();
+    assert!(file.read().is_ok());
+}

@@ -1,0 +1,249 @@
+//! The guard as a service of this host: installed and started under systemd; elsewhere somebody
+//! starts it by hand.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::current::FileState;
+use crate::error::CommandError;
+use crate::guard::protocol::{self, Answer, Ask};
+use crate::hook;
+use crate::layout::{DEFAULT_ETC, Layout};
+
+/// The service's name.
+const SERVICE: &str = "jit-ssh-guard.service";
+
+/// There where systemd is the running system.
+const SYSTEMD: &str = "/run/systemd/system";
+
+/// How long a guard may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it may take to answer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The guard of this host, as `setup` sees it.
+pub(crate) trait GuardService {
+    /// Where its unit is put; `None` where systemd does not run it.
+    fn unit(&self) -> Option<&Path>;
+
+    /// Tells systemd something.
+    ///
+    /// # Errors
+    /// What it says.
+    fn systemctl(&self, arguments: &[&str]) -> Result<(), String>;
+
+    /// Whether the guard answers on its socket.
+    ///
+    /// # Errors
+    /// Why not, as the end of a sentence.
+    fn answers(&self) -> Result<(), String>;
+
+    /// Waits until it answers, or for long enough.
+    ///
+    /// # Errors
+    /// Why it does not answer, as the end of a sentence.
+    fn wait(&self) -> Result<(), String> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.answers() {
+                Err(_) if Instant::now() < until => std::thread::sleep(PAUSE),
+                answer => return answer,
+            }
+        }
+    }
+}
+
+/// The real one.
+pub(crate) struct System {
+    unit: Option<PathBuf>,
+    run: PathBuf,
+}
+
+impl System {
+    /// The guard of this host. A layout elsewhere than in `/etc/ssh` is no business of systemd's.
+    pub(crate) fn find(layout: &Layout) -> System {
+        let is_system = layout.etc() == Path::new(DEFAULT_ETC) && Path::new(SYSTEMD).is_dir();
+        let unit = is_system.then(|| Path::new("/etc/systemd/system").join(SERVICE));
+        System { unit, run: layout.run().to_owned() }
+    }
+}
+
+impl GuardService for System {
+    fn unit(&self) -> Option<&Path> {
+        self.unit.as_deref()
+    }
+
+    fn systemctl(&self, arguments: &[&str]) -> Result<(), String> {
+        let output = Command::new("systemctl").args(arguments).stdin(Stdio::null()).output();
+        let output = output.map_err(|e| format!("systemctl can not be run: {e}"))?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(format!(
+                "systemctl {}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim().replace('\n', " | ")
+            )),
+        }
+    }
+
+    fn answers(&self) -> Result<(), String> {
+        match protocol::ask(&self.run, &Ask::Status, None, Instant::now() + ANSWER_PATIENCE)? {
+            Answer::Status { .. } => Ok(()),
+            Answer::Unable { why } | Answer::Refused { why } => Err(format!("it says that {why}")),
+            Answer::Registered | Answer::Prolonged { .. } => {
+                Err("what answers there is not the guard".to_owned())
+            }
+        }
+    }
+}
+
+/// The unit for this host, from the one that is shipped.
+pub(crate) fn unit(template: &str, layout: &Layout, program: &Path) -> String {
+    let arguments: String =
+        hook::arguments(layout).into_iter().map(|argument| format!(" {argument}")).collect();
+    let start = format!("ExecStart={} guard{arguments}", program.display());
+    let lines = template.lines().map(|line| match line.starts_with("ExecStart=") {
+        true => start.as_str(),
+        false => line,
+    });
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// Whether a unit file is one that setup wrote.
+pub(crate) fn is_ours(state: &FileState) -> bool {
+    let first = state.content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    first.starts_with(b"# jit-ssh:")
+}
+
+/// A guard that runs; what was done so that it does can be taken back.
+pub(crate) struct Started<'a> {
+    service: &'a dyn GuardService,
+    was_new: bool,
+}
+
+/// Has the guard run, with the unit that is in place by now. `was` is the unit that was there.
+///
+/// # Errors
+/// If it does not answer; nothing is left running that was not.
+pub(crate) fn start<'a>(
+    service: &'a dyn GuardService,
+    was: Option<&FileState>,
+    is_changed: bool,
+    by_hand: &str,
+) -> Result<Started<'a>, CommandError> {
+    let refused = |why: String| {
+        CommandError::new(format!("The guard does not run: {why}.")).named("NO_GUARD")
+    };
+    if service.unit().is_none() {
+        let hint =
+            format!("there is no systemd here: start it as root, and at each boot: {by_hand}");
+        service.wait().map_err(|why| refused(why).hint(hint))?;
+        return Ok(Started { service, was_new: false });
+    }
+    let started = Started { service, was_new: was.is_none() };
+    // A guard that is started anew resumes its deadlines; no session notices.
+    let verb = if is_changed { "restart" } else { "start" };
+    let told = service
+        .systemctl(&["daemon-reload"])
+        .and_then(|()| service.systemctl(&["enable", SERVICE]))
+        .and_then(|()| service.systemctl(&[verb, SERVICE]))
+        .and_then(|()| service.wait());
+    match told {
+        Ok(()) => Ok(started),
+        Err(why) => {
+            started.take_back();
+            Err(refused(why).hint("see: journalctl -u jit-ssh-guard"))
+        }
+    }
+}
+
+impl Started<'_> {
+    /// Ends the guard again, if there was none before.
+    pub(crate) fn take_back(self) {
+        if self.was_new {
+            // What is left of it does no harm, and the first failure is the one to tell.
+            let _ = self.service.systemctl(&["disable", "--now", SERVICE]);
+        }
+    }
+}
+
+/// Ends the guard, whose unit goes next.
+///
+/// # Errors
+/// What systemd says.
+pub(crate) fn stop(service: &dyn GuardService) -> Result<(), CommandError> {
+    service
+        .systemctl(&["disable", "--now", SERVICE])
+        .map_err(|why| CommandError::new(format!("The guard can not be stopped: {why}.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use rustix::net::{
+        AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind,
+        listen, recv, send, socket_with,
+    };
+
+    use super::*;
+
+    fn listener(path: &Path) -> OwnedFd {
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+        let socket = socket.unwrap();
+        bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        listen(&socket, 4).unwrap();
+        socket
+    }
+
+    #[test]
+    fn only_a_guard_that_says_how_it_goes_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let system = System { unit: None, run: dir.path().to_owned() };
+        assert!(system.answers().is_err());
+        let socket = listener(&protocol::socket_path(dir.path()));
+        for (answer, good) in [
+            (r#"{"answer":"status","sessions":0}"#, true),
+            (r#"{"answer":"unable","why":"x"}"#, false),
+            ("hello", false),
+        ] {
+            let result = std::thread::scope(|scope| {
+                let asked = scope.spawn(|| system.answers());
+                let client = accept(&socket).unwrap();
+                let mut buffer = [0_u8; 64];
+                let (length, _) = recv(&client, &mut buffer[..], RecvFlags::empty()).unwrap();
+                assert_eq!(&buffer[..length], br#"{"do":"status"}"#);
+                send(&client, answer.as_bytes(), SendFlags::empty()).unwrap();
+                asked.join().unwrap()
+            });
+            assert_eq!(result.is_ok(), good, "{answer}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn the_unit_that_is_shipped_is_known_again_and_starts_one_program() {
+        let layout = Layout::new(Path::new(DEFAULT_ETC), None).unwrap();
+        let text = unit(crate::guard::UNIT, &layout, Path::new("/opt/jit-ssh-host"));
+        let owner = crate::current::Owner { user: 0, group: 0 };
+        let state = |text: &str| FileState { content: text.into(), mode: 0o644, owner };
+        assert!(is_ours(&state(&text)) && !is_ours(&state("[Unit]\n")));
+        let starts: Vec<_> = text.lines().filter(|line| line.starts_with("ExecStart=")).collect();
+        assert_eq!(starts, ["ExecStart=/opt/jit-ssh-host guard"]);
+    }
+
+    #[test]
+    fn the_unit_starts_this_program_with_these_places() {
+        let template =
+            "# jit-ssh: x\n[Service]\nExecStart=/usr/local/bin/jit-ssh-host guard\nA=b\n";
+        let layout = Layout::new(Path::new("/srv/ssh"), None).unwrap();
+        assert_eq!(
+            unit(template, &layout, Path::new("/usr/bin/jit-ssh-host")),
+            "# jit-ssh: x\n[Service]\nExecStart=/usr/bin/jit-ssh-host guard --etc /srv/ssh\nA=b\n"
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! What can be known before anything is written: whatever would leave a host that nobody can use, or
+//! that says less than it seems, is refused or told here.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use jit_ssh_core::names::Login;
+
+use super::run::{Goal, Host, Told};
+use crate::admission::{self, Obstacle, Weight};
+use crate::current::Current;
+use crate::error::CommandError;
+use crate::hook;
+use crate::layout::Layout;
+use crate::lock_out;
+use crate::plan::{Plan, Wanted};
+use crate::sshd::{Effective, Sshd};
+use crate::verify;
+
+/// Says what deserves a word, and refuses what must not be.
+///
+/// # Errors
+/// If no certificate could log in, something of others would go unsaid, the hook would never run, or
+/// there would be no other way in.
+pub(super) fn foresee(
+    host: &Host<'_>,
+    goal: &Goal,
+    current: &Current,
+    plan: &Plan,
+    logins: &[Login],
+    told: Told,
+) -> Result<(), CommandError> {
+    let mut words = plan.warnings.clone();
+    let mut refusal = Ok(());
+    if let Goal::SetUp(wanted) = goal {
+        let effective = |login| host.sshd.effective(login);
+        let before = logins.iter().map(effective).collect::<Result<Vec<_>, _>>()?;
+        words.extend(settings_of_others(host.layout, current, &before, told)?);
+        if let (Some(_), Some(before)) = (&wanted.guard, before.first()) {
+            pam_is_used(host, before)?;
+        }
+        let (doubts, shut) = admitted(host.layout, wanted, current, &before);
+        words.extend(doubts);
+        refusal = shut;
+    }
+    for word in words {
+        eprintln!("warning: {word}");
+    }
+    refusal?;
+    if plan.switch.is_empty() || told.allow_lock_out {
+        return Ok(());
+    }
+    another_way(host.sshd, goal)
+}
+
+/// What of others is pushed aside, or beats ours.
+fn settings_of_others(
+    layout: &Layout,
+    current: &Current,
+    before: &[Effective],
+    told: Told,
+) -> Result<Vec<String>, CommandError> {
+    let Some(before) = before.first() else {
+        return Ok(Vec::new());
+    };
+    verify::may_replace(layout, &current.found, before, told.may_replace, holds_something)?;
+    let mut words = verify::pushed_aside(layout, &current.found, before);
+    // sshd looks at the real folders, behind symbolic links.
+    let etc = fs::canonicalize(layout.etc()).unwrap_or_else(|_| layout.etc().to_owned());
+    let mode = |dir: &Path| fs::metadata(dir).ok().map(|found| found.permissions().mode());
+    words.extend(verify::open_to_others(before, &etc, mode));
+    Ok(words)
+}
+
+/// Whether there is anything in a file but white space and comments; if nobody can tell, there is.
+fn holds_something(path: &Path) -> bool {
+    match fs::read(path) {
+        Ok(content) => content.split(|byte| *byte == b'\n').any(|line| {
+            let line = line.trim_ascii();
+            !line.is_empty() && !line.starts_with(b"#")
+        }),
+        Err(e) => e.kind() != ErrorKind::NotFound,
+    }
+}
+
+/// Refuses a hook that sshd would never have called.
+fn pam_is_used(host: &Host<'_>, before: &Effective) -> Result<(), CommandError> {
+    let off = "nothing is changed; or set the host up with --guard off: sessions then live on after their certificate ends";
+    if before.get("UsePAM") != "yes" {
+        return Err(CommandError::new(format!(
+            "`UsePAM {}` is in force: sshd would not call the guard's hook, and no session would be ended.",
+            before.get("UsePAM")
+        ))
+        .named("NO_PAM")
+        .hint(format!("set `UsePAM yes` in {}, then run setup again", host.layout.config().display()))
+        .hint(off));
+    }
+    let (service, file) = (host.sshd.pam_service(before), host.layout.pam());
+    if file.file_name().is_some_and(|name| name == service.as_str()) {
+        return Ok(());
+    }
+    Err(CommandError::new(format!(
+        "sshd uses the PAM service `{service}`, and would not read {}.",
+        file.display()
+    ))
+    .named("OTHER_PAM_SERVICE")
+    .hint(format!("name its file: --pam {}", file.with_file_name(&service).display()))
+    .hint(off))
+}
+
+/// Doubts about logins by certificate in words, and a refusal where none could log in.
+fn admitted(
+    layout: &Layout,
+    wanted: &Wanted,
+    current: &Current,
+    before: &[Effective],
+) -> (Vec<String>, Result<(), CommandError>) {
+    let (mut words, mut shut) = (Vec::new(), Vec::new());
+    for (obstacle, logins) in obstacles(layout, wanted.facts.logins.iter().zip(before), current) {
+        let names: Vec<_> = logins.iter().map(|login| login.as_str()).collect();
+        let names = names.join(", ");
+        match obstacle.weight {
+            Weight::Doubt => words.push(format!("Logins as {names}: {}.", obstacle.problem)),
+            Weight::Shut => shut.push((names, obstacle)),
+        }
+    }
+    if shut.is_empty() {
+        return (words, Ok(()));
+    }
+    let sentence = |(names, obstacle): &(String, Obstacle)| {
+        format!("No certificate could log in as {names}: {}.", obstacle.problem)
+    };
+    let message = shut.iter().map(sentence).collect::<Vec<_>>().join(" ");
+    let error = CommandError::new(message).named("NO_LOGIN").hint("nothing is changed");
+    let error = shut.into_iter().fold(error, |error, (_, obstacle)| error.hint(obstacle.way_out));
+    (words, Err(error))
+}
+
+/// What stands in the way, with the logins it concerns.
+fn obstacles<'a>(
+    layout: &Layout,
+    asked: impl Iterator<Item = (&'a Login, &'a Effective)>,
+    current: &Current,
+) -> Vec<(Obstacle, Vec<&'a Login>)> {
+    // A file that can not be looked at may be there: only root sees everything. Ours is written anew
+    // where it is missing.
+    let exists = |path: &Path| path == layout.revoked_keys() || path.try_exists().unwrap_or(true);
+    let mut all: Vec<(Obstacle, Vec<&Login>)> = Vec::new();
+    for (login, effective) in asked {
+        for obstacle in admission::obstacles(login, &current.found, effective, exists) {
+            match all.iter_mut().find(|(known, _)| *known == obstacle) {
+                Some((_, logins)) => logins.push(login),
+                None => all.push((obstacle, vec![login])),
+            }
+        }
+    }
+    all
+}
+
+/// Refuses where our certificates would be, or have been, the only way in.
+fn another_way(sshd: &Sshd, goal: &Goal) -> Result<(), CommandError> {
+    if !lock_out::other_ways(sshd)?.is_empty() {
+        return Ok(());
+    }
+    let message = match goal {
+        Goal::SetUp(_) => {
+            "No other way in would be left than certificates of this CA: if CA, guard or PAM fail, nobody gets in to mend it."
+        }
+        Goal::Removed => {
+            "Certificates of this CA are the only way in: without them, nobody gets in any more."
+        }
+    };
+    Err(CommandError::new(message)
+        .named("LOCK_OUT")
+        .hint("nothing is changed; keep a key of an administrator for an emergency, or a password and a console")
+        .hint("if there is a way that sshd does not know of (a console), say so with --allow-lock-out"))
+}
+
+/// How somebody starts the guard.
+pub(super) fn guard_by_hand(layout: &Layout) -> String {
+    let arguments: String =
+        hook::arguments(layout).into_iter().map(|argument| format!(" {argument}")).collect();
+    format!("jit-ssh-host guard{arguments}")
+}

@@ -1,0 +1,236 @@
+//! The order of effects, which is the promise of `setup`.
+
+use std::path::Path;
+
+use jit_ssh_core::names::Login;
+
+use super::foresee;
+use crate::apply::Applied;
+use crate::current::{self, Current};
+use crate::error::CommandError;
+use crate::guard_service::{self, GuardService, Started};
+use crate::labels::Labels;
+use crate::layout::Layout;
+use crate::pam;
+use crate::plan::{self, GuardLines, Plan, Step, Wanted};
+use crate::reload::{self, Reload};
+use crate::settings::Guard;
+use crate::sshd::Sshd;
+use crate::verify::{self, MayReplace};
+
+/// The host that is set up.
+pub(super) struct Host<'a> {
+    /// Which files are ours.
+    pub(super) layout: &'a Layout,
+    /// Its sshd.
+    pub(super) sshd: &'a Sshd,
+    /// Its guard.
+    pub(super) guard: &'a dyn GuardService,
+    /// Its SELinux labels.
+    pub(super) labels: &'a Labels,
+}
+
+/// How the host shall be.
+pub(super) enum Goal {
+    /// As the bundle says.
+    SetUp(Box<Wanted>),
+    /// As if we had never been here.
+    Removed,
+}
+
+/// What the command line says besides.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    /// Nothing is written.
+    pub(super) dry_run: bool,
+    /// What of others may be pushed aside.
+    pub(super) may_replace: MayReplace,
+    /// There may be no way in but our certificates.
+    pub(super) allow_lock_out: bool,
+}
+
+/// What was done, or would be.
+pub(super) struct Done {
+    /// The effects.
+    pub(super) plan: Plan,
+    /// Whether the running sshd has read its configuration anew.
+    pub(super) reloaded: bool,
+}
+
+/// Brings the host to its goal. The order is the promise: nothing is written before all that can
+/// be known beforehand is known, no login asks a guard that does not answer, and nothing stays that
+/// sshd does not confirm.
+///
+/// # Errors
+/// What is in the way. What was changed is put back, unless the error says otherwise.
+pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, CommandError> {
+    let Host { layout, sshd, .. } = host;
+    let current = current::read(layout, host.guard.unit())?;
+    sshd.test().map_err(|e| e.hint("it was so before setup; nothing is changed"))?;
+    let plan = match goal {
+        Goal::SetUp(wanted) => plan::plan_setup(layout, wanted, &current, host.guard.unit())?,
+        Goal::Removed => plan::plan_remove(layout, &current, host.guard.unit())?,
+    };
+    let logins = logins_to_ask(goal, &current)?;
+    foresee::foresee(host, goal, &current, &plan, &logins, told)?;
+    eprint!("{}", plan.difference());
+    if told.dry_run {
+        eprintln!("Dry run: nothing is written.");
+        return Ok(Done { plan, reloaded: false });
+    }
+    if plan.is_empty() {
+        start_guard(host, goal, &current, &plan)?;
+        confirm(host, goal, &current, &logins)?;
+        eprintln!("There is nothing to change.");
+        return Ok(Done { plan, reloaded: false });
+    }
+
+    let applied = Applied::all(&plan.files)?;
+    label(host, &plan.files);
+    let started = match start_guard(host, goal, &current, &plan) {
+        Ok(started) => started,
+        Err(error) => return Err(applied.take_back(error)),
+    };
+    let take_back_guard = || started.into_iter().for_each(Started::take_back);
+    let applied = match applied.and(&plan.switch) {
+        Ok(applied) => applied,
+        Err(error) => {
+            take_back_guard();
+            return Err(error);
+        }
+    };
+    label(host, &plan.switch);
+    if let Err(error) = confirm(host, goal, &current, &logins) {
+        take_back_guard();
+        return Err(applied.take_back(error));
+    }
+    let reload = match plan.changes_configuration(layout, &current) {
+        true => reload_running(sshd, &logins)?,
+        false => Reload::NotNeeded,
+    };
+    finish(host, &plan, &reload)?;
+    eprintln!("{}", in_words(&reload));
+    Ok(Done { plan, reloaded: matches!(reload, Reload::Done(_)) })
+}
+
+/// Takes out what nobody uses any more.
+fn finish(host: &Host<'_>, plan: &Plan, reload: &Reload) -> Result<(), CommandError> {
+    let config = host.layout.config();
+    let is_in_use = matches!(reload, Reload::NotRunning(_)) && reload::is_served(config);
+    if is_in_use && !plan.last.is_empty() {
+        // Whoever it is, it may have read our drop-in: without its files it would refuse every key.
+        eprintln!(
+            "warning: an sshd that could not be told to reload uses {}: our files stay until it is started anew; then run this again.",
+            config.display()
+        );
+        return Ok(());
+    }
+    let unit = host.guard.unit().filter(|unit| plan.removed().contains(unit));
+    if unit.is_some() {
+        guard_service::stop(host.guard)?;
+    }
+    Applied::all(&plan.last)?;
+    if unit.is_some() {
+        // systemd forgets the unit by itself at the next boot.
+        let _ = host.guard.systemctl(&["daemon-reload"]);
+    }
+    Ok(())
+}
+
+/// What the goal says of the guard, where it wants one.
+fn guard_wanted(goal: &Goal) -> Option<(&GuardLines, &Wanted)> {
+    match goal {
+        Goal::SetUp(wanted) => wanted.guard.as_ref().map(|lines| (lines, &**wanted)),
+        Goal::Removed => None,
+    }
+}
+
+/// Has the guard run, where the goal wants one. Where it is optional, a word is enough.
+fn start_guard<'a>(
+    host: &Host<'a>,
+    goal: &Goal,
+    current: &Current,
+    plan: &Plan,
+) -> Result<Option<Started<'a>>, CommandError> {
+    let Some((_, wanted)) = guard_wanted(goal) else {
+        return Ok(None);
+    };
+    let is_changed = host.guard.unit().is_some_and(|unit| plan.changes(unit));
+    let by_hand = foresee::guard_by_hand(host.layout);
+    match guard_service::start(host.guard, current.unit.as_ref(), is_changed, &by_hand) {
+        Ok(started) => Ok(Some(started)),
+        Err(error) if wanted.settings.guard == Guard::Optional => {
+            eprintln!("warning: until the guard runs, no session is ended\n{error}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn label(host: &Host<'_>, steps: &[Step]) {
+    let paths: Vec<&Path> = steps.iter().filter_map(Step::written).collect();
+    if let Some(word) = host.labels.restore(&paths) {
+        eprintln!("warning: {word}");
+    }
+}
+
+/// The logins sshd is asked about.
+fn logins_to_ask(goal: &Goal, current: &Current) -> Result<Vec<Login>, CommandError> {
+    let logins: Vec<Login> = match goal {
+        Goal::SetUp(wanted) => wanted.facts.logins.iter().cloned().collect(),
+        Goal::Removed => current.principals.keys().filter_map(|name| name.parse().ok()).collect(),
+    };
+    if !logins.is_empty() {
+        return Ok(logins);
+    }
+    let root = "root".parse().map_err(|e| CommandError::new(format!("{e}.")))?;
+    Ok(vec![root])
+}
+
+/// Has sshd confirm that the goal is reached, and reads PAM's file again.
+fn confirm(
+    host: &Host<'_>,
+    goal: &Goal,
+    current: &Current,
+    logins: &[Login],
+) -> Result<(), CommandError> {
+    let Host { layout, sshd, .. } = host;
+    sshd.test()?;
+    for login in logins {
+        let effective = sshd.effective(login)?;
+        match goal {
+            Goal::SetUp(_) => verify::in_force(layout, &current.found, login, &effective)?,
+            Goal::Removed => verify::gone(layout, &current.found, login, &effective)?,
+        }
+    }
+    let Some((lines, _)) = guard_wanted(goal) else {
+        return Ok(());
+    };
+    let file = current::pam_file(layout.pam())?
+        .ok_or_else(|| CommandError::new(format!("{} went away.", layout.pam().display())))?;
+    let read = |name: &str| file.included.get(name).cloned();
+    pam::check(&pam::Service { path: &file.path, text: file.text()?, read: &read }, &lines.hook)
+}
+
+fn reload_running(sshd: &Sshd, logins: &[Login]) -> Result<Reload, CommandError> {
+    let Some(login) = logins.first() else {
+        return Ok(Reload::NotNeeded);
+    };
+    let effective = sshd.effective(login)?;
+    reload::reload(effective.get("PidFile"), sshd.config())
+}
+
+fn in_words(reload: &Reload) -> String {
+    match reload {
+        Reload::Done(pid) => {
+            format!("Done: sshd ({}) has read its new configuration.", pid.as_raw_nonzero())
+        }
+        Reload::NotRunning(why) => {
+            format!("Done. {why} The change takes effect when sshd starts.")
+        }
+        Reload::NotNeeded => {
+            "Done: sshd and PAM read these files at every login, so sshd needs no reload."
+                .to_owned()
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The guard and its hook: nothing asks a guard that does not answer, and everything goes again.
+
+use super::*;
+
+const UNIT_TEXT: &str = "# jit-ssh: a unit\nExecStart=/x\n";
+const HOOK: &str =
+    "session required pam_exec.so type=open_session quiet /usr/bin/jit-ssh-host session";
+const PAM: &str = "session required pam_loginuid.so\nsession required pam_limits.so\n";
+
+/// A host with a PAM service of its own, under systemd or not, and a guard that starts or not.
+fn host(config: &str, systemd: bool, starts: bool) -> TestHost {
+    let mut host = TestHost::new(config);
+    let main = host.read("sshd_config").replace("UsePAM no\n", "UsePAM yes\n");
+    host.write("sshd_config", &main);
+    fs::create_dir(host.dir.path().join("pam.d")).unwrap();
+    fs::write(host.layout.pam(), PAM).unwrap();
+    host.guard = FakeGuard {
+        unit: systemd.then(|| host.dir.path().join("jit-ssh-guard.service")),
+        down: RefCell::new(Some("it is down".to_owned())),
+        starts,
+        told: RefCell::default(),
+    };
+    host
+}
+
+fn goal(host: &TestHost, guard: Guard) -> Goal {
+    let Goal::SetUp(mut wanted) = host.goal(KEY, &["deploy"]) else { unreachable!() };
+    wanted.settings.guard = guard;
+    let unit = host.guard.unit.clone().map(|path| (path, UNIT_TEXT.to_owned()));
+    wanted.guard = (guard != Guard::Off).then(|| GuardLines { hook: HOOK.to_owned(), unit });
+    Goal::SetUp(wanted)
+}
+
+fn pam(host: &TestHost) -> String {
+    fs::read_to_string(host.layout.pam()).unwrap()
+}
+
+fn told(host: &TestHost) -> Vec<String> {
+    host.guard.told.take()
+}
+
+#[test]
+fn under_systemd_the_guard_is_installed_and_running_before_a_login_asks_it() {
+    let host = host(INCLUDE, true, true);
+    let unit = host.guard.unit.clone().unwrap();
+    let before = timeless(host.snapshot());
+    host.run(&goal(&host, Guard::Required), ANYWAY).unwrap();
+    let service = "jit-ssh-guard.service";
+    assert_eq!(
+        told(&host),
+        ["daemon-reload".to_owned(), format!("enable {service}"), format!("restart {service}")]
+    );
+    assert_eq!(fs::read_to_string(&unit).unwrap(), UNIT_TEXT);
+    assert_eq!(pam(&host), PAM.replacen('\n', &format!("\n{HOOK}\n"), 1));
+    let settings = settings::parse(&host.read("jit-ssh/host.toml")).unwrap();
+    assert_eq!(settings.guard, Guard::Required);
+
+    // A second run only makes sure that it runs.
+    assert!(host.run(&goal(&host, Guard::Required), ANYWAY).unwrap().plan.is_empty());
+    assert!(told(&host).last().unwrap().starts_with("start "));
+    // Another choice updates what is there.
+    host.run(&goal(&host, Guard::Optional), ANYWAY).unwrap();
+    assert!(host.read("jit-ssh/host.toml").contains("guard = \"optional\""));
+    told(&host);
+
+    let done = host.remove().unwrap();
+    assert!(done.plan.removed().contains(&&*unit));
+    assert_eq!(told(&host), [format!("disable --now {service}"), "daemon-reload".to_owned()]);
+    assert_eq!((pam(&host).as_str(), unit.exists()), (PAM, false));
+    let mut after = timeless(host.snapshot());
+    after.remove(&host.layout.drop_in_dir());
+    assert_eq!(after, before);
+}
+
+#[test]
+fn switching_the_guard_off_takes_hook_and_unit_out_and_leaves_the_rest() {
+    let host = host("", true, true);
+    host.run(&goal(&host, Guard::Required), ANYWAY).unwrap();
+    told(&host);
+    host.run(&goal(&host, Guard::Off), ANYWAY).unwrap();
+    assert_eq!((pam(&host).as_str(), told(&host).len()), (PAM, 2));
+    assert!(!host.guard.unit.clone().unwrap().exists());
+    assert!(host.layout.user_ca().exists());
+    assert!(host.run(&goal(&host, Guard::Off), ANYWAY).unwrap().plan.is_empty());
+}
+
+#[test]
+fn a_guard_that_does_not_come_up_changes_nothing_unless_it_is_optional() {
+    for systemd in [true, false] {
+        let host = host("", systemd, false);
+        let before = timeless(host.snapshot());
+        let error = host.run(&goal(&host, Guard::Required), ANYWAY).err().unwrap().to_string();
+        assert!(error.contains("The guard does not run: it is down."), "{error}");
+        assert!(error.contains("everything was put back"), "{error}");
+        let hint = if systemd { "journalctl" } else { "jit-ssh-host guard --etc " };
+        assert!(error.contains(hint), "{error}");
+        assert_eq!((timeless(host.snapshot()), pam(&host).as_str()), (before, PAM));
+        let last = told(&host).last().cloned();
+        let stopped = systemd.then(|| "disable --now jit-ssh-guard.service".to_owned());
+        assert_eq!(last, stopped);
+        assert!(host.guard.unit.iter().all(|unit| !unit.exists()));
+
+        host.run(&goal(&host, Guard::Optional), ANYWAY).unwrap();
+        assert!(pam(&host).contains(HOOK));
+    }
+    // The neighbour without systemd: somebody has started it.
+    let host = host("", false, false);
+    host.guard.down.replace(None);
+    host.run(&goal(&host, Guard::Required), ANYWAY).unwrap();
+    assert_eq!((pam(&host).contains(HOOK), told(&host).len()), (true, 0));
+}
+
+#[test]
+fn what_sshd_does_not_confirm_takes_hook_and_guard_back_too() {
+    let host = host("Match User deploy\n  TrustedUserCAKeys /other\n", true, true);
+    let before = timeless(host.snapshot());
+    assert!(host.run(&goal(&host, Guard::Required), ANYWAY).is_err());
+    assert_eq!((timeless(host.snapshot()), pam(&host).as_str()), (before, PAM));
+    assert_eq!(told(&host).last().unwrap(), "disable --now jit-ssh-guard.service");
+    assert!(!host.guard.unit.clone().unwrap().exists());
+}
+
+#[test]
+fn a_hook_that_sshd_would_not_call_is_refused() {
+    let refusal = |host: &TestHost| {
+        let before = timeless(host.snapshot());
+        let error = host.run(&goal(host, Guard::Required), ANYWAY).err().unwrap().to_string();
+        assert_eq!((timeless(host.snapshot()), told(host).len()), (before, 0));
+        assert!(error.contains("nothing is changed"), "{error}");
+        error
+    };
+    let no_pam = host("", true, true);
+    let main = no_pam.read("sshd_config");
+    no_pam.write("sshd_config", &main.replace("UsePAM yes", "UsePAM no"));
+    assert!(refusal(&no_pam).contains("set `UsePAM yes` in"));
+    no_pam.write("sshd_config", &main);
+    no_pam.run(&goal(&no_pam, Guard::Required), ANYWAY).unwrap();
+
+    let mut other = host("", true, true);
+    let named = other.dir.path().join("pam.d/other");
+    fs::write(&named, PAM).unwrap();
+    other.layout = other.layout.clone().with_pam(&named).unwrap();
+    assert!(refusal(&other).contains("sshd uses the PAM service `sshd`"));
+
+    let gone = host("", true, true);
+    fs::remove_file(gone.layout.pam()).unwrap();
+    assert!(refusal(&gone).contains("There is no PAM service file"));
+
+    let early = host("", true, true);
+    fs::write(
+        early.layout.pam(),
+        "session required pam_env.so user_readenv=1\nsession required pam_loginuid.so\n",
+    )
+    .unwrap();
+    assert!(refusal(&early).contains("There is no place for the hook"));
+}
+
+#[test]
+fn a_hook_in_the_file_named_before_goes_when_another_is_named() {
+    let mut host = host("", false, false);
+    host.guard.down.replace(None);
+    host.run(&goal(&host, Guard::Required), ANYWAY).unwrap();
+    let (old, dir) = (host.layout.pam().to_owned(), host.dir.path().join("other"));
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("sshd"), PAM).unwrap();
+    host.layout = host.layout.clone().with_pam(&dir.join("sshd")).unwrap();
+    let Goal::SetUp(mut wanted) = goal(&host, Guard::Required) else { unreachable!() };
+    wanted.settings.pam = host.layout.pam().to_owned();
+    host.run(&Goal::SetUp(wanted), ANYWAY).unwrap();
+    assert_eq!(fs::read_to_string(old).unwrap(), PAM);
+    assert!(pam(&host).contains(HOOK));
+}
+
+#[test]
+fn a_unit_of_somebody_else_stays() {
+    let host = host("", true, true);
+    let unit = host.guard.unit.clone().unwrap();
+    fs::write(&unit, "[Service]\n").unwrap();
+    assert!(host.run(&goal(&host, Guard::Required), ANYWAY).is_err());
+    host.run(&goal(&host, Guard::Off), ANYWAY).unwrap();
+    host.remove().unwrap();
+    assert_eq!(fs::read_to_string(&unit).unwrap(), "[Service]\n");
+    assert!(told(&host).is_empty());
+}
