@@ -12,7 +12,7 @@ use crate::ca::Ca;
 use crate::cli::Context;
 use crate::failure::{Failure, Outcome};
 use crate::grants::Subject;
-use crate::submission::explain;
+use crate::submission::{explain, explain_open};
 use crate::text::{all_of, either, span, utc};
 use crate::view::{StepRow, basis_name, lay_out, step_words};
 use crate::wish::Wish;
@@ -22,6 +22,13 @@ use crate::wish::Wish;
 struct Explained<'a> {
     dry_run: bool,
     rule: &'a str,
+    unsaid: Vec<&'static str>,
+    reason: Option<&'a str>,
+    reason_min: u32,
+    reason_pattern: Option<&'a str>,
+    reason_hint: Option<&'a str>,
+    otherwise_rule: Option<&'a str>,
+    otherwise_basis: Option<&'static str>,
     basis: Option<&'static str>,
     hosts: &'a [HostName],
     logins: &'a [Login],
@@ -44,6 +51,9 @@ struct Explained<'a> {
     break_glass_told: &'a [String],
 }
 
+/// Stands for a reason that nobody said: no rule judges it.
+const UNSAID: &str = "not said yet";
+
 /// Tells what would follow from a wish. A refusal says what would fit.
 pub(super) async fn dry_run(
     context: &Context,
@@ -52,22 +62,40 @@ pub(super) async fn dry_run(
     subject: &Subject,
 ) -> Result<Outcome, Failure> {
     let ui = &context.ui;
-    let reason = wish.reason().unwrap_or("not said yet").to_owned();
-    if wish.reason().is_none() {
-        ui.say("No reason is said; whether the rule takes yours shows with --because TEXT.");
-    }
-    let request = request(ca.enrolment, wish, subject, reason)?;
-    let answer = explain(ca, &request).await?;
-    ui.data(&lay_out(&lines(&request, &answer)))?;
-    ui.object(&explained(&request, &answer))?;
+    let (request, answer) = match wish.reason() {
+        Some(reason) => {
+            let request = request(ca.enrolment, wish, subject, reason.to_owned())?;
+            let answer = explain(ca, &request).await?;
+            (request, answer)
+        }
+        None => {
+            let request = request(ca.enrolment, wish, subject, UNSAID.to_owned())?;
+            let answer = explain_open(ca, &request).await?;
+            (request, answer)
+        }
+    };
+    ui.data(&lay_out(&lines(wish, &request, &answer)))?;
+    ui.object(&explained(wish, &request, &answer))?;
     Ok(Outcome::Done)
 }
 
-fn explained<'a>(request: &'a Request, answer: &'a v1::ExplainResponse) -> Explained<'a> {
+fn explained<'a>(
+    wish: &'a Wish,
+    request: &'a Request,
+    answer: &'a v1::ExplainResponse,
+) -> Explained<'a> {
     let some = |secs: u32| (secs > 0).then_some(secs);
+    let text = |text: &'a str| Some(text).filter(|text| !text.is_empty());
     Explained {
         dry_run: true,
         rule: &answer.rule,
+        unsaid: unsaid(wish),
+        reason: wish.reason(),
+        reason_min: answer.reason_min.max(1),
+        reason_pattern: text(&answer.reason_pattern),
+        reason_hint: text(&answer.reason_hint),
+        otherwise_rule: text(&answer.otherwise_rule),
+        otherwise_basis: basis_name(answer.otherwise_basis()),
         basis: basis_name(answer.basis()),
         hosts: &request.hosts,
         logins: &request.logins,
@@ -92,10 +120,59 @@ fn explained<'a>(request: &'a Request, answer: &'a v1::ExplainResponse) -> Expla
     }
 }
 
+/// The options that the command line leaves open.
+fn unsaid(wish: &Wish) -> Vec<&'static str> {
+    let said = [
+        ("because", wish.because.is_some()),
+        ("for", wish.span.is_some()),
+        ("permit", wish.permit.is_some()),
+    ];
+    said.into_iter().filter(|(_, said)| !said).map(|(name, _)| name).collect()
+}
+
+/// What is to be said why, where nothing is, and what follows from not doing so; harmless.
+fn reason_lines(answer: &v1::ExplainResponse) -> Vec<(&'static str, String)> {
+    let rule = harmless(&answer.rule);
+    let wants = reason_wanted(answer);
+    let said = format!("not said yet: {rule} wants {wants}; say it with --because TEXT");
+    let otherwise = match (answer.otherwise_rule.as_str(), answer.otherwise_basis()) {
+        (other, _) if other == answer.rule => return vec![("reason", said)],
+        ("", _) => "refused: no rule takes a reason that says less".to_owned(),
+        (other, v1::Basis::Auto) => format!("{} decides, by itself", harmless(other)),
+        (other, v1::Basis::BreakGlass) => format!("{} decides, as break-glass", harmless(other)),
+        (other, v1::Basis::Approvals | v1::Basis::Unspecified) => {
+            format!("{} decides, by approvals", harmless(other))
+        }
+    };
+    vec![("reason", said), ("with another", otherwise)]
+}
+
+/// What the rule wants of a reason, in words; harmless.
+fn reason_wanted(answer: &v1::ExplainResponse) -> String {
+    let pattern = harmless(&answer.reason_pattern);
+    let wants = match (answer.reason_min, pattern.as_str()) {
+        (0 | 1, "") => "a word at least".to_owned(),
+        (0 | 1, pattern) => format!("something like \"{pattern}\""),
+        (min, "") => format!("at least {min} characters"),
+        (min, pattern) => format!("at least {min} characters and something like \"{pattern}\""),
+    };
+    match harmless(&answer.reason_hint).as_str() {
+        "" => wants,
+        hint => format!("{wants} ({hint})"),
+    }
+}
+
 /// The answer for people, harmless.
-fn lines(request: &Request, answer: &v1::ExplainResponse) -> Vec<(&'static str, String)> {
+fn lines(
+    wish: &Wish,
+    request: &Request,
+    answer: &v1::ExplainResponse,
+) -> Vec<(&'static str, String)> {
     let secs = |secs: u32| span(u64::from(secs));
     let mut lines = vec![("rule", harmless(&answer.rule))];
+    if wish.reason().is_none() {
+        lines.extend(reason_lines(answer));
+    }
     lines.push(("would be approved", approved_by(answer)));
     if let [_, _, ..] = answer.steps.as_slice() {
         lines.extend(answer.steps.iter().map(|step| ("step", step_words(step, step.needed))));
@@ -114,7 +191,8 @@ fn lines(request: &Request, answer: &v1::ExplainResponse) -> Vec<(&'static str, 
     lines.push(("used within", secs(answer.use_within)));
     lines.push(("certificate", format!("for at most {}", secs(answer.cert_for))));
     let (asked, longest) = (request.r#for, secs(answer.max_for));
-    lines.push(("access", format!("for {asked}, of at most {longest}")));
+    let unsaid = if wish.span.is_none() { " unless --for says another time" } else { "" };
+    lines.push(("access", format!("for {asked}{unsaid}, of at most {longest}")));
     let permit = match answer.permit.as_slice() {
         [] => "nothing beside commands".to_owned(),
         permit => all_of(permit),
@@ -199,13 +277,87 @@ mod tests {
             break_glass_max: 900,
             break_glass_strength: "hardware".into(),
             break_glass_told: vec!["bob".into(), "carol".into()],
+            reason_min: 10,
+            reason_pattern: "INC-[0-9]+".into(),
+            reason_hint: "name the incident".into(),
+            otherwise_rule: String::new(),
+            otherwise_basis: v1::Basis::Unspecified.into(),
+            extension: 0,
         }
+    }
+
+    fn wish() -> Wish {
+        Wish {
+            hosts: vec!["prod-host".parse().unwrap()],
+            login: "deploy".parse().unwrap(),
+            span: jit_ssh_core::time::Seconds::new(600),
+            because: Some("INC-42".to_owned()),
+            permit: None,
+            manner: crate::wish::Manner::Usual,
+        }
+    }
+
+    #[test]
+    fn a_reason_that_is_not_said_is_asked_for_as_the_rule_wants_it() {
+        let grant = grant_with("INC-42", |_| ());
+        let open = Wish { because: None, span: None, ..wish() };
+        let shown = |wish: &Wish, answer: &v1::ExplainResponse| {
+            lay_out(&lines(wish, grant.request.body(), answer))
+        };
+        let told = shown(&open, &answer());
+        assert!(
+            told.contains(
+                "reason             not said yet: prod wants at least 10 characters and something \
+                 like \"INC-[0-9]+\" (name the incident); say it with --because TEXT\n\
+                 with another       refused: no rule takes a reason that says less\n"
+            ),
+            "{told}"
+        );
+        assert!(told.contains("for 10m unless --for says another time, of at most 30m"), "{told}");
+        let said = shown(&wish(), &answer());
+        assert!(!said.contains("reason") && !said.contains("unless --for"), "{said}");
+
+        let other = v1::ExplainResponse {
+            otherwise_rule: "night".into(),
+            otherwise_basis: v1::Basis::Auto.into(),
+            ..answer()
+        };
+        let told = shown(&open, &other);
+        assert!(told.contains("with another       night decides, by itself\n"), "{told}");
+        let same = v1::ExplainResponse {
+            reason_min: 1,
+            reason_pattern: String::new(),
+            reason_hint: String::new(),
+            otherwise_rule: "prod".into(),
+            ..answer()
+        };
+        let told = shown(&open, &same);
+        assert!(told.contains("prod wants a word at least; say it"), "{told}");
+        assert!(!told.contains("with another"), "{told}");
+
+        let json = |wish: &Wish, answer| {
+            serde_json::to_value(explained(wish, grant.request.body(), answer)).unwrap()
+        };
+        let told = json(&open, &other);
+        assert_eq!(told["unsaid"], serde_json::json!(["because", "for", "permit"]));
+        assert_eq!((&told["reason"], &told["reason_min"]), (&serde_json::Value::Null, &10.into()));
+        assert_eq!(told["reason_pattern"], "INC-[0-9]+");
+        assert_eq!(
+            (&told["otherwise_rule"], &told["otherwise_basis"]),
+            (&"night".into(), &"auto".into())
+        );
+        let told = json(&wish(), &answer());
+        assert_eq!(
+            (&told["reason"], &told["unsaid"]),
+            (&"INC-42".into(), &serde_json::json!(["permit"]))
+        );
+        assert_eq!(told["otherwise_rule"], serde_json::Value::Null);
     }
 
     #[test]
     fn what_would_follow_is_told_with_names_clocks_and_ways_out() {
         let grant = grant_with("INC-42", |request| request.not_before = None);
-        let shown = lay_out(&lines(grant.request.body(), &answer()));
+        let shown = lay_out(&lines(&wish(), grant.request.body(), &answer()));
         assert_eq!(
             shown,
             "rule               prod\n\
@@ -225,7 +377,7 @@ mod tests {
             basis: v1::Basis::Auto.into(),
             ..v1::ExplainResponse::default()
         };
-        let shown = lay_out(&lines(grant.request.body(), &auto));
+        let shown = lay_out(&lines(&wish(), grant.request.body(), &auto));
         assert!(shown.contains("by the rule itself") && !shown.contains('\u{1b}'), "{shown}");
         assert!(!shown.contains("decided within") && !shown.contains("usually takes"), "{shown}");
     }
@@ -235,11 +387,12 @@ mod tests {
         let grant = grant_with("INC-42", |_| ());
         let steps = vec![step("group:leads", 1, "any"), step("person:dora", 1, "verified")];
         let answer = v1::ExplainResponse { steps, approvals_needed: 2, ..answer() };
-        let shown = lay_out(&lines(grant.request.body(), &answer));
+        let shown = lay_out(&lines(&wish(), grant.request.body(), &answer));
         assert!(shown.contains("by 2 persons in 2 steps"), "{shown}");
         assert!(shown.contains("step               1 of group:leads\n"), "{shown}");
         assert!(shown.contains("1 of person:dora with strength verified\n"), "{shown}");
-        let json = serde_json::to_value(explained(grant.request.body(), &answer)).unwrap();
+        let wish = wish();
+        let json = serde_json::to_value(explained(&wish, grant.request.body(), &answer)).unwrap();
         assert_eq!(json["steps"][1]["strength"], "verified");
         assert_eq!((&json["typical_wait"], &json["typical_of"]), (&200.into(), &12.into()));
         assert_eq!((&json["extend_max"], &json["break_glass_max"]), (&1800.into(), &900.into()));
