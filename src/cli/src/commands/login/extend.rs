@@ -22,6 +22,16 @@ pub(super) fn nothing_live() -> Failure {
         .hint("ask for access with: jit-ssh login, without --extend")
 }
 
+/// Says that access is asked anew, since the live one can not be prolonged.
+pub(super) fn tell_of_new(context: &Context, live: &Live, refused: &Failure) {
+    context.ui.say(&format!(
+        "The access of request {} lasts until {} and can not be prolonged, so access is asked anew: {}",
+        live.request.id(),
+        utc(live.access_until),
+        harmless(&refused.message)
+    ));
+}
+
 /// The wish, as one to prolong `live`: for no longer than its rule allows at once.
 ///
 /// # Errors

@@ -1,0 +1,84 @@
+//! What a person is told before, beside and after an access, with the real programs: that a login
+//! foretold is the login that follows, and that no word leads astray.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use jit_ssh_tests::program::Said;
+use jit_ssh_tests::{POLICY, Persona, Site};
+
+const PENDING: i32 = 3;
+
+const ASK: [&str; 6] = ["login", "prod-host", "--because", "INC-42 disk full", "--for", "2m"];
+
+const TERMS: &str = "permit = [\"pty\"]\nextend = { max = \"5m\", times = 2 }\nbreak_glass = { max_for = \"2m\" }\n";
+
+/// The usual policy, whose rule for production has extensions and break-glass.
+fn policy() -> String {
+    assert!(POLICY.contains("permit = [\"pty\"]\n"));
+    POLICY.replacen("permit = [\"pty\"]\n", TERMS, 1)
+}
+
+fn ask(persona: &Persona, more: &[&str]) -> String {
+    persona.jit(&ASK).args(["--no-wait", "--json"]).args(more).run().ended(PENDING).text("id")
+}
+
+fn dry(persona: &Persona, args: &[&str]) -> Said {
+    persona.jit(args).args(["--dry-run", "--json"]).run().fine()
+}
+
+#[test]
+fn a_dry_run_without_a_reason_names_the_rule_that_wants_one_and_what_follows_without() {
+    // A later rule takes any reason, and asks two: it is not the one that is meant.
+    let later = "[[allow]]\nname = \"any-reason\"\nwho = [\"group:sre\"]\nhosts = [\"label:env=prod\"]\nlogins = [\"LOGIN\"]\nmax_for = \"1h\"\ncert_for = \"5m\"\napprovals = [{ from = [\"group:leads\"], count = 1 }]\n";
+    let (_site, alice, _bob) = Site::running(&format!("{}{later}", policy()));
+    let said = dry(&alice, &["login", "prod-host"]);
+    assert_eq!((said.text("rule"), said.text("would")), ("prod".to_owned(), "ask".to_owned()));
+    assert_eq!(said.field("reason_min"), 5);
+    assert_eq!(said.text("reason_pattern"), "INC-[0-9]+");
+    assert_eq!(said.text("reason_hint"), "name the incident");
+    assert_eq!(said.text("otherwise_rule"), "any-reason");
+    assert!(said.field("reason").is_null());
+    let told = alice.jit(&["login", "prod-host", "--dry-run"]).run().fine().out;
+    assert!(told.contains("prod wants at least 5 characters and something like"), "{told}");
+    assert!(told.contains("any-reason decides, by approvals"), "{told}");
+    assert!(told.contains("for 15m unless --for says another time"), "{told}");
+    // With one that does not fit, the later rule it is, as it would be.
+    let said = dry(&alice, &["login", "prod-host", "--because", "fun"]);
+    assert_eq!(said.text("rule"), "any-reason");
+    assert!(said.field("otherwise_rule").is_null());
+    // All else is judged as ever.
+    alice.jit(&["login", "prod-host", "--for", "2h", "--dry-run"]).run().ended(6);
+}
+
+#[test]
+fn a_dry_run_foretells_what_the_login_does() {
+    let (_site, alice, bob) = Site::running(&policy());
+    assert_eq!(dry(&alice, &ASK).text("would"), "ask");
+    let id = ask(&alice, &[]);
+    let said = dry(&alice, &ASK);
+    assert_eq!((said.text("would"), said.text("id")), ("wait".to_owned(), id.clone()));
+    assert_eq!(ask(&alice, &[]), id, "as foretold");
+
+    bob.jit(&["approve", &id, "--yes"]).run().fine();
+    let said = dry(&alice, &ASK);
+    assert_eq!((said.text("would"), said.text("id")), ("renew".to_owned(), id.clone()));
+    assert!(alice.certificates().is_empty(), "nothing was taken");
+    assert_eq!(alice.jit(&ASK).args(["--json"]).run().fine().text("id"), id, "as foretold");
+
+    let said = dry(&alice, &ASK);
+    assert_eq!((said.text("would"), said.text("id")), ("use".to_owned(), id.clone()));
+    let told = alice.jit(&ASK).args(["--dry-run"]).run().fine().out;
+    assert!(told.contains("ask for nothing") && told.contains(&id), "{told}");
+
+    let longer = ["login", "prod-host", "--because", "INC-42 still", "--for", "4m"];
+    let said = dry(&alice, &longer);
+    assert_eq!((said.text("would"), said.text("rule")), ("extend".to_owned(), "prod".to_owned()));
+    assert_eq!((said.field("extension"), said.field("extensions_left")), (1.into(), 1.into()));
+    let made = alice.jit(&longer).args(["--no-wait", "--json"]).run().ended(PENDING);
+    assert_eq!(made.field("extends"), said.field("extends"), "as foretold");
+    assert!(!made.field("extends").is_null());
+
+    // Without an ssh-agent the login ends, and the dry run says so.
+    let lone = alice.jit(&["login", "prod-host", "--new", "--because", "INC-42 x", "--dry-run"]);
+    let lone = lone.env("SSH_AUTH_SOCK", "").run().fine();
+    assert!(lone.err.contains("this would fail (exit code 8)"), "{}", lone.err);
+}
