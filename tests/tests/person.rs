@@ -21,6 +21,14 @@ fn ask(persona: &Persona, more: &[&str]) -> String {
     persona.jit(&ASK).args(["--no-wait", "--json"]).args(more).run().ended(PENDING).text("id")
 }
 
+/// alice asks, bob approves, alice has her certificate.
+fn granted(alice: &Persona, bob: &Persona) -> String {
+    let id = ask(alice, &[]);
+    bob.jit(&["approve", &id, "--yes"]).run().fine();
+    alice.jit(&["watch", &id]).run().fine();
+    id
+}
+
 fn dry(persona: &Persona, args: &[&str]) -> Said {
     persona.jit(args).args(["--dry-run", "--json"]).run().fine()
 }
@@ -81,4 +89,49 @@ fn a_dry_run_foretells_what_the_login_does() {
     let lone = alice.jit(&["login", "prod-host", "--new", "--because", "INC-42 x", "--dry-run"]);
     let lone = lone.env("SSH_AUTH_SOCK", "").run().fine();
     assert!(lone.err.contains("this would fail (exit code 8)"), "{}", lone.err);
+}
+
+#[test]
+fn logout_names_what_stands_and_a_request_without_its_key_is_not_taken_for_access() {
+    let (mut site, alice, bob) = Site::running(&policy());
+    let id = ask(&alice, &[]);
+    let refused = alice.jit(&["logout", "--json"]).run().ended(2);
+    assert!(refused.text("message").contains(&id), "{refused:?}");
+    assert!(refused.text("hint").contains(&format!("jit-ssh cancel {id}")), "{refused:?}");
+    assert_eq!(dry(&alice, &ASK).text("would"), "wait", "nothing was removed");
+    let said = alice.jit(&["logout", "--yes", "--json"]).run().fine();
+    assert!(said.err.contains(&id) && said.err.contains("is pending"), "{}", said.err);
+    assert_eq!(said.field("standing")[0]["id"], id.as_str());
+    assert_eq!(said.field("standing")[0]["status"], "pending");
+    assert_eq!(said.field("keys_removed"), 1);
+
+    // Who decides hears of the approval; who asked hears that it is of no use here.
+    let watching = bob.jit(&["watch", &id]).start();
+    let mine = alice.jit(&["watch", &id, "--json"]).start();
+    bob.jit(&["approve", &id, "--yes"]).run().fine();
+    watching.wait().fine();
+    let mine = mine.wait().ended(1);
+    assert_eq!(mine.text("error"), "KEY_NOT_HERE");
+    assert!(mine.text("hint").contains(&format!("jit-ssh cancel {id}")), "{mine:?}");
+    assert!(alice.certificates().is_empty());
+    alice.jit(&["cancel", &id, "--yes"]).run().fine();
+
+    // What is over, live, or denied does not wait, so there is nothing to ask.
+    let live = granted(&alice, &bob);
+    alice.jit(&["watch", &live]).run().fine();
+    let denied = ask(&alice, &["--new"]);
+    bob.jit(&["deny", &denied, "--because", "no", "--yes"]).run().fine();
+    let said = alice.jit(&["logout", "--json"]).run().fine();
+    assert!(said.err.contains(&format!("jit-ssh release {live}")), "{}", said.err);
+    assert_eq!(said.field("standing").as_array().unwrap().len(), 1);
+    alice.jit(&["watch", &live]).run().ended(1);
+    alice.jit(&["release", &live, "--yes"]).run().fine();
+
+    // Without the CA nobody knows whether it stands: that is said, and asked.
+    let last = ask(&alice, &[]);
+    site.kill();
+    alice.jit(&["logout"]).run().ended(2);
+    let said = alice.jit(&["logout", "--yes", "--json"]).run().fine();
+    assert_eq!(said.field("standing")[0]["id"], last.as_str());
+    assert_eq!(said.field("standing")[0]["status"], "unknown");
 }
