@@ -87,7 +87,7 @@ struct Explained<'a> {
 }
 
 /// Stands for a reason that nobody said: no rule judges it.
-const UNSAID: &str = "not said yet";
+pub(super) const UNSAID: &str = "not said yet";
 
 /// Tells what would follow from a wish. A refusal says what would fit.
 pub(super) async fn dry_run(

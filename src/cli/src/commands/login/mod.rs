@@ -163,11 +163,16 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         access.tell(&context.ui, now)?;
         return Ok(Outcome::Done);
     }
+    let ca = connect(context, &enrolment, &mut ca).await?;
+    if matches!(wish.manner, Manner::BreakGlass(_))
+        && let Some(usual) = break_glass::needless(context, ca, &wish, &subject).await
+    {
+        wish = usual;
+    }
     let live = match wish.manner {
         Manner::Usual if !args.new => live_for(context, &enrolment, &wish.principals(), now)?,
         _ => None,
     };
-    let ca = connect(context, &enrolment, &mut ca).await?;
     if let Some(live) = to_prolong(&wish, live, &told, args.extend, now)? {
         match extend::prolonging(context, ca, wish.clone(), &live, &subject).await {
             Ok(longer) => wish = longer,
