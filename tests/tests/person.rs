@@ -6,6 +6,9 @@ use jit_ssh_tests::program::Said;
 use jit_ssh_tests::{POLICY, Persona, Site};
 
 const PENDING: i32 = 3;
+const DENIED: i32 = 4;
+const OVER: i32 = 5;
+const REFUSED: i32 = 6;
 
 const ASK: [&str; 6] = ["login", "prod-host", "--because", "INC-42 disk full", "--for", "2m"];
 
@@ -134,4 +137,90 @@ fn logout_names_what_stands_and_a_request_without_its_key_is_not_taken_for_acces
     let said = alice.jit(&["logout", "--yes", "--json"]).run().fine();
     assert_eq!(said.field("standing")[0]["id"], last.as_str());
     assert_eq!(said.field("standing")[0]["status"], "unknown");
+}
+
+#[test]
+fn what_comes_too_late_changes_nothing_and_says_so() {
+    let (_site, alice, bob) = Site::running(&policy());
+    let late = |args: &[&str], code: i32, reason: &str, words: &str| {
+        let said = bob.jit(args).args(["--yes", "--json"]).run().ended(code);
+        assert_eq!(said.text("error"), reason, "{args:?}");
+        assert!(said.text("message").contains(words), "{args:?}: {}", said.text("message"));
+        assert!(said.err.contains(words), "people hear it too: {}", said.err);
+        assert!(!said.err.contains("jit-ssh login"), "not for who decides: {}", said.err);
+    };
+    let nothing = "this decision changes nothing.";
+    let none = "there is nothing to revoke.";
+
+    let denied = ask(&alice, &[]);
+    bob.jit(&["deny", &denied, "--because", "not now", "--yes"]).run().fine();
+    late(&["approve", &denied], DENIED, "DENIED", nothing);
+    late(&["deny", &denied, "--because", "again"], DENIED, "DENIED", nothing);
+    late(&["revoke", &denied], DENIED, "DENIED", none);
+
+    let cancelled = ask(&alice, &[]);
+    alice.jit(&["cancel", &cancelled, "--yes"]).run().fine();
+    late(&["approve", &cancelled], OVER, "CANCELLED", nothing);
+    late(&["revoke", &cancelled], OVER, "CANCELLED", none);
+    let again = alice.jit(&["cancel", &cancelled, "--yes", "--json"]).run().ended(OVER);
+    assert!(again.text("message").contains("there is nothing to cancel."), "{again:?}");
+
+    let active = granted(&alice, &bob);
+    // Not the same statement once more, which would be a retry.
+    late(&["approve", &active, "--because", "late"], 1, "SETTLED", "a decision changes nothing");
+    late(&["deny", &active, "--because", "late"], 1, "SETTLED", "a decision changes nothing");
+    alice.jit(&["release", &active, "--yes"]).run().fine();
+    late(&["approve", &active], OVER, "RELEASED", nothing);
+    late(&["revoke", &active], OVER, "RELEASED", none);
+
+    let revoked = granted(&alice, &bob);
+    bob.jit(&["revoke", &revoked, "--because", "enough", "--yes"]).run().fine();
+    late(&["revoke", &revoked], OVER, "REVOKED", none);
+    late(&["deny", &revoked, "--because", "late"], OVER, "REVOKED", nothing);
+    let again = alice.jit(&["release", &revoked, "--yes", "--json"]).run().ended(OVER);
+    assert!(again.text("message").contains("there is nothing to give back."), "{again:?}");
+}
+
+#[test]
+fn an_admin_who_is_no_approver_hears_who_is_and_what_is_theirs_to_do() {
+    let (site, alice, bob) = Site::running(&policy());
+    let id = ask(&alice, &[]);
+    let admin = Persona::new(site.path(), "admin-home");
+    let key = site.path().join("admin");
+    let enrol = ["enroll", &site.url, "--as", "admin", "--identity", key.to_str().unwrap()];
+    admin.jit(&enrol).run().fine();
+    for verdict in [&["approve", &id][..], &["deny", &id, "--because", "no"]] {
+        let said = admin.jit(verdict).args(["--yes", "--json"]).run().ended(REFUSED);
+        assert_eq!(said.text("error"), "NOT_ALLOWED");
+        assert!(said.text("message").contains("the rule prod does not"), "{said:?}");
+        let hint = said.text("hint");
+        assert!(hint.contains("bob") && hint.contains("jit-ssh revoke"), "{hint}");
+    }
+    // Who asked hears that they did, as ever.
+    let own = alice.jit(&["approve", &id, "--yes", "--json"]).run().ended(REFUSED);
+    assert!(own.text("message").contains("made this request"), "{own:?}");
+    bob.jit(&["approve", &id, "--yes"]).run().fine();
+    admin.jit(&["revoke", &id, "--yes"]).run().fine();
+}
+
+#[test]
+fn break_glass_is_not_spent_where_a_rule_lets_in_without_asking() {
+    let (_site, alice, bob) = Site::running(&policy());
+    let broken = |host: &str, more: &[&str]| {
+        let args = ["login", host, "--because", "INC-42 disk full", "--for", "2m"];
+        let glass = ["--break-glass", "all are away", "--break-glass-confirm", host, "--json"];
+        alice.jit(&args).args(glass).args(more)
+    };
+    let foretold = broken("test-host", &["--dry-run"]).run().fine();
+    assert_eq!(foretold.text("basis"), "auto");
+    let said = broken("test-host", &[]).run().fine();
+    assert!(said.err.contains("Break-glass is not needed: the rule test-auto"), "{}", said.err);
+    assert!(said.field("basis").is_null());
+    let waits = || bob.jit(&["requests", "--to-decide", "--json"]).run().fine().json().len();
+    assert_eq!(waits(), 0, "nobody has to review it");
+    // Where approvals are asked for, it is what was said.
+    assert_eq!(broken("prod-host", &["--dry-run"]).run().fine().text("basis"), "break-glass");
+    let said = broken("prod-host", &[]).run().fine();
+    assert_eq!(said.text("basis"), "break-glass");
+    assert_eq!(waits(), 1);
 }
