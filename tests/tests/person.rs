@@ -2,6 +2,8 @@
 //! foretold is the login that follows, and that no word leads astray.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+use jit_ssh_core::statement::Kind;
+use jit_ssh_tests::api::{Caller, sign};
 use jit_ssh_tests::program::Said;
 use jit_ssh_tests::{POLICY, Persona, Site};
 
@@ -223,4 +225,48 @@ fn break_glass_is_not_spent_where_a_rule_lets_in_without_asking() {
     let said = broken("prod-host", &[]).run().fine();
     assert_eq!(said.text("basis"), "break-glass");
     assert_eq!(waits(), 1);
+}
+
+#[test]
+fn a_list_goes_back_further_than_one_page_and_by_days() {
+    let mut site = Site::initialised();
+    site.add_to_ca_toml(
+        "\n[limits]\nrequests_per_person_per_minute = 1000000\ncertificates_per_person_per_minute = 1000000\n",
+    );
+    let alice = Persona::new(site.path(), "alice");
+    site.write_people(&[(&alice, &["sre"])]);
+    site.write_hosts();
+    site.write_policy(&POLICY.replace("group:leads", "group:sre"));
+    site.serve();
+    site.apply();
+    alice.enroll(&site.url);
+    let caller = Caller::new(&site);
+    for _ in 0..1_010 {
+        let text = caller.request_text("alice", &alice.public_key(), "test-host");
+        let signature = sign(&alice, Kind::Request, text.as_bytes());
+        caller.submit(text.as_bytes(), &signature).unwrap();
+    }
+    let list = |args: &[&str]| alice.jit(&["requests", "--json"]).args(args).run();
+    let all = list(&["--all", "--limit", "5000"]).fine();
+    let ids: std::collections::BTreeSet<String> =
+        all.json().iter().map(|row| row["digest"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((all.json().len(), ids.len()), (1_010, 1_010), "each once");
+    assert!(!all.err.contains("more than"), "{}", all.err);
+    let some = list(&["--limit", "1005"]).fine();
+    assert_eq!(some.json().len(), 1_005);
+    assert!(some.err.contains("There are more than 1005; see further back with --limit."));
+
+    for since in ["30d", "12h", "2026-01-01", "2026-01-01T08:00Z"] {
+        let rows = list(&["--all", "--limit", "3", "--since", since]).fine().json();
+        assert_eq!(rows.len(), 3, "{since}");
+    }
+    for (since, words) in [
+        ("yesterday", "write 30d, 12h, 2026-11-01"),
+        ("30", "write 30d, 12h, 2026-11-01"),
+        ("2026-13-01", "write 30d, 12h, 2026-11-01"),
+        ("2199-01-01", "is still to come"),
+    ] {
+        let refused = list(&["--all", "--since", since]).ended(2);
+        assert!(refused.text("message").contains(words), "{since}: {refused:?}");
+    }
 }
