@@ -102,16 +102,13 @@ pub(super) async fn confirm(
     let ui = &context.ui;
     let missing: Vec<&HostName> = unconfirmed(&request.hosts, confirmed).collect();
     let mut told = "Everyone who was skipped is told at once".to_owned();
-    if !missing.is_empty() {
-        // Only where somebody reads it: in a script, one call is enough.
-        match explain(ca, request).await {
-            Ok(answer) if !answer.break_glass_told.is_empty() => {
-                told.push_str(&format!(": {}", all_of(&answer.break_glass_told)));
-            }
-            // Better to hear of it before typing than after.
-            Err(refused) if refused.outcome == Outcome::Refused => return Err(refused),
-            Ok(_) | Err(_) => {}
+    match explain(ca, request).await {
+        Ok(answer) if !answer.break_glass_told.is_empty() => {
+            told.push_str(&format!(": {}", all_of(&answer.break_glass_told)));
         }
+        // Better to hear of it before typing than after, and before it is said to go ahead.
+        Err(refused) if refused.outcome == Outcome::Refused => return Err(refused),
+        Ok(_) | Err(_) => {}
     }
     ui.say(&format!(
         "Break-glass: you go ahead without the approvals that the rule asks for.\n\

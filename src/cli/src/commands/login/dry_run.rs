@@ -230,7 +230,7 @@ fn reason_lines(answer: &v1::ExplainResponse) -> Vec<(&'static str, String)> {
 }
 
 /// What the rule wants of a reason, in words; harmless.
-fn reason_wanted(answer: &v1::ExplainResponse) -> String {
+pub(super) fn reason_wanted(answer: &v1::ExplainResponse) -> String {
     let pattern = harmless(&answer.reason_pattern);
     let wants = match (answer.reason_min, pattern.as_str()) {
         (0 | 1, "") => "a word at least".to_owned(),
@@ -259,8 +259,13 @@ fn lines(
         None => "make a new request".to_owned(),
     };
     let mut lines = vec![("login would", would), ("rule", harmless(&answer.rule))];
-    if wish.reason().is_none() {
-        lines.extend(reason_lines(answer));
+    match (wish.reason(), &wish.because) {
+        (None, _) => lines.extend(reason_lines(answer)),
+        (Some(reason), None) => lines.push((
+            "reason",
+            format!("as before, unless --because says another: {}", harmless(reason)),
+        )),
+        (Some(_), Some(_)) => {}
     }
     lines.push(("would be approved", approved_by(answer)));
     if let [_, _, ..] = answer.steps.as_slice() {

@@ -170,6 +170,7 @@ fn an_extension_says_what_it_prolongs_and_how_many_are_left() {
     let expected =
         format!("ask to prolong request {id}, which lasts until 2026-09-21 14:23:20 UTC");
     assert!(shown.contains(&expected), "{shown}");
+    assert!(!shown.contains("as before"), "{shown}");
     assert!(shown.contains("number 1 of 2, by at most 30m at once; 1 left after it"), "{shown}");
     assert_eq!((&json["would"], &json["extension"]), (&"extend".into(), &1.into()));
     assert_eq!(
@@ -179,4 +180,7 @@ fn an_extension_says_what_it_prolongs_and_how_many_are_left() {
     let (shown, json) = told(2);
     assert!(shown.contains("none is left after it"), "{shown}");
     assert_eq!(json["extensions_left"], 0);
+    let wish = Wish { because: None, ..wish };
+    let shown = lay_out(&lines(&wish, grant.request.body(), &answer()));
+    assert!(shown.contains("as before, unless --because says another: INC-42\n"), "{shown}");
 }
