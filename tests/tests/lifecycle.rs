@@ -211,7 +211,7 @@ fn what_would_follow_is_told_before_asking_and_what_followed_afterwards() {
     assert!(format!("{}{}", told.out, told.err).contains("bob"), "{told:?}");
     let refused =
         alice.jit(&["login", "prod-host", "--dry-run", "--for", "2m", "--because", "fun"]);
-    let refused = refused.run().ended(REFUSED);
+    let refused = refused.args(["--new"]).run().ended(REFUSED);
     assert!(refused.err.contains("INC-[0-9]+"), "{}", refused.err);
     // Nothing was asked.
     let rows = alice.jit(&["requests", "--all", "--since", "1d", "--json"]).run().fine().json();

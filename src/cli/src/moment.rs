@@ -225,7 +225,9 @@ impl FromStr for Since {
             Ok(moment @ (Moment::Local(_) | Moment::Exact(_))) => Ok(Since::From(moment)),
             Ok(Moment::Clock(_)) | Err(_) => {
                 let shown: String = text.chars().take(40).collect();
-                Err(format!("{shown:?} is no time; write 30d, 2026-11-01 or 2026-11-01T08:00Z"))
+                Err(format!(
+                    "{shown:?} is no time; write 30d, 12h, 2026-11-01 or 2026-11-01T08:00Z"
+                ))
             }
         }
     }
@@ -321,6 +323,7 @@ mod tests {
     fn how_far_back_is_a_span_or_a_day_and_never_ahead() {
         let since = |text: &str| text.parse::<Since>().unwrap().resolve(NOW);
         assert_eq!(since("30d").unwrap(), NOW.minus_secs(30 * 86_400));
+        assert_eq!(since("12h").unwrap(), NOW.minus_secs(12 * 3_600));
         assert_eq!(utc(since("2026-09-01T00:00Z").unwrap()), "2026-09-01 00:00:00 UTC");
         let day = "2026-09-01".parse::<Since>().unwrap();
         let midnight = LocalTime(Day { year: 2026, month: 9, day: 1 }, Clock::MIDNIGHT);

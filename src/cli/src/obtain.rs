@@ -238,6 +238,18 @@ impl Access {
         }
     }
 
+    /// What there is and until when, a line each.
+    pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![
+            ("request", self.id.clone()),
+            ("access", all_of(&self.principals)),
+            ("certificate", format!("until {}", utc(self.valid_before))),
+            ("access until", utc(self.access_until)),
+        ];
+        lines.extend(self.commands.iter().map(|command| ("use it with", command.clone())));
+        lines
+    }
+
     /// Tells the person, on stderr, and gives the commands to use, on stdout.
     pub(crate) fn tell(&self, ui: &Ui, now: UnixTime) -> Result<(), Failure> {
         let Access { id, serial, valid_before, access_until, basis, .. } = self;

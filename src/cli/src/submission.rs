@@ -32,12 +32,28 @@ pub(crate) async fn explain(
     ca: &mut Ca<'_>,
     request: &Request,
 ) -> Result<v1::ExplainResponse, Failure> {
+    explain_with(ca, request, false).await
+}
+
+/// The same of a request whose reason is not said yet: as though it fitted the rule.
+pub(crate) async fn explain_open(
+    ca: &mut Ca<'_>,
+    request: &Request,
+) -> Result<v1::ExplainResponse, Failure> {
+    explain_with(ca, request, true).await
+}
+
+async fn explain_with(
+    ca: &mut Ca<'_>,
+    request: &Request,
+    reason_open: bool,
+) -> Result<v1::ExplainResponse, Failure> {
     statement::encode(request)?;
     ca.read(async |client| {
         let explain = async |request: &Request| {
             let bytes = statement::encode(request);
             let bytes = bytes.map_err(|e| ApiError::Foreign(format!("{e}")))?;
-            client.explain(v1::ExplainRequest { request: bytes.into() }).await
+            client.explain(v1::ExplainRequest { request: bytes.into(), reason_open }).await
         };
         match explain(request).await {
             Err(ApiError::Refused(detail)) if request.source.is_empty() => {

@@ -22,7 +22,7 @@ mod set;
 mod texts;
 
 use crate::bundle::{
-    Actor, Allow, Approval, Bundle, Deny, Host, Selection, SourceRule, Strength, Who,
+    Actor, Allow, Approval, Bundle, Deny, Host, ReasonRule, Selection, SourceRule, Strength, Who,
 };
 use crate::cidr::Cidr;
 use crate::names::Login;
@@ -44,6 +44,31 @@ pub struct Asked<'a> {
     pub extension: Option<u8>,
 }
 
+/// How the reason of a request is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReasonTaken {
+    /// As the request says it.
+    AsSaid,
+    /// It is still to be said, and will fit the rule.
+    WillFit,
+    /// It is still to be said, and will fit no rule that wants more than a word.
+    WillNotFit,
+}
+
+impl ReasonTaken {
+    fn fits(self, rule: &ReasonRule, said: &str) -> bool {
+        let said = said.trim();
+        match self {
+            ReasonTaken::AsSaid => {
+                said.chars().count() >= rule.min.max(1)
+                    && rule.pattern.as_ref().is_none_or(|pattern| pattern.is_match(said))
+            }
+            ReasonTaken::WillFit => true,
+            ReasonTaken::WillNotFit => rule.min <= 1 && rule.pattern.is_none(),
+        }
+    }
+}
+
 /// Everyone a request is about, and the hosts it names.
 struct Parties<'b> {
     requester: &'b Actor,
@@ -58,6 +83,19 @@ struct Parties<'b> {
 /// [`Refusal`] with [`Reason::PolicyRefused`], [`Reason::SourceNeeded`], or
 /// [`Reason::UnknownSigner`] for a subject who is not in the bundle.
 pub fn decide<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Result<&'b Allow, Refusal> {
+    decide_with(asked, ReasonTaken::AsSaid, bundle)
+}
+
+/// Finds the rule that would decide a request whose reason may still be open. Only to foretell:
+/// whatever is issued was decided by [`decide`].
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_with<'b>(
+    asked: Asked<'_>,
+    reason: ReasonTaken,
+    bundle: &'b Bundle,
+) -> Result<&'b Allow, Refusal> {
     let request = asked.request;
     let parties = parties(asked, bundle)?;
     if let Some(deny) = first_deny(request, &parties, bundle) {
@@ -70,7 +108,7 @@ pub fn decide<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Result<&'b Allow, Ref
     }
     let mut nearest: Option<(Misfit, &Allow)> = None;
     for allow in bundle.policy.allow_candidates(parties.requester) {
-        match misfit(allow, asked, &parties) {
+        match misfit(allow, asked, reason, &parties) {
             None => return Ok(allow),
             Some(found) => {
                 if nearest.as_ref().is_none_or(|(best, _)| found.rank() > best.rank()) {
@@ -92,7 +130,7 @@ pub fn explain<'b>(
 ) -> Result<Vec<(&'b Allow, Option<Refusal>)>, Refusal> {
     let parties = parties(asked, bundle)?;
     let say = |allow: &'b Allow| {
-        let misfit = misfit(allow, asked, &parties);
+        let misfit = misfit(allow, asked, ReasonTaken::AsSaid, &parties);
         (allow, misfit.map(|misfit| explain_misfit(asked.request, misfit, allow)))
     };
     Ok(bundle.policy.allow.iter().map(say).collect())
@@ -172,7 +210,12 @@ fn covers(who: &[Who], actor: &Actor) -> bool {
     who.iter().any(|who| who.covers(actor))
 }
 
-fn misfit(allow: &Allow, asked: Asked<'_>, parties: &Parties<'_>) -> Option<Misfit> {
+fn misfit(
+    allow: &Allow,
+    asked: Asked<'_>,
+    reason: ReasonTaken,
+    parties: &Parties<'_>,
+) -> Option<Misfit> {
     let request = asked.request;
     if !covers(&allow.who, parties.requester) {
         return Some(Misfit::Who);
@@ -191,11 +234,7 @@ fn misfit(allow: &Allow, asked: Asked<'_>, parties: &Parties<'_>) -> Option<Misf
     if let Some(misfit) = terms(allow, asked) {
         return Some(misfit);
     }
-    let reason = request.reason.trim();
-    let fits = |pattern: &crate::bundle::Pattern| pattern.is_match(reason);
-    if reason.chars().count() < allow.reason.min.max(1)
-        || !allow.reason.pattern.as_ref().is_none_or(fits)
-    {
+    if !reason.fits(&allow.reason, &request.reason) {
         return Some(Misfit::Reason);
     }
     if let Approval::Auto(auto) = &allow.approval
@@ -290,5 +329,52 @@ pub(crate) fn sources(rule: &SourceRule, asked: &[Cidr]) -> Sources {
             }
             if granted.is_empty() { Sources::None } else { Sources::Granted(granted) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::judgement::Supposed;
+    use super::texts::{allow, texts};
+    use super::*;
+
+    #[test]
+    fn a_reason_that_is_still_open_is_judged_as_one_that_fits_and_as_one_that_does_not() {
+        let wants = |terms: &str| format!("reason = {{ {terms} }}");
+        let named = allow("named", &wants("pattern = \"INC-[0-9]+\""));
+        let long = allow("long", &wants("min = 10"));
+        let short = allow("short", &format!("{}\nmax_for = \"20m\"", wants("min = 1")));
+        let decided = |rules: &[&String], span: &str, reason: ReasonTaken| {
+            let rules: String = rules.iter().map(|rule| rule.as_str()).collect();
+            let bundle = texts(&rules).bundle();
+            let supposed = Supposed {
+                by: "alice".parse().unwrap(),
+                subject: None,
+                hosts: vec!["web-1".parse().unwrap()],
+                logins: vec!["deploy".parse().unwrap()],
+                span: span.parse().unwrap(),
+                // Fits `long` as it stands, and nobody said it.
+                reason: "not said yet".to_owned(),
+                break_glass: None,
+                strength: Strength::Any,
+                from: None,
+                at: crate::time::UnixTime(1_790_000_000),
+            };
+            let request = supposed.judge(&bundle).unwrap().request;
+            let requester = bundle.people.get(&supposed.by).unwrap();
+            let presence = Presence::Software;
+            let asked = Asked { request: &request, requester, presence, extension: None };
+            let decided = decide_with(asked, reason, &bundle);
+            decided.map(|rule| rule.name.to_string()).map_err(|refusal| refusal.message)
+        };
+        let all = [&named, &long, &short];
+        assert_eq!(decided(&all, "10m", ReasonTaken::AsSaid).unwrap(), "long");
+        assert_eq!(decided(&all, "10m", ReasonTaken::WillFit).unwrap(), "named");
+        assert_eq!(decided(&all, "10m", ReasonTaken::WillNotFit).unwrap(), "short");
+        // Only the reason is open: all else is judged as ever.
+        assert_eq!(decided(&[&short, &long], "30m", ReasonTaken::WillFit).unwrap(), "long");
+        let refused = decided(&all, "30m", ReasonTaken::WillNotFit).unwrap_err();
+        assert!(refused.contains("the rule named, which wants"), "{refused}");
+        assert!(decided(&all, "31m", ReasonTaken::WillFit).is_err());
     }
 }

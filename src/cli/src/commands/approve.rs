@@ -83,6 +83,9 @@ pub(super) async fn cmd_approve(context: &Context, args: ApproveArgs) -> Result<
         );
         return hand_in(context, &ca, &view, &decision, "approve").await;
     }
+    if let Some(failure) = too_late(&view) {
+        return Err(failure);
+    }
     let span = narrower_span(asked, args.span)?;
     let hosts = narrower(&asked.hosts, args.hosts)?;
     let logins = narrower(&asked.logins, args.logins)?;
@@ -110,6 +113,12 @@ pub(super) async fn cmd_approve(context: &Context, args: ApproveArgs) -> Result<
         clock::now(),
     );
     hand_in(context, &ca, &view, &decision, "approve").await
+}
+
+/// Why a decision comes too late, told before anybody is asked to confirm it; the CA would say the
+/// same. A review never does.
+pub(super) fn too_late(view: &View) -> Option<Failure> {
+    view.settled("this decision changes nothing")
 }
 
 /// What a review says, for who is about to sign it.

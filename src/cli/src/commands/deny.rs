@@ -7,7 +7,7 @@ use jit_ssh_core::statement::{Decision, Verdict};
 use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
-use crate::commands::approve::{hand_in, review};
+use crate::commands::approve::{hand_in, review, too_late};
 use crate::commands::confirm::confirm;
 use crate::commands::show::fetch;
 use crate::enrolment::Enrolment;
@@ -42,6 +42,8 @@ pub(super) async fn cmd_deny(context: &Context, args: DenyArgs) -> Result<Outcom
         let review = review(Verdict::Deny, Some(&because));
         let question = format!("Review {id} as {by}: it was not right?");
         confirm(context, &view, &review, &question).await?;
+    } else if let Some(failure) = too_late(&view) {
+        return Err(failure);
     } else {
         let action = [("you deny", harmless(&because))];
         confirm(context, &view, &action, &format!("Deny {id} as {by}?")).await?;

@@ -36,6 +36,9 @@ pub(super) async fn end(
     let Context { ui, home } = context;
     let mut ca = Ca::connect(home, enrolment).await?;
     let view = fetch(&mut ca, named).await?;
+    if let Some(failure) = nothing_left(&view, cause) {
+        return Err(failure);
+    }
     let id = view.id();
     let (verb, question) = words(cause);
     let because_shown = because.as_deref().map_or_else(|| "-".to_owned(), harmless);
@@ -54,6 +57,16 @@ pub(super) async fn end(
         live_seconds: answer.live_seconds,
     })?;
     Ok(view)
+}
+
+/// Why there is nothing to end, told before anybody is asked to confirm it; the CA would say the same.
+fn nothing_left(view: &View, cause: Cause) -> Option<Failure> {
+    let verb = match cause {
+        Cause::Cancel => "cancel",
+        Cause::Release => "give back",
+        Cause::Revoke => "revoke",
+    };
+    view.settled(&format!("there is nothing to {verb}"))
 }
 
 /// What the confirmation says of it: the line with the reason, and the question.

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use jit_ssh_api::v1;
+use jit_ssh_core::digest::Digest;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
 
@@ -13,6 +14,11 @@ use crate::failure::{Failure, Outcome};
 use crate::moment::Since;
 use crate::text::{either, relative, short, table};
 use crate::view::{View, status_name};
+
+/// Most requests shown at once: as many as a terminal and its reader can still bear.
+const MAX_SHOWN: i64 = 100_000;
+/// Most requests asked for at a time: the CA sends at most 1000.
+const PAGE: u32 = 500;
 
 /// List requests, newest first.
 #[derive(Debug, Args)]
@@ -29,11 +35,11 @@ pub(crate) struct RequestsArgs {
     /// All you may see.
     #[arg(long, group = "scope")]
     all: bool,
-    /// Only those made since then: 30d, 2026-11-01 or ...T08:00Z.
+    /// Only those made since then: 30d, 12h, 2026-11-01 or ...T08:00Z.
     #[arg(long, value_name = "WHEN")]
     since: Option<Since>,
     /// Most to show.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=MAX_SHOWN))]
     limit: u32,
 }
 
@@ -66,26 +72,61 @@ pub(super) async fn cmd_requests(
     }
     ui.data(&as_table(&views))?;
     if more {
-        ui.say(&format!("There are more than {}; see further back with --limit.", args.limit));
+        ui.say(&told_of_more(args.limit));
     }
     Ok(Outcome::Done)
 }
 
-/// Requests, verified; what does not verify is left out and said.
+/// That not all was shown, and how to see it.
+fn told_of_more(limit: u32) -> String {
+    if i64::from(limit) < MAX_SHOWN {
+        return format!("There are more than {limit}; see further back with --limit.");
+    }
+    format!("There are more than {limit}, which is the most; see fewer with --since.")
+}
+
+/// Requests, verified; what does not verify is left out and said. Asks for page after page, as many
+/// as `wanted` says.
 pub(super) async fn list(
     context: &Context,
     ca: &mut Ca<'_>,
     wanted: v1::ListRequest,
 ) -> Result<(Vec<View>, bool), Failure> {
-    let answer = ca.read(async |client| client.list(wanted.clone()).await).await?;
+    let (accesses, more) =
+        pages(wanted, async |page| ca.read(async |client| client.list(page.clone()).await).await)
+            .await?;
     let mut views = Vec::new();
-    for said in answer.accesses {
+    for said in accesses {
         match View::open(said, &ca.enrolment.ca()) {
             Ok(view) => views.push(view),
             Err(failure) => context.ui.say(&format!("warning: {}", harmless(&failure.message))),
         }
     }
-    Ok((views, answer.more))
+    Ok((views, more))
+}
+
+/// Asks `fetch` for page after page, until there is no more or as many came as are wanted.
+async fn pages(
+    wanted: v1::ListRequest,
+    mut fetch: impl AsyncFnMut(v1::ListRequest) -> Result<v1::ListResponse, Failure>,
+) -> Result<(Vec<v1::AccessState>, bool), Failure> {
+    let mut accesses: Vec<v1::AccessState> = Vec::new();
+    let mut after = wanted.after.clone();
+    loop {
+        let missing =
+            wanted.limit.saturating_sub(u32::try_from(accesses.len()).unwrap_or(u32::MAX));
+        let limit = missing.min(PAGE);
+        let page = fetch(v1::ListRequest { limit, after, ..wanted.clone() }).await?;
+        let last = page.accesses.last().and_then(|said| said.request.as_ref());
+        let next = last.map(|signed| Digest::of(&signed.statement).to_string());
+        let came = u32::try_from(page.accesses.len()).unwrap_or(u32::MAX);
+        accesses.extend(page.accesses);
+        match next {
+            // A page that begins anew where the last one did would never end.
+            Some(next) if page.more && came < missing && came > 0 => after = next,
+            _ => return Ok((accesses, page.more)),
+        }
+    }
 }
 
 /// Requests as a table.
@@ -151,6 +192,48 @@ mod tests {
         let base = said_of(grant);
         let said = v1::AccessState { request: base.request, ..said };
         next_step(&View::open(said, &ca()).unwrap(), NOW)
+    }
+
+    /// What a CA with so many requests answers.
+    fn answer(all: &[v1::AccessState], page: &v1::ListRequest) -> v1::ListResponse {
+        assert!((1..=1000).contains(&page.limit), "{}", page.limit);
+        let digest = |said: &v1::AccessState| {
+            Digest::of(&said.request.as_ref().unwrap().statement).to_string()
+        };
+        let begin = all.iter().position(|said| digest(said) == page.after).map_or(0, |at| at + 1);
+        let rest = &all[begin..];
+        let limit = usize::try_from(page.limit).unwrap();
+        let accesses: Vec<_> = rest.iter().take(limit).cloned().collect();
+        v1::ListResponse { more: rest.len() > limit, accesses }
+    }
+
+    #[tokio::test]
+    async fn more_requests_than_one_page_holds_come_page_by_page_and_each_once() {
+        let all: Vec<v1::AccessState> = (0..2_300u32)
+            .map(|number| {
+                let statement = number.to_string().into_bytes().into();
+                let request = v1::SignedStatement { statement, signatures: Vec::new() };
+                v1::AccessState { request: Some(request), ..v1::AccessState::default() }
+            })
+            .collect();
+        for (limit, shown, more) in [
+            (2_300, 2_300, false),
+            (5_000, 2_300, false),
+            (1_001, 1_001, true),
+            (1_000, 1_000, true),
+            (3, 3, true),
+        ] {
+            let wanted = v1::ListRequest { limit, ..v1::ListRequest::default() };
+            let mut asked = 0;
+            let fetch = async |page: v1::ListRequest| {
+                asked += 1;
+                Ok(answer(&all, &page))
+            };
+            let (came, there_is_more) = pages(wanted, fetch).await.unwrap();
+            assert_eq!((came.len(), there_is_more), (shown, more), "{limit}");
+            assert!(came == all[..shown], "{limit}: newest first, each once");
+            assert_eq!(asked, shown.div_ceil(500), "{limit}");
+        }
     }
 
     #[test]

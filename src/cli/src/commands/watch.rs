@@ -7,17 +7,20 @@ use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
 use crate::commands::release::drop_access;
+use crate::commands::show::fetch;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{Changes, Followed, Until, follow};
 use crate::grants;
+use crate::home::Home;
 use crate::obtain;
-use crate::view::RequestRef;
+use crate::view::{RequestRef, View, status_name};
 
 /// Follow a request until it is decided; load the certificate if it is yours.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  jit-ssh watch 7kq2m9xw4p\n\n\
-    Takes up a login that was left waiting by Ctrl-C or --no-wait, until it opens.")]
+    Takes up a login that was left waiting by Ctrl-C or --no-wait, until it opens.\n\
+    Where an own request is approved and its key is not on this machine, that is an error.")]
 pub(crate) struct WatchArgs {
     /// The request's id, or the first 4 or more characters of it.
     id: RequestRef,
@@ -30,6 +33,16 @@ pub(super) async fn cmd_watch(context: &Context, args: WatchArgs) -> Result<Outc
     // Who asked waits for the access; everybody else for the decision.
     let own = grants::find(home, &enrolment.ca(), &args.id, clock::now())?;
     let until = if own.is_some() { Until::Open } else { Until::Decided };
+    if own.is_none() {
+        let view = fetch(&mut ca, &args.id).await?;
+        if view.status() == Status::Pending && is_out_of_reach(home, &enrolment, &view)? {
+            let id = view.id();
+            ui.say(&format!(
+                "The key of request {id} is not on this machine: an approval gives no access here."
+            ));
+            ui.say(&format!("hint: {}", elsewhere(&view)));
+        }
+    }
     let view = match follow(ui, &mut ca, &args.id, until, Changes::Told).await? {
         Followed::Decided(view) => view,
         Followed::Interrupted => return Ok(Outcome::Pending),
@@ -46,6 +59,32 @@ pub(super) async fn cmd_watch(context: &Context, args: WatchArgs) -> Result<Outc
     if let Some(grant) = own.filter(|grant| grant.digest() == view.digest()) {
         let certificate = obtain::certify(&ca, grant.digest()).await?;
         obtain::take(ui, home, &ca, &grant, &certificate).await?;
+    } else if is_out_of_reach(home, &enrolment, &view)? {
+        let message = format!(
+            "request {} is {}, and its key is not on this machine, so its certificate can not be taken here.",
+            view.id(),
+            status_name(view.status())
+        );
+        return Err(Failure::new(Outcome::Error, "KEY_NOT_HERE", message).hint(elsewhere(&view)));
     }
     Ok(Outcome::Done)
+}
+
+/// Whether the person of this machine made the request, and neither its key nor its certificate is
+/// here: it was made on another machine, or `logout` has removed them.
+fn is_out_of_reach(home: &Home, enrolment: &Enrolment, view: &View) -> Result<bool, Failure> {
+    let (ca, now) = (enrolment.ca(), clock::now());
+    let kept = grants::list(home, &ca, now)?.iter().any(|grant| grant.digest() == view.digest());
+    let live = grants::live(home, &ca, now)?;
+    let taken = live.iter().any(|live| live.request.digest() == view.digest());
+    Ok(view.asked().by == enrolment.id && !kept && !taken)
+}
+
+/// What is left to do about a request whose key is not here.
+fn elsewhere(view: &View) -> String {
+    let id = view.id();
+    let end = if view.status() == Status::Active { "release" } else { "cancel" };
+    format!(
+        "take it on the machine where it was made with: jit-ssh watch {id}; or end it with jit-ssh {end} {id}, and ask anew with: jit-ssh login"
+    )
 }

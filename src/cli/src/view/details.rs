@@ -1,5 +1,6 @@
 //! Every field of a request, one a line, for people.
 
+use jit_ssh_api::v1::Status;
 use jit_ssh_core::names::{HostName, Login};
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{Request, Verified};
@@ -31,7 +32,12 @@ impl View {
         }
         if said.access_until > 0 {
             let until = UnixTime(said.access_until);
-            lines.push(("access until", format!("{} ({})", utc(until), relative(until, now))));
+            // Of access that was cut short, this is what was granted and no more when it ends.
+            let name = match self.status() {
+                Status::Released | Status::Revoked | Status::Refused => "was to last until",
+                _ => "access until",
+            };
+            lines.push((name, format!("{} ({})", utc(until), relative(until, now))));
             lines.push(("granted", all_of(&self.principals())));
         }
         let mut text = lay_out(&lines);

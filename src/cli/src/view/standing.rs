@@ -52,6 +52,29 @@ impl View {
         }
     }
 
+    /// Why a statement about it comes too late, and what is not done for it; `None` while there is
+    /// something to decide or to end, or where only the CA can tell.
+    pub(crate) fn settled(&self, undone: &str) -> Option<Failure> {
+        match self.status() {
+            Status::Denied
+            | Status::Cancelled
+            | Status::Lapsed
+            | Status::Ended
+            | Status::Released
+            | Status::Revoked => {
+                let failure = self.failure()?;
+                let message = format!("{}; {undone}.", failure.message.trim_end_matches('.'));
+                Some(Failure { message, hint: None, ..failure })
+            }
+            // Under a rule that is gone a certificate may still be valid.
+            Status::Unspecified
+            | Status::Refused
+            | Status::Pending
+            | Status::Approved
+            | Status::Active => None,
+        }
+    }
+
     /// One line on where it stands, harmless.
     pub(crate) fn standing(&self, now: UnixTime) -> String {
         let (id, said) = (self.id(), &self.said);

@@ -253,3 +253,21 @@ pub(super) fn signed<T: statement::Body>(body: &T) -> v1::SignedStatement {
     let signature = signature.encode_vec().unwrap();
     v1::SignedStatement { statement: bytes.into(), signatures: vec![signature.into()] }
 }
+
+#[test]
+fn access_that_was_cut_short_is_not_said_to_last() {
+    let grant = grant("INC-42");
+    let details = |status: v1::Status| {
+        let until = NOW.plus_secs(600).0;
+        let view = shown(&grant, |said| {
+            said.status = status.into();
+            said.access_until = until;
+        });
+        view.details(&[], NOW)
+    };
+    for status in [v1::Status::Released, v1::Status::Revoked] {
+        let text = details(status);
+        assert!(text.contains("was to last until") && !text.contains("access until"), "{text}");
+    }
+    assert!(details(v1::Status::Active).contains("access until"));
+}

@@ -2,8 +2,12 @@
 //! [`authorize`](crate::authorize::authorize()) alone.
 
 use super::approval::{adds, decider, not_allowed, within};
-use super::{Evaluation, Status, before_first_certificate, evaluate, rule_of, signer, standing};
-use crate::bundle::{Allow, Approval, Bundle};
+use super::standing::settled;
+use super::{
+    Evaluation, Status, before_first_certificate, could_approve, evaluate, rule_of, signer,
+    standing,
+};
+use crate::bundle::{Allow, Approval, Bundle, Steps};
 use crate::chain::Chain;
 use crate::names::ActorId;
 use crate::refusal::{Reason, Refusal};
@@ -65,16 +69,21 @@ pub fn admit_decision(
     if request.break_glass.is_some() {
         return admit_review(decision, chain, bundle, &evaluation);
     }
-    signer(&body.by, decision, bundle)?;
     let Some(rule) = evaluation.rule else {
-        return Err(standing(chain, &evaluation.status));
+        signer(&body.by, decision, bundle)?;
+        return Err(settled(chain, &evaluation.status, CHANGES_NOTHING));
     };
     let Approval::Steps(steps) = &rule.approval else {
+        signer(&body.by, decision, bundle)?;
         return Err(Refusal::new(
             Reason::Settled,
             format!("request {id} is approved by the rule {}; nobody is asked.", rule.name),
         ));
     };
+    if let Some(refusal) = only_admin(decision, chain, rule, steps, bundle) {
+        return Err(refusal);
+    }
+    signer(&body.by, decision, bundle)?;
     decider(decision, steps, chain, bundle)?;
     if body.verdict == Verdict::Approve && within(body, request).is_none() {
         return Err(not_allowed(format!("this approval is wider than request {id}."))
@@ -138,8 +147,45 @@ fn open_for(
             )
             .hint(format!("to take the access away: jit-ssh revoke {id}")))
         }
-        (status, Verdict::Approve | Verdict::Deny) => Err(standing(chain, status)),
+        (status, Verdict::Approve | Verdict::Deny) => Err(settled(chain, status, CHANGES_NOTHING)),
     }
+}
+
+/// What a decision does that comes too late.
+const CHANGES_NOTHING: &str = "this decision changes nothing";
+
+/// Why an admin does not decide a request by being one, if the rule does not name them; `None` for
+/// everybody else. It is theirs to take access away.
+fn only_admin(
+    decision: &Verified<Decision>,
+    chain: &Chain,
+    rule: &Allow,
+    steps: &Steps,
+    bundle: &Bundle,
+) -> Option<Refusal> {
+    let (by, id) = (&decision.body().by, chain.request().id());
+    let request = chain.request().body();
+    let named = bundle.people.get(by).is_some_and(|actor| {
+        steps.iter().any(|step| step.from.iter().any(|who| who.covers(actor)))
+    });
+    let is_own = *by == request.by || *by == request.subject;
+    if named || is_own || !is_admin(by, decision, bundle) {
+        return None;
+    }
+    let persons: Vec<String> =
+        could_approve(chain, rule, bundle).map(|actor| actor.id.to_string()).collect();
+    let who = match persons.as_slice() {
+        [] => "nobody else can decide it now".to_owned(),
+        persons => format!("who can decide it: {}", persons.join(", ")),
+    };
+    let message = format!(
+        "{by} is an admin, and admins decide requests only where a rule names them; the rule {} does not.",
+        rule.name
+    );
+    Some(
+        not_allowed(message)
+            .hint(format!("{who}; an admin can take it away with: jit-ssh revoke {id}")),
+    )
 }
 
 /// Checks a decision on a break-glass request: it needs no approval, and one review, at any time. A
@@ -222,7 +268,14 @@ pub fn admit_end(
         {
             Ok(())
         }
-        (status, _) => Err(standing(chain, status)),
+        (status, cause) => {
+            let undone = match cause {
+                Cause::Cancel => "there is nothing to cancel",
+                Cause::Release => "there is nothing to give back",
+                Cause::Revoke => "there is nothing to revoke",
+            };
+            Err(settled(chain, status, undone))
+        }
     }
 }
 

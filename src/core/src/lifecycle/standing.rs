@@ -4,6 +4,14 @@ use super::Status;
 use crate::chain::Chain;
 use crate::refusal::{Reason, Refusal};
 
+/// Why a statement about the request of `chain` comes too late in this status, and what is not done
+/// for it: "there is nothing to revoke", say.
+pub(super) fn settled(chain: &Chain, status: &Status, undone: &str) -> Refusal {
+    // Its hints are for who wants access.
+    let Refusal { reason, message, .. } = standing(chain, status);
+    Refusal::new(reason, format!("{}; {undone}.", message.trim_end_matches('.')))
+}
+
 /// Why nothing follows from the request of `chain` in this status.
 pub fn standing(chain: &Chain, status: &Status) -> Refusal {
     let id = chain.request().id();

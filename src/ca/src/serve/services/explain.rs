@@ -5,7 +5,7 @@ use jit_ssh_core::bundle::{Actor, Allow, Bundle, SourceRule};
 use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::lifecycle::{Basis, Prolonged, prolongs, review_needed, standing};
-use jit_ssh_core::policy::{self, Asked};
+use jit_ssh_core::policy::{self, Asked, ReasonTaken};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::sshsig::Presence;
 use jit_ssh_core::statement::{self, Request};
@@ -35,7 +35,27 @@ pub(super) async fn explain(
         Refusal::new(Reason::UnknownSigner, format!("{} is not in people.toml.", request.by))
     })?;
     let digest = Digest::of(&message.request);
-    let rule = rule(front, (&request, digest), requester, bundle).await?;
+    let prolonged = match request.extends {
+        Some(of) => Some(prolonged(front, (&request, digest), of, bundle).await?),
+        None => None,
+    };
+    let open = message.reason_open;
+    let prolonged = prolonged.as_ref();
+    let rule_for = |request: &Request, reason: ReasonTaken| {
+        rule((request, digest), requester, reason, prolonged, bundle)
+    };
+    let reason = if open { ReasonTaken::WillFit } else { ReasonTaken::AsSaid };
+    let rule = rule_for(&request, reason)?;
+    let otherwise = || match rule_for(&request, ReasonTaken::WillNotFit) {
+        Err(refusal) if refusal.reason == Reason::SourceNeeded && request.source.is_empty() => {
+            // As when it is made: the certificate is bound to where it is asked from.
+            let mut bound = request.clone();
+            bound.source = vec![Cidr::single(call.peer())];
+            rule_for(&bound, ReasonTaken::WillNotFit).ok()
+        }
+        rule => rule.ok(),
+    };
+    let otherwise = open.then(otherwise).flatten();
     if rule.source == SourceRule::Client && request.source != [Cidr::single(call.peer())] {
         return Err(Refusal::new(
             Reason::SourceNeeded,
@@ -48,24 +68,28 @@ pub(super) async fn explain(
         return Err(review_needed(&earlier.chain));
     }
     let waits = front.store.waits(rule.name.clone()).await?;
-    Ok(response(rule, &request, bundle, waits))
+    let mut answer = response(rule, &request, bundle, waits);
+    if let Some(otherwise) = otherwise {
+        answer.otherwise_rule = otherwise.name.to_string();
+        answer.otherwise_basis = show::basis(Some(Basis::of(otherwise, &request))).into();
+    }
+    answer.extension = prolonged.map_or(0, |prolonged| u32::from(prolonged.place));
+    Ok(answer)
 }
 
 /// The rule that would decide a request with this digest.
-async fn rule<'b>(
-    front: &Front,
+fn rule<'b>(
     (request, digest): (&Request, Digest),
     requester: &Actor,
+    reason: ReasonTaken,
+    prolonged: Option<&Prolonged>,
     bundle: &'b Bundle,
 ) -> Result<&'b Allow, Refusal> {
-    let prolonged = match request.extends {
-        Some(of) => Some(prolonged(front, (request, digest), of, bundle).await?),
-        None => None,
-    };
     // Unsigned: which key will sign it is not known, so the strongest is assumed.
     let presence = Presence::UserVerified;
-    let extension = prolonged.as_ref().map(|prolonged| prolonged.place);
-    let rule = policy::decide(Asked { request, requester, presence, extension }, bundle)?;
+    let extension = prolonged.map(|prolonged| prolonged.place);
+    let asked = Asked { request, requester, presence, extension };
+    let rule = policy::decide_with(asked, reason, bundle)?;
     if let Some(prolonged) = prolonged {
         prolonged.check_rule(digest.short_id(), rule)?;
     }
@@ -105,6 +129,7 @@ fn response(
         (_, Some(terms)) if request.extends.is_some() => terms.max,
         _ => rule.max_for,
     };
+    let pattern = rule.reason.pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
     let permit = request.permit.iter().filter(|permit| rule.permit.contains(permit));
     v1::ExplainResponse {
         rule: rule.name.to_string(),
@@ -126,5 +151,12 @@ fn response(
             .map(|terms| terms.strength.as_str().to_owned())
             .unwrap_or_default(),
         break_glass_told: show::told(rule, request, bundle),
+        reason_min: show::count(rule.reason.min.max(1)),
+        reason_pattern: pattern.unwrap_or_default(),
+        reason_hint: rule.reason.hint.clone().unwrap_or_default(),
+        // Told where it is known.
+        otherwise_rule: String::new(),
+        otherwise_basis: v1::Basis::Unspecified.into(),
+        extension: 0,
     }
 }

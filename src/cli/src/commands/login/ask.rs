@@ -7,11 +7,13 @@ use jit_ssh_api::{ApiError, Reason};
 use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::names::{HostName, Login};
+use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::Request;
 use jit_ssh_core::time::UnixTime;
 use serde::Serialize;
 
 use super::break_glass;
+use super::dry_run::{UNSAID, reason_wanted};
 use crate::ca::{self, Ca};
 use crate::cli::Context;
 use crate::clock;
@@ -20,7 +22,7 @@ use crate::failure::{Failure, Outcome};
 use crate::follow::{Changes, Followed, Until, follow, interrupted_within};
 use crate::grants::{Grant, Subject};
 use crate::obtain;
-use crate::submission::{Submission, submit};
+use crate::submission::{Submission, explain_open, submit};
 use crate::text::{either, relative, utc};
 use crate::view::{RequestRef, status_name};
 use crate::wish::{Manner, Wish};
@@ -89,7 +91,7 @@ pub(super) async fn ask(
     let Context { ui, home } = context;
     let reason = match wish.reason() {
         Some(reason) => reason.to_owned(),
-        None => ui.ask("Why do you need it?", "say why you need it: --because TEXT").await?,
+        None => ask_why(context, ca, wish, &subject).await?,
     };
     let mut request = request(ca.enrolment, wish, &subject, reason)?;
     if let Some(second) = request.break_glass.clone() {
@@ -124,6 +126,31 @@ pub(super) async fn ask(
     let certificate = obtain::certify(ca, grant.digest()).await?;
     obtain::take(ui, home, ca, &grant, &certificate).await?;
     Ok(Outcome::Done)
+}
+
+/// Asks for the reason, and says before what the rule wants of it.
+async fn ask_why(
+    context: &Context,
+    ca: &mut Ca<'_>,
+    wish: &Wish,
+    subject: &Subject,
+) -> Result<String, Failure> {
+    let ui = &context.ui;
+    if ui.can_ask() {
+        let open = request(ca.enrolment, wish, subject, UNSAID.to_owned())?;
+        match explain_open(ca, &open).await {
+            Ok(answer) => ui.say(&format!(
+                "The rule {} wants a reason: {}.",
+                harmless(&answer.rule),
+                reason_wanted(&answer)
+            )),
+            // No reason would help.
+            Err(refused) if refused.outcome == Outcome::Refused => return Err(refused),
+            Err(_) => {}
+        }
+    }
+    let otherwise = "say why you need it: --because TEXT; --dry-run says what the rule wants of it";
+    ui.ask("Why do you need it?", otherwise).await
 }
 
 fn requested<'a>(grant: &'a Grant, answer: &'a v1::SubmitResponse) -> Requested<'a> {

@@ -18,7 +18,7 @@ use crate::wish::Wish;
 /// What the agent has of what is wanted.
 pub(super) enum AtHand {
     /// All of it.
-    Enough,
+    Enough(Box<Access>),
     /// The accounts, by the request with this id, but for too short.
     TooShort(String),
     /// The accounts, by the request with this id, but with too little permitted.
@@ -32,7 +32,7 @@ impl AtHand {
     pub(super) fn id(&self) -> Option<&str> {
         match self {
             AtHand::TooShort(id) | AtHand::TooLittle(id) => Some(id),
-            AtHand::Enough | AtHand::Nothing => None,
+            AtHand::Enough(_) | AtHand::Nothing => None,
         }
     }
 }
@@ -52,7 +52,7 @@ pub(super) fn held(
     }
 }
 
-/// Tells of access that is at hand already, and what is missing where it is not enough.
+/// Looks for access that is at hand already, and tells of it, and what is missing where it is not enough.
 pub(super) fn at_hand(
     context: &Context,
     enrolment: &Enrolment,
@@ -76,8 +76,7 @@ pub(super) fn at_hand(
         match wish.exceeds(held, asked, now) {
             None => {
                 ui.say(&standing);
-                Access::at_hand(held, live.as_ref()).tell(ui, now)?;
-                return Ok(AtHand::Enough);
+                return Ok(AtHand::Enough(Box::new(Access::at_hand(held, live.as_ref()))));
             }
             Some(more) => {
                 let short = wish.longer_than(held.access_until, asked, now).is_some();

@@ -22,6 +22,16 @@ pub(super) fn nothing_live() -> Failure {
         .hint("ask for access with: jit-ssh login, without --extend")
 }
 
+/// Says that access is asked anew, since the live one can not be prolonged.
+pub(super) fn tell_of_new(context: &Context, live: &Live, refused: &Failure) {
+    context.ui.say(&format!(
+        "The access of request {} lasts until {} and can not be prolonged, so access is asked anew: {}",
+        live.request.id(),
+        utc(live.access_until),
+        harmless(&refused.message)
+    ));
+}
+
 /// The wish, as one to prolong `live`: for no longer than its rule allows at once.
 ///
 /// # Errors
@@ -59,19 +69,53 @@ pub(super) async fn prolonging(
         return Err(Failure::new(Outcome::Refused, "POLICY_REFUSED", message)
             .hint("ask anew with: jit-ssh login --new"));
     };
-    let wanted = wish.span();
+    let by = how_long(&wish, longest, &rule);
     let wish = Wish {
         manner: Manner::Extends(Box::new(Prolonged { longest: Some(longest), ..of })),
         ..wish
     };
-    let bounded = if wanted > longest {
-        format!(" not by {wanted}, but by the {longest} that the rule {rule} allows at once")
-    } else {
-        format!(" by {wanted}")
-    };
     context.ui.say(&format!(
-        "This is to prolong the access of request {id}, which lasts until {},{bounded}.",
+        "This is to prolong the access of request {id}, which lasts until {}, {by}.",
         utc(live.access_until)
     ));
     Ok(wish)
+}
+
+/// By how much a wish prolongs, where the rule allows so much at once; says so where less is asked
+/// for than somebody said.
+fn how_long(wish: &Wish, longest: Seconds, rule: &str) -> String {
+    let wanted = wish.span();
+    match wish.span {
+        _ if wanted <= longest => format!("by {wanted}"),
+        Some(said) => {
+            format!("not by {said}, but by the {longest} that the rule {rule} allows at once")
+        }
+        None => format!("by the {longest} that the rule {rule} allows at once"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_time_that_was_said_is_told_to_be_cut() {
+        let minutes = |minutes: u32| Seconds::new(minutes * 60);
+        let told = |said: Option<Seconds>, longest: u32| {
+            let wish = Wish {
+                hosts: vec!["prod-host".parse().unwrap()],
+                login: "deploy".parse().unwrap(),
+                span: said,
+                because: None,
+                permit: None,
+                manner: Manner::Usual,
+            };
+            how_long(&wish, minutes(longest).unwrap(), "prod")
+        };
+        assert_eq!(told(minutes(10), 10), "by 10m");
+        let cut = "not by 11m, but by the 10m that the rule prod allows at once";
+        assert_eq!(told(minutes(11), 10), cut);
+        assert_eq!(told(None, 15), "by 15m", "the usual time");
+        assert_eq!(told(None, 10), "by the 10m that the rule prod allows at once");
+    }
 }

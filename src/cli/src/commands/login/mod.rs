@@ -1,23 +1,23 @@
 //! `jit-ssh login`: asks for access, waits for the decision, and loads the certificate.
 //!
 //! - here: what is said, and whether something that stands answers it;
-//! - `at_hand.rs`: what the agent holds already; `ask.rs`: a new request, from asking to taking;
+//! - `at_hand.rs`: what the agent holds already; `earlier.rs`: requests that still stand;
+//! - `ask.rs`: a new request, from asking to taking;
 //! - `extend.rs`, `break_glass.rs`: the two that are not asked in the usual way;
-//! - `dry_run.rs`: what would follow.
+//! - `dry_run.rs`: what would follow, by the same decisions up to the point where one would act.
 
 mod ask;
 mod at_hand;
 mod break_glass;
 mod dry_run;
+mod earlier;
 mod extend;
 
 use std::path::PathBuf;
 
 use clap::Args;
-use jit_ssh_api::{ApiError, Reason};
 use jit_ssh_core::bundle::Permit;
 use jit_ssh_core::names::{HostName, Login};
-use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{self, MAX_AHEAD};
 use jit_ssh_core::time::{Seconds, UnixTime};
 
@@ -25,17 +25,15 @@ use crate::account::find_login;
 use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
-use crate::commands::show::fetch;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::grants::{self, Grant, KeyFile, Live, Subject};
+use crate::grants::{Grant, KeyFile, Live, Subject};
 use crate::moment::Moment;
-use crate::obtain;
 use crate::text::utc;
-use crate::view::RequestRef;
 use crate::wish::{self, Manner, Wish};
-use ask::{ask, is_early, request, wait};
+use ask::{ask, request};
 use at_hand::{AtHand, at_hand, held, live_for};
+use earlier::{earlier_grants, take_up};
 
 /// Ask for access to hosts, wait for the decision, and load the certificate.
 #[derive(Debug, Args)]
@@ -124,7 +122,13 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         Some(path) => Subject::File(KeyFile::read(path)?),
         None => Subject::fresh()?,
     };
-    let held = if args.dry_run { Vec::new() } else { held(context, &enrolment, &subject)? };
+    let held = match held(context, &enrolment, &subject) {
+        Err(failure) if args.dry_run && failure.outcome == Outcome::Agent => {
+            dry_run::tell_of_agent(context, &failure);
+            Vec::new()
+        }
+        held => held?,
+    };
     let mut ca = None;
     let login = match args.login.clone() {
         Some(login) => login,
@@ -147,42 +151,54 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
     let now = clock::now();
     let now_wanted = matches!(wish.manner, Manner::Usual | Manner::BreakGlass(_));
     let told = match &subject {
-        Subject::Fresh(_) if now_wanted && !(args.new || args.extend || args.dry_run) => {
+        Subject::Fresh(_) if now_wanted && !(args.new || args.extend) => {
             at_hand(context, &enrolment, &held, &wish, now)?
         }
         Subject::Fresh(_) | Subject::File(_) => AtHand::Nothing,
     };
-    if matches!(told, AtHand::Enough) {
+    if let AtHand::Enough(access) = &told {
+        if args.dry_run {
+            return dry_run::nothing_asked(context, access);
+        }
+        access.tell(&context.ui, now)?;
         return Ok(Outcome::Done);
+    }
+    let ca = connect(context, &enrolment, &mut ca).await?;
+    if matches!(wish.manner, Manner::BreakGlass(_))
+        && let Some(usual) = break_glass::needless(context, ca, &wish, &subject).await
+    {
+        wish = usual;
     }
     let live = match wish.manner {
         Manner::Usual if !args.new => live_for(context, &enrolment, &wish.principals(), now)?,
         _ => None,
     };
-    let ca = connect(context, &enrolment, &mut ca).await?;
     if let Some(live) = to_prolong(&wish, live, &told, args.extend, now)? {
         match extend::prolonging(context, ca, wish.clone(), &live, &subject).await {
             Ok(longer) => wish = longer,
             // Nobody said --extend: where the rule lets nobody prolong it, access is asked anew.
-            Err(refused) if !args.extend && refused.outcome == Outcome::Refused => {}
+            Err(refused) if !args.extend && refused.outcome == Outcome::Refused => {
+                extend::tell_of_new(context, &live, &refused);
+            }
             Err(failure) => return Err(failure),
         }
     }
-    if args.dry_run {
-        return dry_run::dry_run(context, ca, &wish, &subject).await;
-    }
+    let mut taken_up = Vec::new();
     if !args.new {
         let earlier = earlier_grants(context, &enrolment, &wish, &subject)?;
         let (same, others): (Vec<Grant>, Vec<Grant>) = earlier
             .into_iter()
             .partition(|grant| wish.differs_from(grant.request.body(), now).is_none());
-        if !same.is_empty() {
-            if let Some(outcome) = take_up(context, ca, args.no_wait, same).await? {
-                return Ok(outcome);
-            }
-        } else if let Some(grant) = others.last() {
+        if let (true, Some(grant)) = (same.is_empty(), others.last()) {
             tell_of_other(context, &wish, grant, &told, now);
         }
+        taken_up = same;
+    }
+    if args.dry_run {
+        return dry_run::dry_run(context, ca, &wish, &subject, taken_up).await;
+    }
+    if let Some(outcome) = take_up(context, ca, args.no_wait, taken_up).await? {
+        return Ok(outcome);
     }
     ask(context, ca, args.no_wait, &args.break_glass_confirm, &wish, subject).await
 }
@@ -202,7 +218,7 @@ fn to_prolong(
     let too_short = |live: &Live| match told {
         AtHand::TooShort(_) => true,
         // With too little permitted, more time is not all that is wanted.
-        AtHand::TooLittle(_) | AtHand::Enough => false,
+        AtHand::TooLittle(_) | AtHand::Enough(_) => false,
         AtHand::Nothing => {
             let asked = live.request.body();
             wish.longer_than(live.access_until, Some(asked), now).is_some()
@@ -232,98 +248,4 @@ async fn connect<'a, 'b>(
         *ca = Some(Ca::connect(&context.home, enrolment).await?);
     }
     Ok(ca.as_mut().expect("connected just now"))
-}
-
-/// What is kept of earlier logins for the same accounts, with the same kind of key; oldest first.
-fn earlier_grants(
-    context: &Context,
-    enrolment: &Enrolment,
-    wish: &Wish,
-    subject: &Subject,
-) -> Result<Vec<Grant>, Failure> {
-    let wanted = wish.principals();
-    let mut grants = grants::list(&context.home, &enrolment.ca(), clock::now())?;
-    grants.retain(|grant| {
-        let body = grant.request.body();
-        let same_key = match (&grant.subject, subject) {
-            (Subject::Fresh(_), Subject::Fresh(_)) => true,
-            (Subject::File(_), Subject::File(_)) => {
-                subject.public().is_ok_and(|key| key == body.key)
-            }
-            _ => false,
-        };
-        same_key && body.by == enrolment.id && grant.is_for(&wanted)
-    });
-    Ok(grants)
-}
-
-/// What an earlier request is still good for.
-enum Earlier {
-    /// A certificate, which was taken.
-    Taken,
-    /// To be waited for.
-    Waits,
-    /// Nothing.
-    Over,
-}
-
-/// Takes up earlier requests for the same: renews by the newest that still grants it, or goes on
-/// waiting for the newest that waits. `None` if nothing can come of them.
-async fn take_up(
-    context: &Context,
-    ca: &mut Ca<'_>,
-    no_wait: bool,
-    same: Vec<Grant>,
-) -> Result<Option<Outcome>, Failure> {
-    let mut waits = None;
-    for grant in same.into_iter().rev() {
-        match renew(context, ca, &grant).await? {
-            Earlier::Taken => return Ok(Some(Outcome::Done)),
-            Earlier::Waits => waits = waits.or(Some(grant)),
-            Earlier::Over => {}
-        }
-    }
-    let Some(grant) = waits else { return Ok(None) };
-    let id = grant.request.id();
-    context.ui.say(&format!("The request {id} for this waits already; taking it up."));
-    let view = fetch(ca, &RequestRef::Digest(grant.digest())).await?;
-    context.ui.object(&view.row())?;
-    wait(context, ca, no_wait, &grant).await.map(Some)
-}
-
-/// Renews the certificate of an earlier request, if it is still good for that.
-async fn renew(context: &Context, ca: &Ca<'_>, grant: &Grant) -> Result<Earlier, Failure> {
-    let Context { ui, home } = context;
-    let id = grant.request.id();
-    if grant.request.body().begins() > clock::now() {
-        return Ok(Earlier::Waits);
-    }
-    match obtain::certify(ca, grant.digest()).await {
-        Ok(certificate) => {
-            ui.say(&format!("Request {id} still grants this."));
-            obtain::take(ui, home, ca, grant, &certificate).await?;
-            Ok(Earlier::Taken)
-        }
-        Err(error) if is_early(&error) => Ok(Earlier::Waits),
-        Err(ApiError::Refused(detail)) => match detail.refusal.reason {
-            Reason::NotApproved => Ok(Earlier::Waits),
-            Reason::Denied
-            | Reason::Cancelled
-            | Reason::Lapsed
-            | Reason::Ended
-            | Reason::Released
-            | Reason::Revoked
-            | Reason::PolicyRefused
-            | Reason::NotAllowed
-            | Reason::UnknownRequest
-            | Reason::UnknownSigner => {
-                let why = harmless(&detail.refusal.message);
-                ui.say(&format!("The earlier request {id} is over: {why}"));
-                grants::forget_access(home, &grant.digest())?;
-                Ok(Earlier::Over)
-            }
-            _ => Err(detail.refusal.into()),
-        },
-        Err(error) => Err(error.into()),
-    }
 }
