@@ -55,6 +55,30 @@ impl Sshd {
         wait_until("sshd", || listens(port));
     }
 
+    /// Adds a line to sshd_config and starts sshd anew.
+    pub fn configure(&mut self, line: &str) {
+        let path = self.etc.join("sshd_config");
+        let old = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{old}{line}\n")).unwrap();
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+        let port = self.port;
+        wait_until("the end of sshd", || !listens(port));
+        self.start();
+    }
+
+    /// The line of its host key, without a comment.
+    pub fn host_key(&self) -> String {
+        let line = fs::read_to_string(self.etc.join("host_key.pub")).unwrap();
+        line.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The host's name.
     pub fn name(&self) -> &str {
         &self.name

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::dial::Dialer;
 use crate::v1::access_client::AccessClient;
+use crate::v1::hosts_client::HostsClient;
 use crate::v1::log_client::LogClient;
 use crate::v1::trust_client::TrustClient;
 use crate::v1::{self};
@@ -257,6 +258,11 @@ calls! { AccessClient, MAX_ANSWER,
     list(ListRequest) -> ListResponse;
     /// Says whether a person has live access as a login on a host.
     check(CheckRequest) -> CheckResponse;
+}
+
+calls! { HostsClient, MAX_ANSWER,
+    /// The certificate of a host. Check it with core's `check_host`.
+    renew_host_certificate(RenewHostCertificateRequest) -> RenewHostCertificateResponse;
 }
 
 calls! { TrustClient, MAX_BUNDLE,

@@ -148,6 +148,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::Settled
         | Reason::SourceNeeded
         | Reason::NoBundle
+        | Reason::NoHostCa
         | Reason::StaleBundle
         | Reason::NotEnoughAdmins => Code::FailedPrecondition,
         Reason::Malformed
@@ -157,7 +158,7 @@ fn code_of(reason: Reason) -> Code {
         | Reason::BundleRefused
         | Reason::AmbiguousId => Code::InvalidArgument,
         Reason::UnknownSigner | Reason::NoSession => Code::Unauthenticated,
-        Reason::UnknownRequest => Code::NotFound,
+        Reason::UnknownRequest | Reason::UnknownHost => Code::NotFound,
         Reason::IdTaken => Code::AlreadyExists,
         Reason::Quota => Code::ResourceExhausted,
         Reason::LogUnavailable | Reason::SignerUnavailable | Reason::StoreUnavailable => {

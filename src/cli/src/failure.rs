@@ -71,6 +71,8 @@ impl Outcome {
             | Reason::ClockSkew
             | Reason::UnknownSigner
             | Reason::UnknownRequest
+            | Reason::UnknownHost
+            | Reason::NoHostCa
             | Reason::AmbiguousId
             | Reason::IdTaken
             | Reason::SourceNeeded

@@ -6,6 +6,7 @@
 //!   from signed bytes;
 //! - `wish.rs`, `account.rs`, `submission.rs`, `follow.rs`, `obtain.rs`, `grants.rs`: from a wish to a
 //!   certificate that works;
+//! - `known_hosts.rs`: the file by which ssh trusts host certificates;
 //! - `held.rs`: what in the ssh-agent is ours, and no other person's or CA's;
 //! - `home.rs`, `ui.rs`, `text.rs`, `clock.rs`, `failure.rs`: files, terminal, text, time, errors.
 
@@ -21,6 +22,7 @@ mod grants;
 mod held;
 mod home;
 mod identity;
+mod known_hosts;
 mod moment;
 mod obtain;
 mod submission;

@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::grants::{self, Grant, Live, Subject};
 use crate::held::{self, Held, Owner};
 use crate::home::{self, Home};
+use crate::known_hosts;
 use crate::text::{all_of, relative, utc};
 use crate::trust::{self, Trust};
 use crate::ui::Ui;
@@ -103,7 +104,17 @@ pub(crate) async fn take(
     }
     grants::note(home, &grant.request, &accepted)?;
     let access = Access::of(grant, certificate, &accepted, commands, loaded);
-    access.tell(ui, now)
+    access.tell(ui, now)?;
+    // The access is there all the same: ssh then asks about a host it does not know.
+    if let Err(failure) = keep_known_hosts(ui, home, ca).await {
+        ui.say(&format!("the known hosts are not up to date: {}", failure.message));
+    }
+    Ok(())
+}
+
+async fn keep_known_hosts(ui: &Ui, home: &Home, ca: &Ca<'_>) -> Result<(), Failure> {
+    let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
+    known_hosts::keep(ui, home, &mut trust, ca.client()).await
 }
 
 async fn check(
@@ -185,7 +196,7 @@ impl Access {
     ) -> Access {
         let rule = match Entry::parse(&certificate.entry) {
             Ok(Entry::Certificate(entry)) => Some(entry.rule.to_string()),
-            Ok(Entry::Statement(_)) | Err(_) => None,
+            Ok(Entry::Statement(_) | Entry::HostCertificate(_)) | Err(_) => None,
         };
         let (hosts, logins) = parts(&accepted.principals);
         let asked = grant.request.body();

@@ -154,6 +154,11 @@ impl<'a> Trust<'a> {
         Ok(self.bundle.digest != digest)
     }
 
+    /// Which bundle it is.
+    pub(crate) fn digest(&self) -> Digest {
+        self.bundle.digest
+    }
+
     /// The signers to trust.
     pub(crate) fn signers(&self) -> &Signers {
         &self.signers

@@ -1,7 +1,7 @@
 //! Log entries: one line of JSON each.
 //!
-//! Two kinds: a statement when it was first recorded, and a certificate with the exact bytes that
-//! are signed once the entry is durable. Neither holds a secret, and both are in plain text: an
+//! Three kinds: a statement when it was first recorded, and a person's or a host's certificate with the
+//! exact bytes that are signed once the entry is durable. None holds a secret, and both are in plain text: an
 //! auditor reads who, where, as whom and why.
 
 use base64ct::{Base64, Encoding};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::certificate::Serial;
 use crate::digest::Digest;
-use crate::names::RuleName;
+use crate::names::{HostName, RuleName};
 use crate::time::UnixTime;
 
 /// Bytes as standard base64 with padding.
@@ -36,6 +36,8 @@ pub enum Entry {
     Statement(StatementEntry),
     /// A certificate, before it is signed.
     Certificate(CertificateEntry),
+    /// A host certificate, before it is signed.
+    HostCertificate(HostCertificateEntry),
 }
 
 /// A statement, when first recorded.
@@ -72,6 +74,26 @@ pub struct CertificateEntry {
     pub tbs: Base64Bytes,
 }
 
+/// A host certificate, before it is signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostCertificateEntry {
+    v: u8,
+    kind: HostCertificateKind,
+    /// When the signer decided.
+    pub at: UnixTime,
+    /// The certificate's serial, which holds the entry's index.
+    pub serial: u64,
+    /// The host.
+    pub host: HostName,
+    /// The digest of the statement the host enrolled by; `None` for a host of `hosts.toml`.
+    pub statement: Option<Digest>,
+    /// The digest of the bundle statement that was in force.
+    pub bundle: Digest,
+    /// The exact bytes to be signed.
+    pub tbs: Base64Bytes,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum StatementKind {
     #[serde(rename = "statement")]
@@ -82,6 +104,12 @@ enum StatementKind {
 enum CertificateKind {
     #[serde(rename = "certificate")]
     Certificate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum HostCertificateKind {
+    #[serde(rename = "host_certificate")]
+    HostCertificate,
 }
 
 /// Bytes are no log entry of this version.
@@ -122,11 +150,33 @@ impl Entry {
         })
     }
 
+    /// The entry of a host certificate.
+    pub fn host_certificate(
+        at: UnixTime,
+        serial: Serial,
+        host: HostName,
+        statement: Option<Digest>,
+        bundle: Digest,
+        tbs: Vec<u8>,
+    ) -> Entry {
+        Entry::HostCertificate(HostCertificateEntry {
+            v: 1,
+            kind: HostCertificateKind::HostCertificate,
+            at,
+            serial: serial.get(),
+            host,
+            statement,
+            bundle,
+            tbs: Base64Bytes(tbs),
+        })
+    }
+
     /// When the signer wrote it.
     pub fn at(&self) -> UnixTime {
         match self {
             Entry::Statement(entry) => entry.at,
             Entry::Certificate(entry) => entry.at,
+            Entry::HostCertificate(entry) => entry.at,
         }
     }
 
@@ -135,6 +185,7 @@ impl Entry {
         match self {
             Entry::Statement(entry) => serde_json::to_vec(entry),
             Entry::Certificate(entry) => serde_json::to_vec(entry),
+            Entry::HostCertificate(entry) => serde_json::to_vec(entry),
         }
         .expect("an entry has only strings and numbers")
     }
@@ -149,6 +200,8 @@ impl Entry {
             Entry::Statement(serde_json::from_slice(bytes).map_err(error)?)
         } else if bytes.starts_with(b"{\"v\":1,\"kind\":\"certificate\",") {
             Entry::Certificate(serde_json::from_slice(bytes).map_err(error)?)
+        } else if bytes.starts_with(b"{\"v\":1,\"kind\":\"host_certificate\",") {
+            Entry::HostCertificate(serde_json::from_slice(bytes).map_err(error)?)
         } else {
             return Err(EntryError("unknown version or kind".to_owned()));
         };
@@ -175,7 +228,12 @@ mod tests {
             Digest::of(b"b"),
             vec![0; 100],
         );
-        for entry in [statement, certificate] {
+        let serial = Serial::new(std::num::NonZeroU16::MIN, 6).unwrap();
+        let host = |statement| {
+            let name = "prod-host".parse().unwrap();
+            Entry::host_certificate(UnixTime(9), serial, name, statement, Digest::of(b"b"), vec![1])
+        };
+        for entry in [statement, certificate, host(None), host(Some(Digest::of(b"h")))] {
             let bytes = entry.to_bytes();
             assert_eq!(Entry::parse(&bytes).unwrap(), entry);
             let text = String::from_utf8(bytes).unwrap();

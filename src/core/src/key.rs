@@ -1,7 +1,8 @@
 //! Public keys by role: who signs statements, what gets certified, and who certifies.
 //!
-//! Three types, so that one can not stand where another belongs. Certificates are refused in all
-//! of them: a certificate accepted as an authority is Teleport's CVE-2025-49825.
+//! A type for each role, so that one can not stand where another belongs. Certificates are refused in
+//! all of them: a certificate accepted as an authority is Teleport's CVE-2025-49825. Those about hosts
+//! are in `host.rs`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -152,6 +153,10 @@ macro_rules! key_traits {
         }
     };
 }
+
+mod host;
+
+pub use host::{HostCaKey, HostKey};
 
 /// A key that may sign statements: Ed25519, ECDSA P-256 or P-384, or a security key (`sk-*`).
 #[derive(Clone)]

@@ -13,7 +13,8 @@
 //! - [`certificate`]: the bytes to be signed, and the lint that judges them;
 //! - [`entry`], [`log`]: log entries and the Merkle tree over them;
 //! - [`krl`]: the revocation list that hosts read;
-//! - [`receipt`]: what a client checks before it uses a certificate.
+//! - [`receipt`]: what a client checks before it uses a certificate;
+//! - [`known_hosts`]: the lines by which ssh knows our hosts.
 
 pub mod authorize;
 pub mod bundle;
@@ -24,6 +25,7 @@ pub mod deployment;
 pub mod digest;
 pub mod entry;
 pub mod key;
+pub mod known_hosts;
 pub mod krl;
 pub mod lifecycle;
 pub mod log;

@@ -1,11 +1,15 @@
 //! What a client checks before it uses a certificate: that it is what was asked for, from a CA key
-//! the admins named, and in the log.
+//! the admins named, and in the log. `host.rs` has the same for host certificates.
+
+mod host;
 
 use std::num::NonZeroU16;
 
 use ed25519_dalek::Signature;
 
-use crate::bundle::Signers;
+pub use host::{AcceptedHost, check_host};
+
+use crate::bundle::{SignerInfo, Signers};
 use crate::certificate::lint::{self, Context, LintError};
 use crate::certificate::{self, Serial};
 use crate::entry::{Entry, EntryError};
@@ -71,6 +75,12 @@ pub enum ReceiptError {
     /// It is not what was asked for.
     #[error(transparent)]
     Lint(#[from] LintError),
+    /// A signer that issues no host certificates.
+    #[error("the signer {0} has no host CA key in signers.toml")]
+    NoHostCa(u32),
+    /// It is over, or has not begun.
+    #[error("the certificate is not valid now: look at the clocks of this host and of the CA")]
+    NotNow,
     /// The CA's signature does not hold.
     #[error("the CA's signature over the certificate does not hold")]
     Signature,
@@ -88,24 +98,9 @@ pub fn check(
     prolongs: Option<UnixTime>,
     now: UnixTime,
 ) -> Result<Accepted, ReceiptError> {
-    let unknown = || ReceiptError::UnknownSigner(receipt.signer);
-    let number =
-        u16::try_from(receipt.signer).ok().and_then(NonZeroU16::new).ok_or_else(unknown)?;
-    let signer = signers.get(number).ok_or_else(unknown)?;
-
-    let log_key = signer.log_key.parse()?;
-    let checkpoint = SignedCheckpoint::open(receipt.checkpoint, &log_key)?;
-    let proof: Vec<Hash> = receipt
-        .proof
-        .iter()
-        .map(|hash| hash.as_slice().try_into().map(Hash))
-        .collect::<Result<_, _>>()
-        .map_err(|_| ReceiptError::OtherEntry("a hash of its proof has not 32 bytes"))?;
-    let tree = checkpoint.checkpoint();
-    verify_inclusion(&proof, receipt.index, tree.size(), leaf_hash(receipt.entry), tree.root())?;
-
+    let (number, signer) = in_log(receipt, signers)?;
     let Entry::Certificate(entry) = Entry::parse(receipt.entry)? else {
-        return Err(ReceiptError::OtherEntry("it is about a statement"));
+        return Err(ReceiptError::OtherEntry("it is about something else"));
     };
     let serial = Serial::new(number, receipt.index)
         .filter(|serial| serial.get() == entry.serial)
@@ -133,6 +128,29 @@ pub fn check(
         valid_before: facts.valid_before,
         access_until: facts.key_id.access_until,
     })
+}
+
+/// The signer that the receipt names, in whose log the entry is.
+fn in_log<'s>(
+    receipt: &Receipt<'_>,
+    signers: &'s Signers,
+) -> Result<(NonZeroU16, &'s SignerInfo), ReceiptError> {
+    let unknown = || ReceiptError::UnknownSigner(receipt.signer);
+    let number =
+        u16::try_from(receipt.signer).ok().and_then(NonZeroU16::new).ok_or_else(unknown)?;
+    let signer = signers.get(number).ok_or_else(unknown)?;
+
+    let log_key = signer.log_key.parse()?;
+    let checkpoint = SignedCheckpoint::open(receipt.checkpoint, &log_key)?;
+    let proof: Vec<Hash> = receipt
+        .proof
+        .iter()
+        .map(|hash| hash.as_slice().try_into().map(Hash))
+        .collect::<Result<_, _>>()
+        .map_err(|_| ReceiptError::OtherEntry("a hash of its proof has not 32 bytes"))?;
+    let tree = checkpoint.checkpoint();
+    verify_inclusion(&proof, receipt.index, tree.size(), leaf_hash(receipt.entry), tree.root())?;
+    Ok((number, signer))
 }
 
 /// The signature of a certificate whose signed bytes are exactly `tbs`.

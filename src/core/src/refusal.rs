@@ -65,6 +65,10 @@ reasons! {
     NotAllowed = "NOT_ALLOWED",
     /// No such request, or none the caller may see.
     UnknownRequest = "UNKNOWN_REQUEST",
+    /// No such host, or its key is not known.
+    UnknownHost = "UNKNOWN_HOST",
+    /// This signer issues no host certificates: it has no host CA key, or the bundle names none.
+    NoHostCa = "NO_HOST_CA",
     /// A prefix that several requests share.
     AmbiguousId = "AMBIGUOUS_ID",
     /// Another request already has this id.

@@ -8,7 +8,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 
 use crate::bundle::{Bundle, BundleFiles};
-use crate::key::{CaKey, SignerKey, SubjectKey};
+use crate::key::{CaKey, HostCaKey, HostKey, SignerKey, SubjectKey};
 use crate::log::VerifierKey;
 use crate::root::{Admin, Root};
 use crate::sshsig;
@@ -92,7 +92,7 @@ impl Person {
     }
 }
 
-/// An admin, three people, a machine, two hosts, a signer, and the policy a test gives.
+/// An admin, three people, a machine, three hosts (`prod-host` with its key), a signer, and the policy a test gives.
 pub struct World {
     /// The admin `ann`, threshold 1.
     pub root: Root,
@@ -108,6 +108,8 @@ pub struct World {
     pub bot: Person,
     /// The CA key of signer 1.
     pub ca: SigningKey,
+    /// The host CA key of signer 1.
+    pub host_ca: SigningKey,
     /// The log key of signer 1.
     pub log: SigningKey,
 }
@@ -158,6 +160,7 @@ impl Default for World {
             carol: person("carol", 4),
             bot: person("bot", 5),
             ca: SigningKey::from_bytes(&[101; 32]),
+            host_ca: SigningKey::from_bytes(&[103; 32]),
             log: SigningKey::from_bytes(&[102; 32]),
         }
     }
@@ -167,6 +170,11 @@ impl World {
     /// The CA key's public half.
     pub fn ca_key(&self) -> CaKey {
         CaKey::from_ed25519(self.ca.verifying_key().as_bytes()).unwrap()
+    }
+
+    /// The host CA key's public half.
+    pub fn host_ca_key(&self) -> HostCaKey {
+        HostCaKey::from_ed25519(self.host_ca.verifying_key().as_bytes()).unwrap()
     }
 
     /// The log key's public half.
@@ -196,6 +204,9 @@ impl World {
         let hosts = r#"
 [[host]]
 name = "prod-host"
+address = "Prod.Example.com:2222"
+aliases = ["www"]
+key = "<prod-host>"
 labels = { env = "prod", role = "web" }
 logins = ["deploy", "root"]
 [[host]]
@@ -207,14 +218,16 @@ name = "test-host"
 labels = { env = "test" }
 logins = ["deploy"]
 "#;
+        let hosts = hosts.replace("<prod-host>", &host_key(91).to_string());
         let signers = format!(
-            "[[signer]]\nnumber = 1\nca_key = \"{}\"\nlog_key = \"{}\"\n",
+            "[[signer]]\nnumber = 1\nca_key = \"{}\"\nhost_ca_key = \"{}\"\nlog_key = \"{}\"\n",
             self.ca_key(),
+            self.host_ca_key(),
             self.log_key()
         );
         BundleFiles {
             people: people.concat().into_bytes(),
-            hosts: hosts.as_bytes().to_vec(),
+            hosts: hosts.into_bytes(),
             policy: policy.as_bytes().to_vec(),
             signers: signers.into_bytes(),
         }
@@ -283,6 +296,11 @@ logins = ["deploy"]
 
 /// A key to be certified.
 pub fn subject_key(seed: u8) -> SubjectKey {
+    software_key(seed).1.to_string().parse().unwrap()
+}
+
+/// A host's key.
+pub fn host_key(seed: u8) -> HostKey {
     software_key(seed).1.to_string().parse().unwrap()
 }
 

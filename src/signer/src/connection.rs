@@ -151,6 +151,7 @@ impl Intake<'_> {
             }
             Op::Relay { statement } => Ok(Task::Relay { statement: self.open(&statement)? }),
             Op::Certify { request } => Ok(Task::Certify { request }),
+            Op::CertifyHost { name } => Ok(Task::CertifyHost { name }),
             Op::PutBundle { statement } => {
                 Ok(Task::Bundle { signed: bundles::verify(&statement, self.root)?, statement })
             }

@@ -7,6 +7,7 @@
 
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::Base64Bytes;
+use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::Refusal;
 use jit_ssh_core::time::UnixTime;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,12 @@ pub enum Op {
     Certify {
         /// The request's digest.
         request: Digest,
+    },
+    /// Issues the certificate of a host of the bundle in force; before half of its time is over, the
+    /// same again.
+    CertifyHost {
+        /// The host.
+        name: HostName,
     },
     /// Uploads a part of a bundle's file, before [`Op::PutBundle`].
     PutFile {
@@ -110,6 +117,8 @@ pub enum Outcome {
     },
     /// A certificate, logged and signed.
     Certified(Issuance),
+    /// A host certificate, logged and signed, now or before.
+    HostCertified(HostIssuance),
     /// The part of the file is kept.
     Stored,
     /// The bundle is in force.
@@ -149,6 +158,22 @@ pub struct Issuance {
     pub proof: Base64Bytes,
 }
 
+/// A host certificate with the proof that it is in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostIssuance {
+    /// The certificate in wire encoding.
+    pub certificate: Base64Bytes,
+    /// Its log entry, which is UTF-8.
+    pub entry: String,
+    /// The entry's index.
+    pub index: u64,
+    /// The signed checkpoint.
+    pub checkpoint: String,
+    /// The inclusion proof: hashes of 32 bytes, leaf to root, joined.
+    pub proof: Base64Bytes,
+}
+
 /// How the signer is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -157,6 +182,8 @@ pub struct State {
     pub number: u16,
     /// Its CA key, an OpenSSH line.
     pub ca_key: String,
+    /// Its host CA key, an OpenSSH line; `None` if it issues no host certificates.
+    pub host_ca_key: Option<String>,
     /// Its log key, a signed-note verifier key.
     pub log_key: String,
     /// The version of the bundle in force; 0 for none.

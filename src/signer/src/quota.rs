@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use jit_ssh_core::deployment::Limits;
-use jit_ssh_core::names::ActorId;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::UnixTime;
 
@@ -16,6 +15,8 @@ pub(crate) enum Use {
     /// Decisions and ends.
     Decision,
     Certificate,
+    /// Certificates of hosts, which are counted by the host.
+    HostCertificate,
 }
 
 impl Use {
@@ -23,7 +24,7 @@ impl Use {
         match self {
             Use::Request => "requests",
             Use::Decision => "decisions",
-            Use::Certificate => "certificates",
+            Use::Certificate | Use::HostCertificate => "certificates",
         }
     }
 }
@@ -32,7 +33,7 @@ impl Use {
 pub(crate) struct Quotas {
     limits: Limits,
     minute: u64,
-    used: HashMap<(ActorId, Use), u32>,
+    used: HashMap<(Box<str>, Use), u32>,
 }
 
 impl Quotas {
@@ -40,24 +41,19 @@ impl Quotas {
         Quotas { limits, minute: 0, used: HashMap::new() }
     }
 
-    /// Counts one use by `actor`.
-    pub(crate) fn take(
-        &mut self,
-        actor: &ActorId,
-        what: Use,
-        now: UnixTime,
-    ) -> Result<(), Refusal> {
+    /// Counts one use by `who`: a person, a machine or a host.
+    pub(crate) fn take(&mut self, who: &str, what: Use, now: UnixTime) -> Result<(), Refusal> {
         let minute = now.0 / 60;
         if minute != self.minute {
             self.minute = minute;
             self.used.clear();
         }
         let limit = self.limit(what).get();
-        let used = self.used.entry((actor.clone(), what)).or_insert(0);
+        let used = self.used.entry((who.into(), what)).or_insert(0);
         if *used >= limit {
             return Err(Refusal::new(
                 Reason::Quota,
-                format!("{actor} has used up the {limit} {} of this minute.", what.word()),
+                format!("{who} has used up the {limit} {} of this minute.", what.word()),
             )
             .hint("try again in a minute; an admin can raise the limit in ca.toml"));
         }
@@ -69,7 +65,9 @@ impl Quotas {
         match what {
             Use::Request => self.limits.requests_per_person_per_minute,
             Use::Decision => self.limits.decisions_per_person_per_minute,
-            Use::Certificate => self.limits.certificates_per_person_per_minute,
+            Use::Certificate | Use::HostCertificate => {
+                self.limits.certificates_per_person_per_minute
+            }
         }
     }
 }
@@ -85,14 +83,14 @@ mod tests {
             ..Limits::default()
         };
         let mut quotas = Quotas::new(limits);
-        let (alice, bob): (ActorId, ActorId) = ("alice".parse().unwrap(), "bob".parse().unwrap());
+        let (alice, bob) = ("alice", "bob");
         let now = UnixTime(6_000);
         for _ in 0..2 {
-            quotas.take(&alice, Use::Request, now).unwrap();
+            quotas.take(alice, Use::Request, now).unwrap();
         }
-        assert_eq!(quotas.take(&alice, Use::Request, now).unwrap_err().reason, Reason::Quota);
-        quotas.take(&alice, Use::Decision, now).unwrap();
-        quotas.take(&bob, Use::Request, now).unwrap();
-        quotas.take(&alice, Use::Request, now.plus_secs(60)).unwrap();
+        assert_eq!(quotas.take(alice, Use::Request, now).unwrap_err().reason, Reason::Quota);
+        quotas.take(alice, Use::Decision, now).unwrap();
+        quotas.take(bob, Use::Request, now).unwrap();
+        quotas.take(alice, Use::Request, now.plus_secs(60)).unwrap();
     }
 }

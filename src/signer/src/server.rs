@@ -23,6 +23,7 @@ use crate::connection::serve;
 use crate::desk::{Desk, Identity, Inbox, Work};
 use crate::log::{LogStore, Opened};
 use crate::notes::Notes;
+use crate::press::Cas;
 use crate::{keys, press};
 
 /// Most connections at a time: fronts keep one each.
@@ -64,11 +65,19 @@ pub fn run(config: &Path, source: &Source) -> anyhow::Result<()> {
         "{} belongs to the user with uid {owner}, and this is root: start the signer as that user",
         private.display()
     );
-    let keys::Keys { number, ca, ca_key, log, root } = keys::load(&private)?;
+    let keys::Keys { number, ca, ca_key, host_ca, host_ca_key, log, root } = keys::load(&private)?;
+    if host_ca.is_none() {
+        eprintln!(
+            "jit-ssh-signer: there is no {}, so no host certificates are issued; to have them: \
+             ssh-keygen -t ed25519 -N '' -f {}",
+            keys::HOST_CA_KEY,
+            private.join(keys::HOST_CA_KEY).display()
+        );
+    }
     let shelf = Shelf::open(&state.join("bundles"), &private.join("uploads"))?;
     let (log, opened) = LogStore::open(&state.join("log"), &private.join("journal"), log)?;
     report(&opened);
-    let identity = Identity { number, ca_key, root: root.clone() };
+    let identity = Identity { number, ca_key, host_ca_key, root: root.clone() };
     let notes = Notes::new(&private);
     let desk = Desk::open(identity, log, shelf.clone(), notes, deployment.limits, Box::new(now))?;
     let (work, works) = sync_channel(QUEUE);
@@ -76,8 +85,9 @@ pub fn run(config: &Path, source: &Source) -> anyhow::Result<()> {
     let desk = thread::Builder::new()
         .name("desk".into())
         .spawn(move || desk.run(Inbox::new(works), &finish))?;
+    let cas = Cas { user: ca, host: host_ca };
     let press =
-        thread::Builder::new().name("press".into()).spawn(move || press::run(&ca, &finished))?;
+        thread::Builder::new().name("press".into()).spawn(move || press::run(&cas, &finished))?;
     match source {
         Source::Stdin => {
             let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);

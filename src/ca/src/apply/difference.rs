@@ -130,6 +130,8 @@ fn person(actor: &Actor) -> Vec<Field> {
 fn host_fields(host: &Host) -> Vec<Field> {
     vec![
         ("address", host.address.clone().unwrap_or_default()),
+        ("aliases", list(&host.aliases)),
+        ("key", host.key.as_ref().map(|key| key.fingerprint()).unwrap_or_default()),
         ("labels", list(host.labels.iter().map(|(key, value)| format!("{key}={value}")))),
         ("logins", list(host.logins.iter())),
         ("via", host.via.as_ref().map(ToString::to_string).unwrap_or_default()),
@@ -196,7 +198,12 @@ fn allow(rule: &Allow) -> Vec<Field> {
 }
 
 fn signer_fields(signer: &SignerInfo) -> Vec<Field> {
-    vec![("ca_key", signer.ca_key.fingerprint()), ("log_key", signer.log_key.clone())]
+    let host_ca_key = signer.host_ca_key.as_ref().map(|key| key.fingerprint());
+    vec![
+        ("ca_key", signer.ca_key.fingerprint()),
+        ("host_ca_key", host_ca_key.unwrap_or_default()),
+        ("log_key", signer.log_key.clone()),
+    ]
 }
 
 #[cfg(test)]

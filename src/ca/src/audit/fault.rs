@@ -154,6 +154,12 @@ pub(crate) enum Fault {
     /// A signer that the admins did not name.
     #[error("the bundle in force names no signer whose log is `{0}`")]
     Signer(String),
+    /// A host certificate of a signer without a host CA key.
+    #[error("the bundle in force names no host CA key of the signer {0}")]
+    NoHostCa(u16),
+    /// A host certificate that names a statement by which no host enrolled.
+    #[error("the host certificate names a statement, but hosts.toml alone says what the host is")]
+    HostStatement,
     /// A serial that does not name this entry.
     #[error("the certificate's serial is {found}, but signer and index make it {expected}")]
     Serial {
@@ -176,6 +182,9 @@ pub(crate) enum Fault {
         /// What the bundle says.
         decides: RuleName,
     },
+    /// The bundle does not justify a host certificate.
+    #[error("the host certificate is not justified: {}", .0.message)]
+    UnjustifiedHost(Refusal),
     /// Its bytes are not sound in themselves, or not what was asked for.
     #[error(transparent)]
     Lint(#[from] LintError),

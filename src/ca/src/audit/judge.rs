@@ -19,7 +19,7 @@ use jit_ssh_core::certificate::lint::{self, Context, Facts, LintError};
 use jit_ssh_core::certificate::{Serial, build, lint as lint_built};
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::Digest;
-use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
+use jit_ssh_core::entry::{CertificateEntry, Entry, HostCertificateEntry, StatementEntry};
 use jit_ssh_core::lifecycle::{
     LONGEST_LIFE, admit_decision, admit_end, admit_request, is_reviewed,
 };
@@ -81,6 +81,8 @@ pub(crate) struct Counts {
     pub(crate) ends: u64,
     /// Certificates issued.
     pub(crate) certificates: u64,
+    /// Host certificates issued.
+    pub(crate) host_certificates: u64,
     /// Bundles put in force.
     pub(crate) bundles: u64,
 }
@@ -178,6 +180,7 @@ impl<'a, F: Files> Judge<'a, F> {
         match entry {
             Entry::Statement(entry) => self.statement(&entry)?,
             Entry::Certificate(entry) => self.certificate(&entry)?,
+            Entry::HostCertificate(entry) => self.host_certificate(&entry)?,
         }
         self.counts.entries += 1;
         Ok(())
@@ -322,20 +325,34 @@ impl<'a, F: Files> Judge<'a, F> {
         Ok(())
     }
 
-    fn certificate(&mut self, entry: &CertificateEntry) -> Result<(), Fault> {
+    /// The bundle and the signer under which a certificate with this serial was issued, which says
+    /// that it was this bundle.
+    fn issuer(&self, named: Digest, serial: u64) -> Result<(&InForce, &SignerInfo, Serial), Fault> {
         let in_force = self.in_force.as_ref().ok_or(Fault::NoBundle)?;
-        if entry.bundle != in_force.digest {
-            let (named, in_force) = (entry.bundle, in_force.digest);
-            return Err(Fault::OtherBundle { named, in_force });
+        if named != in_force.digest {
+            return Err(Fault::OtherBundle { named, in_force: in_force.digest });
         }
         let (signer, _) = signer_of(&in_force.bundle, &self.origin)
             .ok_or_else(|| Fault::Signer(self.origin.clone()))?;
-        let serial = Serial::new(signer.number, self.counts.entries)
-            .filter(|serial| serial.get() == entry.serial)
-            .ok_or_else(|| Fault::Serial {
-                found: entry.serial,
-                expected: Serial::new(signer.number, self.counts.entries).map_or(0, Serial::get),
-            })?;
+        let expected = Serial::new(signer.number, self.counts.entries);
+        let expected = expected.filter(|expected| expected.get() == serial);
+        let serial = expected.ok_or_else(|| Fault::Serial {
+            found: serial,
+            expected: Serial::new(signer.number, self.counts.entries).map_or(0, Serial::get),
+        })?;
+        Ok((in_force, signer, serial))
+    }
+
+    /// What is a host certificate for follows from the bundle alone.
+    fn host_certificate(&mut self, entry: &HostCertificateEntry) -> Result<(), Fault> {
+        let (in_force, signer, serial) = self.issuer(entry.bundle, entry.serial)?;
+        super::host::judge(entry, &in_force.bundle, signer, serial)?;
+        self.counts.host_certificates += 1;
+        Ok(())
+    }
+
+    fn certificate(&mut self, entry: &CertificateEntry) -> Result<(), Fault> {
+        let (in_force, signer, serial) = self.issuer(entry.bundle, entry.serial)?;
         let live = self.live.get(&entry.request).ok_or(Fault::Request(entry.request))?;
         let chain = self.complete(&live.chain);
 
@@ -419,7 +436,7 @@ fn compare(facts: &Facts, authorized: &Authorized) -> Result<(), Fault> {
 }
 
 /// The nonce: the second string of a certificate (OpenSSH `PROTOCOL.certkeys`).
-fn nonce(tbs: &[u8]) -> Option<[u8; 32]> {
+pub(super) fn nonce(tbs: &[u8]) -> Option<[u8; 32]> {
     let (_kind, rest) = string(tbs)?;
     let (nonce, _) = string(rest)?;
     nonce.try_into().ok()

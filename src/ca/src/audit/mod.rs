@@ -1,6 +1,7 @@
 //! `jit-ssh-ca log verify | show | export`: what was decided and signed, for whoever wants to know.
 //!
 //! - [`judge`]: the audit itself, pure: entries in order, and the first that is not justified;
+//! - [`host`]: the same for host certificates;
 //! - [`fault`]: what can be wrong with an entry or with the log, in words;
 //! - [`regrowth`]: the tree grown anew from the entries, pure;
 //! - [`verify`], [`show`], [`export`]: the commands;
@@ -13,6 +14,7 @@ pub(crate) mod certificate;
 mod export;
 mod fault;
 pub(crate) mod folder;
+mod host;
 pub(crate) mod judge;
 mod regrowth;
 mod show;

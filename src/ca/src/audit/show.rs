@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use jit_ssh_core::certificate::host;
 use jit_ssh_core::digest::{Digest, IdPrefix};
-use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
+use jit_ssh_core::entry::{CertificateEntry, Entry, HostCertificateEntry, StatementEntry};
 use jit_ssh_core::lifecycle::principals;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{self, Bundle, Cause, Decision, End, Kind, Request, Verdict};
@@ -83,6 +84,7 @@ impl Row {
         match Entry::parse(bytes) {
             Ok(Entry::Statement(entry)) => Row::of_statement(&entry),
             Ok(Entry::Certificate(entry)) => Row::of_certificate(&entry),
+            Ok(Entry::HostCertificate(entry)) => Row::of_host_certificate(&entry),
             Err(error) => Row::unreadable(None, error.to_string()),
         }
     }
@@ -125,6 +127,20 @@ impl Row {
         );
         let who = certificate.key_id().split('/').next().unwrap_or_default().to_owned();
         Row { at, kind: "certificate", who, request, what }
+    }
+
+    fn of_host_certificate(entry: &HostCertificateEntry) -> Row {
+        let at = Some(entry.at);
+        let Ok(facts) = host::read(&entry.tbs.0) else {
+            return Row::unreadable(at, "bytes that are no host certificate".to_owned());
+        };
+        let what = format!(
+            "{} until {}, serial {}",
+            list(&facts.principals),
+            utc(facts.valid_before),
+            entry.serial
+        );
+        Row { at, kind: "host", who: entry.host.to_string(), request: None, what }
     }
 
     /// The entry as one object, with its index and the id of the request it is about before its

@@ -41,6 +41,7 @@ struct Printed {
     decisions: u64,
     ends: u64,
     certificates: u64,
+    host_certificates: u64,
     bundles: u64,
     /// The first bad entry, if it is an entry that is bad.
     entry: Option<u64>,
@@ -68,7 +69,8 @@ pub(crate) fn cmd_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     };
     let failure = fault.as_ref().map(|fault| anyhow::Error::from(refusal(fault)));
     if args.json {
-        let Counts { entries, requests, decisions, ends, certificates, bundles } = counts;
+        let Counts { entries, requests, decisions, ends, certificates, host_certificates, bundles } =
+            counts;
         terminal::object(&Printed {
             ok: fault.is_none(),
             root: pin,
@@ -77,6 +79,7 @@ pub(crate) fn cmd_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             decisions,
             ends,
             certificates,
+            host_certificates,
             bundles,
             entry: match fault {
                 Some(LogFault::Entry { index, .. }) => Some(index),
@@ -110,13 +113,18 @@ fn refusal(fault: &LogFault) -> Failure {
 }
 
 fn summary(counts: Counts) -> String {
-    let Counts { entries, requests, decisions, ends, certificates, bundles } = counts;
+    let Counts { entries, requests, decisions, ends, certificates, host_certificates, bundles } =
+        counts;
     let ends = if ends > 0 { format!(", {}", count(ends, "end")) } else { String::new() };
+    let hosts = match host_certificates {
+        0 => String::new(),
+        some => format!(", {}", count(some, "host certificate")),
+    };
     if entries == 0 {
         return "log: ok, the log has no entries yet".to_owned();
     }
     format!(
-        "log: ok, {}, {}, {}, {}, {}{ends}",
+        "log: ok, {}, {}, {}, {}, {}{ends}{hosts}",
         plural(entries, "entry", "entries"),
         count(requests, "request"),
         count(decisions, "decision"),

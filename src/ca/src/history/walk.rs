@@ -63,6 +63,8 @@ impl<'a> Walk<'a> {
         let done = match Entry::parse(bytes) {
             Ok(Entry::Statement(entry)) => self.statement(&entry),
             Ok(Entry::Certificate(entry)) => self.certificate(&entry),
+            // Of no request and no person.
+            Ok(Entry::HostCertificate(_)) => Ok(()),
             Err(error) => Err(error.to_string()),
         };
         if let Err(problem) = done {

@@ -174,8 +174,8 @@ impl Plan {
         undo: &mut Undo,
     ) -> anyhow::Result<Config> {
         let block = format!(
-            "[[signer]]\nnumber = 1\nca_key = \"{}\"\nlog_key = \"{}\"\n",
-            keys.ca_key, keys.log_key
+            "[[signer]]\nnumber = 1\nca_key = \"{}\"\nhost_ca_key = \"{}\"\nlog_key = \"{}\"\n",
+            keys.ca_key, keys.host_ca_key, keys.log_key
         );
         let mut config = Config {
             written: vec![],

@@ -4,7 +4,8 @@
 use std::num::NonZeroU16;
 use std::path::Path;
 
-use jit_ssh_core::key::CaKey;
+use anyhow::Context as _;
+use jit_ssh_core::key::{CaKey, HostCaKey};
 use jit_ssh_core::log::VerifierKey;
 use jit_ssh_core::root::Root;
 use jit_ssh_signer::keys::{self, Identity};
@@ -19,6 +20,8 @@ use super::state::{private_folder, write};
 pub(super) struct PublicKeys {
     /// Certifies.
     pub(super) ca_key: CaKey,
+    /// Certifies hosts.
+    pub(super) host_ca_key: HostCaKey,
     /// Signs log checkpoints and revocation lists.
     pub(super) log_key: VerifierKey,
 }
@@ -34,7 +37,7 @@ pub(super) fn create(
     root: &Root,
 ) -> anyhow::Result<PublicKeys> {
     private_folder(dir)?;
-    for name in [keys::CA_KEY, keys::LOG_KEY] {
+    for name in [keys::CA_KEY, keys::HOST_CA_KEY, keys::LOG_KEY] {
         let seed = Zeroizing::new(rand::random::<[u8; 32]>());
         let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(&seed));
         let pem = PrivateKey::new(pair, "jit-ssh")?.to_openssh(LineEnding::LF)?;
@@ -45,7 +48,8 @@ pub(super) fn create(
     write(&dir.join(keys::ROOT), &root.to_bytes(), 0o600)?;
     // As the signer will read it: what it could not use is not listed.
     let made = keys::load(dir)?;
-    Ok(PublicKeys { ca_key: made.ca_key, log_key: made.log.verifier().clone() })
+    let host_ca_key = made.host_ca_key.context("the host CA key was not made")?;
+    Ok(PublicKeys { ca_key: made.ca_key, host_ca_key, log_key: made.log.verifier().clone() })
 }
 
 #[cfg(test)]
@@ -64,8 +68,13 @@ mod tests {
         let (one, two) = (make("one").unwrap(), make("two").unwrap());
         assert_ne!(one.ca_key, two.ca_key);
         assert_ne!(one.log_key, two.log_key);
+        assert_ne!(one.host_ca_key, two.host_ca_key);
+        assert_ne!(one.host_ca_key.to_string(), one.ca_key.to_string());
         let before = keys::load(&dir.path().join("one")).unwrap();
-        assert_eq!(before.ca_key, one.ca_key);
+        assert_eq!(
+            (&before.ca_key, before.host_ca_key.as_ref()),
+            (&one.ca_key, Some(&one.host_ca_key))
+        );
         assert_eq!(*before.log.verifier(), one.log_key);
         assert!(make("one").is_err());
         assert_eq!(keys::load(&dir.path().join("one")).unwrap().ca_key, one.ca_key);

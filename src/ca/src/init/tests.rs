@@ -115,6 +115,7 @@ fn from_nothing_to_a_ca_whose_parts_fit() {
         (state.clone(), 0o700),
         (state.join("signer"), 0o700),
         (state.join("signer/ca_key"), 0o600),
+        (state.join("signer/host_ca_key"), 0o600),
         (tls.join("anchor.key"), 0o600),
     ] {
         assert_eq!(mode(&path), expected, "{}", path.display());

@@ -75,6 +75,7 @@ impl Rates {
             | Reason::ClockSkew
             | Reason::UnknownSigner
             | Reason::UnknownRequest
+            | Reason::UnknownHost
             | Reason::NoSession
             | Reason::BundleRefused => {}
             _ => return,

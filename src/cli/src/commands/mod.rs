@@ -6,6 +6,7 @@ mod confirm;
 mod deny;
 mod end;
 mod enroll;
+mod hosts;
 mod login;
 mod logout;
 mod release;
@@ -25,6 +26,7 @@ use crate::failure::{Failure, Outcome};
 pub(crate) enum Command {
     Enroll(enroll::EnrollArgs),
     Login(login::LoginArgs),
+    Hosts(hosts::HostsArgs),
     Requests(requests::RequestsArgs),
     Show(show::ShowArgs),
     Watch(watch::WatchArgs),
@@ -42,6 +44,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Outcome, 
     match command {
         Command::Enroll(args) => enroll::cmd_enroll(context, args).await,
         Command::Login(args) => login::cmd_login(context, args).await,
+        Command::Hosts(args) => hosts::cmd_hosts(context, args).await,
         Command::Requests(args) => requests::cmd_requests(context, args).await,
         Command::Show(args) => show::cmd_show(context, args).await,
         Command::Watch(args) => watch::cmd_watch(context, args).await,

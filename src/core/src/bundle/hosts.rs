@@ -1,4 +1,8 @@
 //! `hosts.toml`: the hosts that can be asked for.
+//!
+//! - `identity.rs`: what their host certificates are for, which no two hosts may share.
+
+mod identity;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
@@ -8,7 +12,9 @@ use std::sync::Arc;
 use super::diagnostic::Diagnostics;
 use super::reader::{Empty, Item, List, Table, quote};
 use super::source::{Source, Span, read_alone};
+use crate::key::HostKey;
 use crate::names::{HostName, LabelKey, LabelValue, Login};
+use identity::{Identities, Identity};
 
 /// One host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +23,10 @@ pub struct Host {
     pub name: HostName,
     /// Where to connect, `host`, `host:port` or `[v6]:port`: for generated ssh_config only.
     pub address: Option<String>,
+    /// Further names it is reached by: in its host certificate, never in a principal of a person.
+    pub aliases: Vec<HostName>,
+    /// sshd's host key, which the host certificate is for; without one there is none.
+    pub key: Option<HostKey>,
     /// What rules can select by. Shared between hosts with the same labels.
     pub labels: Arc<BTreeMap<LabelKey, LabelValue>>,
     /// The accounts that may be asked for. Shared between hosts with the same logins.
@@ -24,6 +34,13 @@ pub struct Host {
     /// The host to jump through. Checked to be a known host; nothing uses it yet: it is for the
     /// generated ssh_config, which comes later.
     pub via: Option<HostName>,
+}
+
+impl Host {
+    /// Where sshd is reached: the address without brackets, and the port.
+    pub fn place(&self) -> Option<(&str, u16)> {
+        self.address.as_deref().and_then(parts)
+    }
 }
 
 /// All hosts, found by name in constant time.
@@ -63,6 +80,7 @@ impl Hosts {
             piece.finish();
         })?;
         reading.check_via(source);
+        reading.identities.check(&reading.hosts, &reading.name_spans, source);
         reading.hosts.hosts.shrink_to_fit();
         reading.hosts.by_name.shrink_to_fit();
         Some(reading.hosts)
@@ -78,6 +96,7 @@ struct Reading {
     name_spans: Vec<Span>,
     /// Where each `via` stands, and the place of its host in `hosts.hosts`.
     via_spans: Vec<(Span, usize)>,
+    identities: Identities,
     // A fleet of 100,000 hosts has few different sets of labels and logins: each is kept once.
     labels: HashSet<Arc<BTreeMap<LabelKey, LabelValue>>>,
     logins: HashSet<Arc<BTreeSet<Login>>>,
@@ -87,7 +106,9 @@ impl Reading {
     fn host(&mut self, source: &Source<'_>, mut table: Table<'_>) {
         let name_item = table.required("name");
         let name = name_item.and_then(|item| item.parse::<HostName>());
-        let address = table.optional("address").and_then(address);
+        let address_item = table.optional("address");
+        let address = address_item.and_then(address);
+        let identity = Identity::read(&mut table, address_item);
         let labels = table.optional("labels").map(labels).unwrap_or_default();
         let logins: List<Login> = table
             .required("logins")
@@ -109,12 +130,13 @@ impl Reading {
             return;
         }
         let place = self.hosts.hosts.len();
+        let (aliases, key) = self.identities.take(identity, place);
         self.via_spans.extend(via_item.map(|item| (item.span(), place)));
         self.name_spans.push(item.span());
         self.hosts.by_name.insert(name.clone(), place);
         let labels = shared(&mut self.labels, labels);
         let logins = shared(&mut self.logins, logins.found.into_iter().collect());
-        self.hosts.hosts.push(Host { name, address, labels, logins, via });
+        self.hosts.hosts.push(Host { name, address, aliases, key, labels, logins, via });
     }
 
     fn check_via(&self, source: &Source<'_>) {
@@ -180,20 +202,26 @@ fn address(item: Item<'_>) -> Option<String> {
 }
 
 fn is_address(text: &str) -> bool {
+    parts(text).is_some()
+}
+
+/// The host, without brackets, and the port of an address.
+fn parts(text: &str) -> Option<(&str, u16)> {
     if let Some(rest) = text.strip_prefix('[') {
-        return rest.split_once(']').is_some_and(|(host, port)| {
-            let port = if port.is_empty() { Some("22") } else { port.strip_prefix(':') };
-            host.parse::<Ipv6Addr>().is_ok() && port.is_some_and(is_port)
-        });
+        let (host, port) = rest.split_once(']')?;
+        let port = if port.is_empty() { "22" } else { port.strip_prefix(':')? };
+        return host.parse::<Ipv6Addr>().is_ok().then_some((host, self::port(port)?));
     }
     let (host, port) = text.split_once(':').unwrap_or((text, "22"));
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let first = host.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    first && host.len() <= MAX_DNS_NAME && host.bytes().all(fits) && is_port(port)
+    let sound = first && host.len() <= MAX_DNS_NAME && host.bytes().all(fits);
+    sound.then_some((host, self::port(port)?))
 }
 
-fn is_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
+fn port(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port > 0)
 }
 
 pub(super) const FILE: &str = "hosts.toml";

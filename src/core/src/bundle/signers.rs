@@ -1,4 +1,4 @@
-//! `signers.toml`: every signer's number, CA key and log key; what hosts and clients trust.
+//! `signers.toml`: every signer's number, CA keys and log key; what hosts and clients trust.
 
 use std::collections::HashSet;
 use std::num::NonZeroU16;
@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use super::diagnostic::Diagnostics;
 use super::reader::{Item, Table, quote};
 use super::source::{Source, read_alone};
-use crate::key::CaKey;
+use crate::key::{CaKey, HostCaKey};
 use crate::log::VerifierKey;
 
 /// One signer.
@@ -16,6 +16,8 @@ pub struct SignerInfo {
     pub number: NonZeroU16,
     /// The key its certificates are signed with.
     pub ca_key: CaKey,
+    /// The key its host certificates are signed with; `None` if it issues none.
+    pub host_ca_key: Option<HostCaKey>,
     /// The key its log's checkpoints are signed with: a C2SP signed-note verifier key,
     /// `name+hash+base64`.
     pub log_key: String,
@@ -77,6 +79,7 @@ impl Signers {
 struct Taken {
     numbers: HashSet<NonZeroU16>,
     ca_keys: HashSet<[u8; 32]>,
+    host_ca_keys: HashSet<[u8; 32]>,
     log_keys: HashSet<[u8; 32]>,
 }
 
@@ -84,9 +87,15 @@ impl Taken {
     fn signer(&mut self, mut table: Table<'_>) -> Option<SignerInfo> {
         let number = table.required("number").and_then(|item| self.number(item));
         let ca_key = table.required("ca_key").and_then(|item| self.ca_key(item));
+        let host_ca_key = table.or("host_ca_key", None, |item| self.host_ca_key(item).map(Some));
         let log_key = table.required("log_key").and_then(|item| self.log_key(item));
         table.finish();
-        Some(SignerInfo { number: number?, ca_key: ca_key?, log_key: log_key?.to_string() })
+        Some(SignerInfo {
+            number: number?,
+            ca_key: ca_key?,
+            host_ca_key: host_ca_key?,
+            log_key: log_key?.to_string(),
+        })
     }
 
     fn number(&mut self, item: Item<'_>) -> Option<NonZeroU16> {
@@ -104,8 +113,26 @@ impl Taken {
         let point = *key.point().as_bytes();
         if self.log_keys.contains(&point) {
             item.problem("this key is a log key".to_owned());
+        } else if self.host_ca_keys.contains(&point) {
+            item.problem("this key is a host CA key; users need a CA key of their own".to_owned());
         } else if !self.ca_keys.insert(point) {
             item.problem("another signer has this CA key".to_owned());
+        } else {
+            return Some(key);
+        }
+        None
+    }
+
+    fn host_ca_key(&mut self, item: Item<'_>) -> Option<HostCaKey> {
+        let key = item.parse::<HostCaKey>()?;
+        let point = *key.point().as_bytes();
+        // Where clients trust it for hosts, it must not let people in, nor the other way round.
+        if self.ca_keys.contains(&point) {
+            item.problem("this key is a CA key; hosts need a CA key of their own".to_owned());
+        } else if self.log_keys.contains(&point) {
+            item.problem("this key is a log key".to_owned());
+        } else if !self.host_ca_keys.insert(point) {
+            item.problem("another signer has this host CA key".to_owned());
         } else {
             return Some(key);
         }
@@ -124,6 +151,8 @@ impl Taken {
         // Two jobs, two keys: what signs the log must not be able to sign certificates.
         if self.ca_keys.contains(key.public()) {
             item.problem("this key is a CA key; the log needs a key of its own".to_owned());
+        } else if self.host_ca_keys.contains(key.public()) {
+            item.problem("this key is a host CA key; the log needs a key of its own".to_owned());
         } else if !self.log_keys.insert(*key.public()) {
             item.problem("another signer has this log key".to_owned());
         } else {

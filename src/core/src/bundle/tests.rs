@@ -107,7 +107,9 @@ fn with_keys(text: &str) -> String {
         text = text.replace(name, &software_key(seed).1.to_string());
     }
     text = text.replace("<carol>", &security_key(6).to_string());
-    for (name, seed) in [("<ca>", 11), ("<ca-2>", 12), ("<log-as-ca>", 21)] {
+    for (name, seed) in
+        [("<ca>", 11), ("<ca-2>", 12), ("<log-as-ca>", 21), ("<host-ca>", 31), ("<host-ca-2>", 32)]
+    {
         text = text.replace(name, &ca_key(seed).to_string());
     }
     for (name, seed) in [("<log>", 21), ("<log-2>", 22), ("<ca-as-log>", 11)] {

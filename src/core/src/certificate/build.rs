@@ -49,7 +49,7 @@ pub fn build(authorized: Authorized, serial: Serial, nonce: [u8; 32], ca: &CaKey
 
 /// `ssh-ed25519` becomes `ssh-ed25519-cert-v01@openssh.com`, and
 /// `sk-ssh-ed25519@openssh.com` becomes `sk-ssh-ed25519-cert-v01@openssh.com`.
-fn certificate_type(key_type: &str) -> String {
+pub(super) fn certificate_type(key_type: &str) -> String {
     let stem = key_type.strip_suffix("@openssh.com").unwrap_or(key_type);
     format!("{stem}-cert-v01@openssh.com")
 }

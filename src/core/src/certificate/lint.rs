@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::cursor::{Cursor, check_key};
 use super::{KeyId, Serial, Tbs};
 use crate::chain::{Chain, Issued};
 use crate::key::CaKey;
@@ -97,9 +98,9 @@ impl Facts {
 #[error("the certificate is not sound: {0}")]
 pub struct LintError(pub &'static str);
 
-type Check<T = ()> = Result<T, LintError>;
+pub(super) type Check<T = ()> = Result<T, LintError>;
 
-fn ensure(holds: bool, otherwise: &'static str) -> Check {
+pub(super) fn ensure(holds: bool, otherwise: &'static str) -> Check {
     if holds { Ok(()) } else { Err(LintError(otherwise)) }
 }
 
@@ -117,7 +118,7 @@ pub fn lint(tbs: Tbs, context: Context<'_>) -> Result<Linted, LintError> {
 /// # Errors
 /// [`LintError`] names the first thing that is wrong.
 pub fn check(bytes: &[u8], context: Context<'_>) -> Result<Facts, LintError> {
-    let mut cursor = Cursor { bytes, at: 0 };
+    let mut cursor = Cursor::new(bytes);
     let request = context.request.body();
 
     let kind = cursor.field()?;
@@ -137,7 +138,7 @@ pub fn check(bytes: &[u8], context: Context<'_>) -> Result<Facts, LintError> {
     check_extensions(cursor.field()?, request)?;
     ensure(cursor.field()?.is_empty(), "the reserved field is not empty")?;
     ensure(cursor.field()? == context.ca.blob(), "the signing key is not the CA's")?;
-    ensure(cursor.at == bytes.len(), "something follows the last field")?;
+    ensure(cursor.is_at_end(), "something follows the last field")?;
     Ok(Facts { key_id, principals, valid_after, valid_before })
 }
 
@@ -146,7 +147,7 @@ pub fn check(bytes: &[u8], context: Context<'_>) -> Result<Facts, LintError> {
 /// # Errors
 /// [`LintError`] if they are no certificate of ours at all.
 pub fn read(bytes: &[u8]) -> Result<Facts, LintError> {
-    let mut cursor = Cursor { bytes, at: 0 };
+    let mut cursor = Cursor::new(bytes);
     let kind = cursor.field()?;
     let key_fields = match kind {
         b"ssh-ed25519-cert-v01@openssh.com" => 1,
@@ -164,9 +165,9 @@ pub fn read(bytes: &[u8]) -> Result<Facts, LintError> {
     }
     let (_serial, _type) = (cursor.number()?, cursor.word()?);
     let key_id = parse_text(cursor.field()?).ok_or(LintError("the key id has another form"))?;
-    let mut packed = Cursor { bytes: cursor.field()?, at: 0 };
+    let mut packed = Cursor::new(cursor.field()?);
     let mut principals = Vec::new();
-    while packed.at < packed.bytes.len() {
+    while !packed.is_at_end() {
         let principal = parse_text(packed.field()?);
         principals.push(principal.ok_or(LintError("a principal is not login@host"))?);
     }
@@ -174,24 +175,8 @@ pub fn read(bytes: &[u8]) -> Result<Facts, LintError> {
     Ok(Facts { key_id, principals, valid_after, valid_before })
 }
 
-fn parse_text<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+pub(super) fn parse_text<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// The certificate's type and key fields must be those of the key asked for.
-fn check_key(kind: &[u8], cursor: &mut Cursor<'_>, key_blob: &[u8]) -> Check {
-    let mut key = Cursor { bytes: key_blob, at: 0 };
-    let key_kind = key.field()?;
-    let plain: Vec<u8> = match key_kind.strip_suffix(b"@openssh.com") {
-        Some(stem) => stem.to_vec(),
-        None => key_kind.to_vec(),
-    };
-    ensure(
-        kind.strip_suffix(b"-cert-v01@openssh.com") == Some(plain.as_slice()),
-        "the type does not fit the key",
-    )?;
-    let fields = key_blob.get(key.at..).unwrap_or_default();
-    ensure(cursor.take(fields.len())? == fields, "the key is not the one asked for")
 }
 
 fn check_key_id(text: &[u8], context: Context<'_>) -> Check<KeyId> {
@@ -206,9 +191,9 @@ fn check_key_id(text: &[u8], context: Context<'_>) -> Check<KeyId> {
 }
 
 fn check_principals(packed: &[u8], request: &Request) -> Check<Vec<Principal>> {
-    let mut cursor = Cursor { bytes: packed, at: 0 };
+    let mut cursor = Cursor::new(packed);
     let mut principals: Vec<Principal> = Vec::new();
-    while cursor.at < packed.len() {
+    while !cursor.is_at_end() {
         let principal: Principal =
             parse_text(cursor.field()?).ok_or(LintError("a principal is not login@host"))?;
         ensure(
@@ -257,9 +242,9 @@ fn check_validity(
 fn check_critical(packed: &[u8], request: &Request) -> Check {
     let mut asked_command = request.command.is_some();
     for (name, data) in options(packed)? {
-        let mut inner = Cursor { bytes: data, at: 0 };
+        let mut inner = Cursor::new(data);
         let value = inner.field()?;
-        ensure(inner.at == data.len(), "an option's value is followed by something")?;
+        ensure(inner.is_at_end(), "an option's value is followed by something")?;
         match name {
             b"force-command" => {
                 let command = request.command.as_deref().map(str::as_bytes);
@@ -301,9 +286,9 @@ fn check_extensions(packed: &[u8], request: &Request) -> Check {
 
 /// Name and data of each option, which must be sorted and without repeats.
 fn options(packed: &[u8]) -> Check<Vec<(&[u8], &[u8])>> {
-    let mut cursor = Cursor { bytes: packed, at: 0 };
+    let mut cursor = Cursor::new(packed);
     let mut found: Vec<(&[u8], &[u8])> = Vec::new();
-    while cursor.at < packed.len() {
+    while !cursor.is_at_end() {
         let name = cursor.field()?;
         let data = cursor.field()?;
         ensure(
@@ -313,34 +298,4 @@ fn options(packed: &[u8]) -> Check<Vec<(&[u8], &[u8])>> {
         found.push((name, data));
     }
     Ok(found)
-}
-
-/// Reads fields one by one.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, count: usize) -> Check<&'a [u8]> {
-        let end = self.at.checked_add(count).ok_or(LintError("a length overflows"))?;
-        let taken = self.bytes.get(self.at..end).ok_or(LintError("it is cut short"))?;
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn word(&mut self) -> Check<u32> {
-        let bytes = self.take(4)?;
-        Ok(bytes.iter().fold(0u32, |value, byte| value << 8 | u32::from(*byte)))
-    }
-
-    fn number(&mut self) -> Check<u64> {
-        let bytes = self.take(8)?;
-        Ok(bytes.iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte)))
-    }
-
-    fn field(&mut self) -> Check<&'a [u8]> {
-        let length = self.word()?;
-        self.take(usize::try_from(length).map_err(|_| LintError("a length overflows"))?)
-    }
 }

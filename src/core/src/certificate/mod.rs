@@ -2,11 +2,14 @@
 //!
 //! - `build.rs`: encodes what [`Authorized`](crate::authorize::Authorized) allows;
 //! - [`lint`]: reads the encoded bytes again with a parser of its own and refuses anything odd.
-//!   sshd accepts much that it should not (facts.md, 1); nothing but this lint stops it.
+//!   sshd accepts much that it should not (facts.md, 1); nothing but this lint stops it;
+//! - [`host`]: the same for host certificates, with types of their own.
 //!
 //! The signer appends the linted bytes to its log before it signs them (I1).
 
 mod build;
+mod cursor;
+pub mod host;
 pub mod lint;
 
 use std::fmt;

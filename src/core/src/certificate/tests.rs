@@ -139,26 +139,26 @@ fn every_flipped_bit_that_matters_is_refused() {
 }
 
 /// Rebuilds the bytes field by field, with one field changed.
-fn with_field(bytes: &[u8], change: impl Fn(&mut Fields)) -> Vec<u8> {
+pub(super) fn with_field(bytes: &[u8], change: impl Fn(&mut Fields)) -> Vec<u8> {
     let mut fields = Fields::read(bytes);
     change(&mut fields);
     fields.write()
 }
 
-struct Fields {
-    kind: Vec<u8>,
-    nonce: Vec<u8>,
-    key: Vec<u8>,
-    serial: u64,
-    user: u32,
-    key_id: Vec<u8>,
-    principals: Vec<Vec<u8>>,
-    after: u64,
-    before: u64,
-    critical: Vec<u8>,
-    extensions: Vec<u8>,
-    reserved: Vec<u8>,
-    ca: Vec<u8>,
+pub(super) struct Fields {
+    pub(super) kind: Vec<u8>,
+    pub(super) nonce: Vec<u8>,
+    pub(super) key: Vec<u8>,
+    pub(super) serial: u64,
+    pub(super) user: u32,
+    pub(super) key_id: Vec<u8>,
+    pub(super) principals: Vec<Vec<u8>>,
+    pub(super) after: u64,
+    pub(super) before: u64,
+    pub(super) critical: Vec<u8>,
+    pub(super) extensions: Vec<u8>,
+    pub(super) reserved: Vec<u8>,
+    pub(super) ca: Vec<u8>,
 }
 
 impl Fields {
@@ -219,7 +219,7 @@ impl Fields {
     }
 }
 
-fn option(name: &str, value: Option<&str>) -> Vec<u8> {
+pub(super) fn option(name: &str, value: Option<&str>) -> Vec<u8> {
     let mut data = wire::Writer::default();
     if let Some(value) = value {
         data.string(value.as_bytes());

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jit_ssh_core::digest::{Digest, ShortId};
-use jit_ssh_core::names::ActorId;
+use jit_ssh_core::names::{ActorId, HostName};
 use jit_ssh_core::refusal::Refusal;
 use jit_ssh_core::time::UnixTime;
 
@@ -37,6 +37,8 @@ pub(super) enum Touched {
     Request(ShortId),
     /// Whether this person's break-glass access is reviewed.
     BreakGlass(ActorId),
+    /// The certificate of this host.
+    Host(HostName),
 }
 
 impl Batch {
@@ -56,7 +58,10 @@ impl Batch {
         match task {
             // A bundle changes what everything else means, so it is a batch of its own.
             Task::Bundle { .. } => self.drafts.is_empty(),
-            Task::Submit { .. } | Task::Relay { .. } | Task::Certify { .. } => {
+            Task::Submit { .. }
+            | Task::Relay { .. }
+            | Task::Certify { .. }
+            | Task::CertifyHost { .. } => {
                 !self.closed && !touches.iter().any(|touched| self.touched.contains(touched))
             }
             Task::State | Task::Settled(_) => true,
@@ -95,6 +100,7 @@ impl Desk {
                 Statement::Decision(_) | Statement::End(_) => (statement.about(), None),
             },
             Task::Certify { request } => (*request, None),
+            Task::CertifyHost { name } => return vec![Touched::Host(name.clone())],
             Task::Bundle { .. } | Task::State | Task::Settled(_) => return Vec::new(),
         };
         let known = |digest: &Digest| self.memory.get(digest).map(|k| k.chain.request().body());

@@ -6,10 +6,11 @@
 //! call of the batch is refused, and no certificate of it will ever be signed.
 //!
 //! - `inbox.rs`: what waits; `batch.rs`: what is logged together;
-//! - `plan.rs`: what one call would write and change;
+//! - `plan.rs`: what one call would write and change; `hosts.rs`: the same for host certificates;
 //! - `replay.rs`: the memory, rebuilt from the log at start.
 
 mod batch;
+mod hosts;
 mod inbox;
 mod plan;
 mod replay;
@@ -18,12 +19,15 @@ use std::num::NonZeroU16;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
+use jit_ssh_core::certificate::host::HostLinted;
 use jit_ssh_core::certificate::{Linted, Serial};
 use jit_ssh_core::chain::Issued;
 use jit_ssh_core::deployment::Limits;
 use jit_ssh_core::digest::Digest;
-use jit_ssh_core::key::CaKey;
+use jit_ssh_core::key::{CaKey, HostCaKey};
 use jit_ssh_core::krl::Revoked;
+use jit_ssh_core::log::Hash;
+use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{Decision, End, Request, SignedBundle, Verified};
@@ -37,6 +41,7 @@ use crate::notes::{Notes, Unreviewed};
 use crate::protocol::{Outcome, Signed, State};
 use crate::quota::Quotas;
 use batch::Batch;
+use hosts::Hosts;
 pub(crate) use inbox::Inbox;
 use plan::{Effect, Plan};
 
@@ -69,6 +74,9 @@ pub(crate) enum Task {
     Certify {
         request: Digest,
     },
+    CertifyHost {
+        name: HostName,
+    },
     Bundle {
         signed: SignedBundle,
         statement: Signed,
@@ -95,8 +103,17 @@ pub(crate) struct Work {
 /// An answer that may still need a signature.
 pub(crate) enum Draft {
     Ready(Outcome),
-    Recorded { digest: Digest, at: UnixTime, certificate: Option<Logged> },
+    Recorded {
+        digest: Digest,
+        at: UnixTime,
+        certificate: Option<Logged>,
+    },
     Certified(Logged),
+    /// Fresh, or with what proves that it stands in the log since before.
+    HostCertified {
+        logged: HostLogged,
+        standing: Option<Standing>,
+    },
 }
 
 /// A certificate that is durable in the log and not yet signed.
@@ -105,6 +122,19 @@ pub(crate) struct Logged {
     pub(crate) entry: Vec<u8>,
     pub(crate) serial: Serial,
     pub(crate) at: UnixTime,
+}
+
+/// A host certificate that is durable in the log, and not yet signed or to be signed again.
+pub(crate) struct HostLogged {
+    pub(crate) tbs: HostLinted,
+    pub(crate) entry: Vec<u8>,
+    pub(crate) serial: Serial,
+}
+
+/// What proves that an older entry is in the log.
+pub(crate) struct Standing {
+    pub(crate) checkpoint: String,
+    pub(crate) proof: Vec<Hash>,
 }
 
 /// What goes on to be signed and answered.
@@ -121,6 +151,7 @@ pub(crate) type Clock = Box<dyn Fn() -> UnixTime + Send>;
 pub(crate) struct Identity {
     pub(crate) number: NonZeroU16,
     pub(crate) ca_key: CaKey,
+    pub(crate) host_ca_key: Option<HostCaKey>,
     pub(crate) root: Root,
 }
 
@@ -131,6 +162,7 @@ pub(crate) struct Desk {
     notes: Notes,
     in_force: Option<InForce>,
     memory: Memory,
+    hosts: Hosts,
     revoked: Revoked,
     quotas: Quotas,
     log: LogStore,
@@ -163,6 +195,7 @@ impl Desk {
             shelf,
             notes,
             memory: Memory::default(),
+            hosts: Hosts::default(),
             revoked: Revoked::new(log.published_krl()),
             quotas: Quotas::new(limits),
             log,
@@ -265,6 +298,7 @@ impl Desk {
                     Draft::Ready(
                         outcome @ (Outcome::Refused(_) | Outcome::State(_) | Outcome::Stored),
                     ) => (reply, Draft::Ready(outcome)),
+                    standing @ Draft::HostCertified { standing: Some(_), .. } => (reply, standing),
                     _ => (reply, Draft::Ready(Outcome::Refused(refusal.clone()))),
                 };
                 Finished { committed: None, drafts: batch.drafts.into_iter().map(refuse).collect() }
@@ -291,6 +325,9 @@ impl Desk {
                 self.revoked.add(fallen);
             }
             Effect::Issue { request, issued } => self.memory.issue(&request, issued),
+            Effect::IssueHost { name, certificate } => {
+                self.hosts.note(name, certificate, self.newest_entry);
+            }
             Effect::PutInForce(in_force) => self.put_in_force(*in_force),
         }
     }
@@ -367,6 +404,7 @@ impl Desk {
         State {
             number: self.identity.number.get(),
             ca_key: self.identity.ca_key.to_string(),
+            host_ca_key: self.identity.host_ca_key.as_ref().map(ToString::to_string),
             log_key: self.log.key().verifier().to_string(),
             bundle_version: self.in_force.as_ref().map_or(0, |b| b.bundle.version),
             bundle: self.in_force.as_ref().map(|b| b.digest),

@@ -8,6 +8,7 @@ use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::Entry;
 use jit_ssh_core::lifecycle::{admit_decision, admit_end, admit_request, is_too_late, over_at};
+use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::statement::{
     Arrival, Body, Decision, End, Request, SignedBundle, Verified, check_date,
@@ -15,6 +16,7 @@ use jit_ssh_core::statement::{
 use jit_ssh_core::time::UnixTime;
 
 use super::batch::Batch;
+use super::hosts::Newest;
 use super::{Desk, Draft, Logged, Statement, Task, issued};
 use crate::bundles::InForce;
 use crate::protocol::{Outcome, Signed};
@@ -34,6 +36,7 @@ pub(super) enum Effect {
     Decide(Verified<Decision>),
     End(Verified<End>),
     Issue { request: Digest, issued: Issued },
+    IssueHost { name: HostName, certificate: Newest },
     PutInForce(Box<InForce>),
 }
 
@@ -55,6 +58,7 @@ impl Desk {
                 self.plan_statement(statement, false, Arrival::Relayed, batch)
             }
             Task::Certify { request } => self.plan_certify(request, batch),
+            Task::CertifyHost { name } => self.plan_host(&name, batch),
             Task::Bundle { signed, statement } => self.plan_bundle(signed, &statement, batch),
             Task::State => Ok(Plan::ready(Outcome::State(self.state()))),
             Task::Settled(outcome) => Ok(Plan::ready(outcome)),
@@ -115,7 +119,7 @@ impl Desk {
         }
         let whole = whole.into_owned();
         let by = whole.request().body().by.clone();
-        self.quotas.take(&by, Use::Request, batch.now)?;
+        self.quotas.take(by.as_str(), Use::Request, batch.now)?;
         let mut entries = vec![statement_entry(batch.now, chain.request())];
         let index = batch.next_index(self)?;
         let mut certificate = None;
@@ -176,7 +180,7 @@ impl Desk {
         admit_decision(&decision, &chain, &in_force.bundle, batch.now)?;
         check_room(chain.decisions().len())?;
         let by = decision.body().by.clone();
-        self.quotas.take(&by, Use::Decision, batch.now)?;
+        self.quotas.take(by.as_str(), Use::Decision, batch.now)?;
         Ok(Plan {
             entries: vec![statement_entry(batch.now, &decision)],
             draft: recorded(decision.digest(), batch.now).draft,
@@ -200,7 +204,7 @@ impl Desk {
         admit_end(&end, &chain, &in_force.bundle, arrival, batch.now)?;
         check_room(chain.ends().len())?;
         let by = end.body().by.clone();
-        self.quotas.take(&by, Use::Decision, batch.now)?;
+        self.quotas.take(by.as_str(), Use::Decision, batch.now)?;
         Ok(Plan {
             entries: vec![statement_entry(batch.now, &end)],
             draft: recorded(end.digest(), batch.now).draft,
@@ -224,7 +228,7 @@ impl Desk {
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
         let authorized = authorize(chain, &in_force.bundle, now)?;
         let bundle = in_force.digest;
-        self.quotas.take(authorized.subject(), Use::Certificate, now)?;
+        self.quotas.take(authorized.subject().as_str(), Use::Certificate, now)?;
         let serial = Serial::new(self.identity.number, index).ok_or_else(log_full)?;
         let mut nonce = [0u8; 32];
         getrandom::fill(&mut nonce)
@@ -285,7 +289,10 @@ impl Desk {
     /// A bundle that does not name this signer's keys would make every certificate useless.
     fn check_named(&self, in_force: &InForce) -> Result<(), Refusal> {
         let named = in_force.bundle.signers.get(self.identity.number).is_some_and(|signer| {
+            // A bundle may leave out the host CA key, but not name another.
+            let host_ca = signer.host_ca_key.as_ref();
             signer.ca_key == self.identity.ca_key
+                && host_ca.is_none_or(|key| Some(key) == self.identity.host_ca_key.as_ref())
                 && signer.log_key == self.log.key().verifier().to_string()
         });
         if named {
@@ -346,7 +353,7 @@ fn check_room(statements: usize) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::Settled, "there are more statements on this request than can matter."))
 }
 
-fn no_bundle() -> Refusal {
+pub(super) fn no_bundle() -> Refusal {
     Refusal::new(Reason::NoBundle, "there is no bundle yet: nobody and nothing is known.")
         .hint("an admin applies the first one with: jit-ssh-ca apply")
 }

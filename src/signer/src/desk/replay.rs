@@ -6,15 +6,16 @@ use std::ops::ControlFlow;
 
 use anyhow::Context as _;
 use jit_ssh_core::bundle::Bundle;
-use jit_ssh_core::certificate::lint;
+use jit_ssh_core::certificate::{host, lint};
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
-use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
+use jit_ssh_core::entry::{CertificateEntry, Entry, HostCertificateEntry, StatementEntry};
 use jit_ssh_core::lifecycle::{LONGEST_LIFE, over_at_under};
 use jit_ssh_core::statement::{self, Decision, End, Kind, Request, Verified};
 use jit_ssh_core::time::UnixTime;
 
 use super::Desk;
+use super::hosts::{Hosts, Newest};
 use crate::bundles;
 use crate::memory::{Memory, is_unreviewed};
 use crate::protocol::Signed;
@@ -40,6 +41,7 @@ struct Replay<'a> {
     /// What those prolong that are kept, and until when.
     prolonged: HashMap<Digest, UnixTime>,
     kept: Vec<Kept>,
+    hosts: Hosts,
 }
 
 /// A request to be remembered.
@@ -73,6 +75,7 @@ impl Desk {
             later: HashMap::new(),
             prolonged: HashMap::new(),
             kept: Vec::new(),
+            hosts: Hosts::default(),
         };
         let mut failed = None;
         self.log.scan_back(|index, bytes| match replay.entry(index, bytes) {
@@ -92,10 +95,12 @@ impl Desk {
         }
         let mut memory = Memory::default();
         // The oldest first, so that what a request prolongs is there before it.
-        for Kept { chain, index, recorded_at, over_at } in replay.kept.into_iter().rev() {
+        let Replay { kept, hosts, .. } = replay;
+        for Kept { chain, index, recorded_at, over_at } in kept.into_iter().rev() {
             memory.insert(chain, index, recorded_at, over_at);
         }
         self.memory = memory;
+        self.hosts = hosts;
         self.revoked.replace(self.memory.all_fallen(now));
         self.note_unreviewed();
         Ok(())
@@ -118,7 +123,8 @@ impl Desk {
         }
     }
 
-    fn entry(&self, index: u64) -> anyhow::Result<Entry> {
+    /// The entry at `index` of the log.
+    pub(super) fn entry(&self, index: u64) -> anyhow::Result<Entry> {
         let found = self.log.entries(index..index.saturating_add(1)).next();
         let (_, bytes) = found.with_context(|| format!("log entry {index} is not there"))??;
         Ok(Entry::parse(&bytes)?)
@@ -165,7 +171,7 @@ fn bundle_of(entry: Entry) -> Option<Signed> {
         Entry::Statement(entry) if Kind::of(entry.statement.as_bytes()) == Some(Kind::Bundle) => {
             Some(Signed { statement: entry.statement, signatures: entry.signatures })
         }
-        Entry::Statement(_) | Entry::Certificate(_) => None,
+        Entry::Statement(_) | Entry::Certificate(_) | Entry::HostCertificate(_) => None,
     }
 }
 
@@ -189,7 +195,8 @@ impl Replay<'_> {
         self.reached = index;
         match (entry, age) {
             (Entry::Certificate(certificate), Age::Live) => self.certificate(&certificate)?,
-            (Entry::Certificate(_), Age::Old) => {}
+            (Entry::HostCertificate(entry), Age::Live) => self.host_certificate(index, entry)?,
+            (Entry::Certificate(_) | Entry::HostCertificate(_), Age::Old) => {}
             (Entry::Statement(statement), _) => self.statement(index, &statement, age)?,
         }
         Ok(ControlFlow::Continue(()))
@@ -233,6 +240,14 @@ impl Replay<'_> {
         let facts = lint::read(&entry.tbs.0).context("its certificate is malformed")?;
         let issued = facts.issued(entry.serial, entry.at);
         self.later.entry(entry.request).or_default().issued.push(issued);
+        Ok(())
+    }
+
+    /// The newest of a host comes first, and is the one that counts.
+    fn host_certificate(&mut self, index: u64, entry: HostCertificateEntry) -> anyhow::Result<()> {
+        let facts = host::read(&entry.tbs.0).context("its host certificate is malformed")?;
+        let newest = Newest { index, valid_before: facts.valid_before };
+        self.hosts.note_older(entry.host, newest);
         Ok(())
     }
 

@@ -20,9 +20,10 @@ use jit_ssh_core::time::Seconds;
 
 use super::*;
 use crate::connection::{push_frame, serve};
+use crate::keys::{HostCa, UserCa};
 use crate::log::tests::{Orders, breaking_store};
 use crate::log::{LogKey, LogStore};
-use crate::press;
+use crate::press::{self, Cas};
 use crate::protocol::{Answer, Call, Issuance, Op};
 
 /// A signer on disk, which can be started, killed and started again.
@@ -31,6 +32,8 @@ struct Node {
     world: World,
     clock: Arc<AtomicU64>,
     limits: Limits,
+    /// Whether it has its host CA key.
+    host_ca: bool,
 }
 
 /// A running signer and a connection to it.
@@ -48,6 +51,7 @@ impl Node {
             world: World::default(),
             clock: Arc::new(AtomicU64::new(START.0)),
             limits: Limits::default(),
+            host_ca: true,
         }
     }
 
@@ -75,6 +79,7 @@ impl Node {
         let identity = Identity {
             number: NonZeroU16::MIN,
             ca_key: self.world.ca_key(),
+            host_ca_key: self.host_ca.then(|| self.world.host_ca_key()),
             root: self.world.root.clone(),
         };
         let uploads = self.dir.path().join("uploads");
@@ -87,9 +92,11 @@ impl Node {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (work, works) = sync_channel(64);
         let (finish, finished) = sync_channel(64);
-        let (root, ca) = (self.world.root.clone(), self.world.ca.clone());
+        let root = self.world.root.clone();
+        let host = self.host_ca.then(|| HostCa::new(self.world.host_ca.clone()));
+        let cas = Cas { user: UserCa::new(self.world.ca.clone()), host };
         thread::spawn(move || desk.run(Inbox::new(works), &finish));
-        thread::spawn(move || press::run(&ca, &finished));
+        thread::spawn(move || press::run(&cas, &finished));
         thread::spawn(move || serve(theirs, &root, &shelf, &work));
         Running { stream: ours, orders, next: 0, early: HashMap::new() }
     }
@@ -117,7 +124,10 @@ impl Node {
     }
 
     fn apply(&self, signer: &mut Running, version: u64, policy: &str) -> Outcome {
-        let files = self.world.files(policy);
+        self.apply_files(signer, version, self.world.files(policy))
+    }
+
+    fn apply_files(&self, signer: &mut Running, version: u64, files: BundleFiles) -> Outcome {
         signer.upload(&files);
         let body = Bundle::new(self.world.root.fingerprint(), version, &files, self.now());
         let statement = signed(&self.world.ann, &body);
@@ -292,6 +302,7 @@ fn one_access_is_logged_statement_by_statement_and_then_signed() {
             Entry::Statement(s) if s.statement.contains("\"type\":\"request\"") => "request",
             Entry::Statement(_) => "decision",
             Entry::Certificate(_) => "certificate",
+            Entry::HostCertificate(_) => "host certificate",
         })
         .collect();
     assert_eq!(kinds, ["bundle", "request", "decision", "certificate", "certificate"]);
@@ -705,5 +716,6 @@ fn the_same_bytes_under_another_key_are_no_retry() {
 
 mod break_glass;
 mod ended;
+mod hosts;
 mod interleaved;
 mod prolonged;

@@ -150,6 +150,19 @@ impl LogStore {
         &self.key
     }
 
+    /// Proves that the entry at `index` is in the log, under the newest checkpoint. What was not
+    /// published yet is, since the proof is read from the tiles.
+    ///
+    /// # Errors
+    /// [`LogError`] if the log can not be published or read, or has no such entry.
+    pub fn prove(&mut self, index: u64) -> Result<(Vec<Hash>, &SignedCheckpoint), LogError> {
+        if self.published != Some(self.size()) {
+            self.publish()?;
+        }
+        let proof = self.tiles.inclusion_proof(index, self.size())?;
+        Ok((proof, &self.latest))
+    }
+
     /// Streams the entries of `range`, as far as there are some, published or not. Entries from
     /// the disk are checked against their hash tile.
     pub fn entries(&self, range: Range<u64>) -> Entries<'_> {

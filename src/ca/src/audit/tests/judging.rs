@@ -4,8 +4,15 @@ use super::*;
 
 #[test]
 fn a_good_log_passes() {
-    let expected =
-        Counts { entries: 7, requests: 2, decisions: 1, ends: 1, certificates: 2, bundles: 1 };
+    let expected = Counts {
+        entries: 7,
+        requests: 2,
+        decisions: 1,
+        ends: 1,
+        certificates: 2,
+        host_certificates: 0,
+        bundles: 1,
+    };
     assert_eq!(good().judge(), Ok(expected));
 }
 
@@ -317,7 +324,7 @@ fn what_is_no_entry_is_found() {
     }
 }
 
-fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+pub(super) fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let place = bytes.windows(from.len()).position(|part| part == from).unwrap();
     [&bytes[..place], to, &bytes[place + from.len()..]].concat()
 }

@@ -1,6 +1,7 @@
 //! A good log passes; each change to it is found and named.
 
 mod disk;
+mod hosts;
 mod judging;
 mod lifecycle;
 mod real_signer;
@@ -34,6 +35,9 @@ const CAROL: u8 = 13;
 const SUBJECT: u8 = 21;
 const OTHER: u8 = 22;
 const CA: u8 = 50;
+const HOST_CA: u8 = 51;
+/// sshd's key on prod-host.
+const HOST: u8 = 52;
 const ORIGIN: &str = "jit-ssh/test/1";
 
 /// A CA, its configuration, and a log in the making.
@@ -103,11 +107,15 @@ impl Scene {
             person("bob", BOB, "leads"),
             person("carol", CAROL, "leads")
         );
-        let hosts = "[[host]]\nname = \"prod-host\"\nlogins = [\"deploy\"]\n\
-                     [[host]]\nname = \"other-host\"\nlogins = [\"deploy\"]\n";
+        let hosts = format!(
+            "[[host]]\nname = \"prod-host\"\nlogins = [\"deploy\"]\nkey = \"{}\"\n\
+             [[host]]\nname = \"other-host\"\nlogins = [\"deploy\"]\n",
+            public(HOST)
+        );
         let signers = format!(
-            "[[signer]]\nnumber = 1\nca_key = \"{}\"\nlog_key = \"{}\"\n",
+            "[[signer]]\nnumber = 1\nca_key = \"{}\"\nhost_ca_key = \"{}\"\nlog_key = \"{}\"\n",
             ca_key(CA),
+            ca_key(HOST_CA),
             log_key().verifier()
         );
         BundleFiles {

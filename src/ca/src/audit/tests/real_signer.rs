@@ -149,11 +149,21 @@ fn what_the_real_signer_logs_passes_the_audit_and_one_changed_byte_does_not() {
         End::new(ca, "alice".parse().unwrap(), taken_back.digest(), Cause::Cancel, None, now());
     signer.submit(ALICE, &end, false);
 
-    signer.published(10);
+    let certified = signer.call(Op::CertifyHost { name: "prod-host".parse().unwrap() });
+    assert!(matches!(certified, Outcome::HostCertified(_)));
+
+    signer.published(11);
     let folder = Folder::of_state(&signer.state());
     let counts = verify(&folder, &signer.root, Some(ca)).unwrap();
-    let expected =
-        Counts { entries: 10, requests: 3, decisions: 1, ends: 1, certificates: 3, bundles: 2 };
+    let expected = Counts {
+        entries: 11,
+        requests: 3,
+        decisions: 1,
+        ends: 1,
+        certificates: 3,
+        host_certificates: 1,
+        bundles: 2,
+    };
     assert_eq!(counts, expected);
 
     // The bundle in force is the log's newest; one that was in force before is not.
@@ -178,7 +188,7 @@ fn what_the_real_signer_logs_passes_the_audit_and_one_changed_byte_does_not() {
 
     let exported = signer.dir.path().join("exported");
     super::super::export::export(&folder, &exported).unwrap();
-    let entries = exported.join("log/tile/entries/000.p/10");
+    let entries = exported.join("log/tile/entries/000.p/11");
     let mut bytes = fs::read(&entries).unwrap();
     let last = bytes.len() - 10;
     bytes[last] ^= 1;
@@ -186,7 +196,7 @@ fn what_the_real_signer_logs_passes_the_audit_and_one_changed_byte_does_not() {
     assert_eq!(verify(&exported, &signer.root, Some(ca)).unwrap(), expected);
     fs::write(&entries, bytes).unwrap();
     let fault = verify(&exported, &signer.root, Some(ca)).unwrap_err();
-    assert!(fault.to_string().starts_with("entry 9: "), "{fault}");
+    assert!(fault.to_string().starts_with("entry 10: "), "{fault}");
 }
 
 #[test]
@@ -229,7 +239,14 @@ fn extensions_ends_and_break_glass_of_the_real_signer_pass_the_audit() {
 
     signer.published(17);
     let counts = verify(&Folder::of_state(&signer.state()), &signer.root, Some(ca)).unwrap();
-    let expected =
-        Counts { entries: 17, requests: 5, decisions: 4, ends: 2, certificates: 5, bundles: 1 };
+    let expected = Counts {
+        entries: 17,
+        requests: 5,
+        decisions: 4,
+        ends: 2,
+        certificates: 5,
+        host_certificates: 0,
+        bundles: 1,
+    };
     assert_eq!(counts, expected);
 }

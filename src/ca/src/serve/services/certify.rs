@@ -36,14 +36,18 @@ pub(super) async fn certify(
 
 /// A certificate as the API has it.
 pub(super) fn certificate(issuance: Issuance, signer: u16) -> v1::Certificate {
-    let proof = Bytes::from(issuance.proof.0);
-    let hashes = (0..proof.len()).step_by(32);
     v1::Certificate {
         certificate: issuance.certificate.0.into(),
         entry: issuance.entry.into(),
         index: issuance.index,
         checkpoint: issuance.checkpoint.into(),
-        proof: hashes.map(|at| proof.slice(at..at.saturating_add(32).min(proof.len()))).collect(),
+        proof: hashes(&Bytes::from(issuance.proof.0)),
         signer: signer.into(),
     }
+}
+
+/// The hashes of 32 bytes that a proof joins.
+pub(super) fn hashes(proof: &Bytes) -> Vec<Bytes> {
+    let places = (0..proof.len()).step_by(32);
+    places.map(|at| proof.slice(at..at.saturating_add(32).min(proof.len()))).collect()
 }

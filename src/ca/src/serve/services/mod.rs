@@ -2,6 +2,7 @@
 //!
 //! - `submit`, `decide`, `certify`: calls that carry statements or ask for a certificate;
 //! - `explain`, `reading`, `list`, `watch`: calls that read, by session;
+//! - `hosts`: what hosts ask for;
 //! - `trust`, `apply`, `session`: root, bundle and sessions;
 //! - `log`: the log.
 
@@ -10,6 +11,7 @@ mod apply;
 mod certify;
 mod decide;
 mod explain;
+mod hosts;
 mod list;
 mod log;
 mod reading;
@@ -25,6 +27,10 @@ use super::front::Front;
 /// `jitssh.v1.Access`.
 #[derive(Clone)]
 pub(super) struct AccessService(pub(super) Arc<Front>);
+
+/// `jitssh.v1.Hosts`.
+#[derive(Clone)]
+pub(super) struct HostsService(pub(super) Arc<Front>);
 
 /// `jitssh.v1.Trust`.
 #[derive(Clone)]

@@ -241,7 +241,12 @@ impl Drop for Waiting<'_> {
 fn note_unheard(outcome: &Outcome, lost: &Lost) {
     match outcome {
         Outcome::Recorded { .. } | Outcome::Certified(_) => lost.mark(),
-        Outcome::Stored | Outcome::InForce { .. } | Outcome::State(_) | Outcome::Refused(_) => {}
+        // A host certificate is of no request: the front stores nothing of it.
+        Outcome::HostCertified(_)
+        | Outcome::Stored
+        | Outcome::InForce { .. }
+        | Outcome::State(_)
+        | Outcome::Refused(_) => {}
     }
 }
 

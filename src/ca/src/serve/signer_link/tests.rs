@@ -74,6 +74,7 @@ fn state() -> Outcome {
     Outcome::State(State {
         number: 1,
         ca_key: String::new(),
+        host_ca_key: None,
         log_key: String::new(),
         bundle_version: 0,
         bundle: None,

@@ -252,3 +252,116 @@ fn patterns_cover_by_name_glob_or_all_labels() {
         assert!(bad.parse::<HostPattern>().is_err(), "{bad:?}");
     }
 }
+
+/// The good hosts, with these lines for the first and the second.
+fn with_lines(first: &str, second: &str) -> Files {
+    let files = good().with("hosts.toml", "via = \"bastion\"", first);
+    let logins = r#"logins = ["postgres", "root"]"#;
+    files.with("hosts.toml", logins, &format!("{logins}\n{second}"))
+}
+
+fn key_line(seed: u8) -> String {
+    format!("key = \"{} root@x\"", software_key(seed).1)
+}
+
+#[test]
+fn hosts_have_keys_and_aliases() {
+    let files =
+        with_lines(&format!("{}\naliases = [\"prod.example.com\", \"10.1.1.1\"]", key_line(1)), "");
+    let hosts = files.parse().unwrap().hosts;
+    let host = hosts.get(&"prod-host".parse().unwrap()).unwrap();
+    assert_eq!(host.key.as_ref().unwrap().to_string(), software_key(1).1.to_string());
+    let aliases: Vec<_> = host.aliases.iter().map(|alias| alias.as_str()).collect();
+    assert_eq!(aliases, ["prod.example.com", "10.1.1.1"]);
+    assert_eq!(host.place(), Some(("10.0.0.5", 22)));
+    let other = hosts.get(&"db-1".parse().unwrap()).unwrap();
+    assert!(other.key.is_none() && other.aliases.is_empty() && other.place().is_none());
+}
+
+#[test]
+fn nothing_that_a_host_proves_itself_by_is_shared() {
+    let one = |files: Files| {
+        let problems = files.problems();
+        let shown = Diagnostics(problems.clone());
+        let [problem] = problems.as_slice() else { panic!("one problem, not:\n{shown}") };
+        (problem.line, problem.message.clone(), problem.help.clone().unwrap_or_default())
+    };
+    let (a, b, key) = (|text: &str| format!("aliases = [{text}]"), |s| key_line(s), key_line(1));
+    assert!(with_lines(&a("\"a\""), &a("\"b\"")).parse().is_ok());
+    for (first, second, line, message, help) in [
+        (a("\"a\""), a("\"a\""), 13, "another host has the alias `a`", "it is taken in line 7"),
+        (a("\"db-1\""), a(""), 7, "`db-1` is the name of a host", "it is taken in line 10"),
+        (
+            a("\"prod-host\""),
+            a(""),
+            7,
+            "`prod-host` is the name of a host",
+            "it is taken in line 3",
+        ),
+        (a("\"a\", \"a\""), a(""), 7, "`a` is listed twice", ""),
+        (
+            b(1),
+            b(1),
+            13,
+            "another host has this key",
+            "the first is in line 7; a machine that was copied needs new keys: ssh-keygen -A, after removing /etc/ssh/ssh_host_*",
+        ),
+    ] {
+        assert_eq!(one(with_lines(&first, &second)), (line, message.to_owned(), help.to_owned()));
+    }
+    assert!(with_lines(&b(1), &b(2)).parse().is_ok());
+    // Whose address is another's name could pose as the other; without a key there is no certificate.
+    let address = |address: &str| format!("address = \"{address}\"");
+    for name in ["bastion", "Bastion:2222", "b"] {
+        let second = format!("{}\n{}", key, address(name));
+        let (_, message, _) = one(with_lines("", &second).with(
+            "hosts.toml",
+            r#"logins = ["jump"]"#,
+            "logins = [\"jump\"]\naliases = [\"b\"]",
+        ));
+        assert_eq!(message, "this address is a name of the host `bastion`");
+        assert!(with_lines("", &address(name)).parse().is_ok());
+    }
+    // But the address of two may be the same: each has a port.
+    assert!(with_lines(&b(1), &format!("{}\n{}", b(2), address("10.0.0.5:23"))).parse().is_ok());
+    assert!(with_lines("", &format!("{}\n{}", key, address("db-1"))).parse().is_ok());
+    let (_, message, _) = one(with_lines("", &format!("{}\n{}", key, address("10.0.0.500"))));
+    assert_eq!(message, "`10.0.0.500` can not stand in a host certificate");
+    assert!(with_lines("", &address("10.0.0.500")).parse().is_ok());
+}
+
+#[test]
+fn keys_and_aliases_of_hosts_are_checked() {
+    let via = r#"via = "bastion""#;
+    let many = |count: usize| {
+        let all: Vec<String> = (0..count).map(|n| format!("\"a{n}\"")).collect();
+        format!("aliases = [{}]", all.join(", "))
+    };
+    assert_accepted("hosts.toml", &[(via, &many(14)), (via, "aliases = []")]);
+    assert_refused(
+        "hosts.toml",
+        &[
+            (via, &many(15), "a host has at most 14 aliases"),
+            (via, "aliases = \"a\"", "expected a list, found a string"),
+            (
+                via,
+                "aliases = [\"*.example.com\"]",
+                "\"*.example.com\" is not a valid host name: 1 to 63 of a-z, 0-9, '.' and '-', beginning with a letter or digit",
+            ),
+            (
+                via,
+                "key = \"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ\"",
+                "keys of type ssh-rsa are not accepted here; use sshd's Ed25519 or ECDSA host key",
+            ),
+            (
+                via,
+                "key = \"ssh-ed25519-cert-v01@openssh.com AAAA\"",
+                "this is a certificate (ssh-ed25519-cert-v01@openssh.com); a plain public key is needed here",
+            ),
+            (via, "key = [\"a\"]", "expected a string, found a list"),
+            (via, "kei = \"a\"", "`kei` is not a field of [[host]]"),
+        ],
+    );
+    let problems = good().with("hosts.toml", via, "kei = \"a\"").problems();
+    assert_eq!(problems[0].help.as_deref(), Some("did you mean `key`?"));
+}

@@ -100,3 +100,37 @@ fn numbers_and_keys_of_signers_are_unlike_all_others() {
         assert_eq!(problems[0].message, message);
     }
 }
+
+#[test]
+fn a_host_ca_key_is_optional_and_no_other_key() {
+    let read = |first: &str, second: &str| {
+        let line = |key: &str| match key {
+            "" => String::new(),
+            key => format!("host_ca_key = \"{key}\"\n"),
+        };
+        let rest = "[[signer]]\nnumber = 2\nca_key = \"<ca-2>\"\nlog_key = \"<log-2>\"\n";
+        let signers = format!("{SIGNERS}{}{rest}{}", line(first), line(second));
+        Files { signers, ..good() }.parse()
+    };
+    let host_ca = |seed| ca_key(seed).to_string().parse().unwrap();
+    let keys = |first: &str, second: &str| {
+        let signers = read(first, second).unwrap().signers;
+        signers.iter().map(|signer| signer.host_ca_key.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys("", ""), [None, None]);
+    assert_eq!(keys("<host-ca>", ""), [Some(host_ca(31)), None]);
+    assert_eq!(keys("<host-ca>", "<host-ca-2>"), [Some(host_ca(31)), Some(host_ca(32))]);
+    for (first, second, message) in [
+        ("<ca>", "", "this key is a CA key; hosts need a CA key of their own"),
+        ("<ca-2>", "", "this key is a host CA key; users need a CA key of their own"),
+        ("<log-as-ca>", "", "this key is a host CA key; the log needs a key of its own"),
+        ("", "<log-as-ca>", "this key is a log key"),
+        ("", "<ca>", "this key is a CA key; hosts need a CA key of their own"),
+        ("<host-ca>", "<host-ca>", "another signer has this host CA key"),
+    ] {
+        let problems = read(first, second).unwrap_err().0;
+        assert_eq!(problems.len(), 1, "{message}: {problems:?}");
+        assert_eq!(problems[0].message, message);
+    }
+    assert!(read("ssh-ed25519-cert-v01@openssh.com AAAA", "").is_err());
+}

@@ -1,0 +1,198 @@
+//! Host certificates with the real sshd and ssh: nobody is asked whether a host is known, and no host
+//! can pose as another.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+use std::fs;
+
+use base64ct::{Base64, Encoding as _};
+use jit_ssh_api::v1::{Certificate, RenewHostCertificateRequest};
+use jit_ssh_api::{ApiError, v1};
+use jit_ssh_core::bundle::{Hosts, Signers};
+use jit_ssh_core::certificate::host::HostIdentity;
+use jit_ssh_core::receipt::{AcceptedHost, Receipt, check_host};
+use jit_ssh_core::time::UnixTime;
+use jit_ssh_tests::api::{Caller, now};
+use jit_ssh_tests::program::{Program, Said};
+use jit_ssh_tests::{POLICY, Persona, Site, Sshd};
+
+/// Adds lines to the host's block in hosts.toml.
+fn tell_of(site: &Site, host: &str, lines: &str) {
+    let path = site.config().join("hosts.toml");
+    let block = format!("name = \"{host}\"\n");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(&block));
+    fs::write(path, text.replace(&block, &format!("{block}{lines}\n"))).unwrap();
+}
+
+fn renew(site: &Site, host: &str) -> Result<Certificate, ApiError> {
+    let message = RenewHostCertificateRequest { name: host.to_owned() };
+    let answer: Result<v1::RenewHostCertificateResponse, ApiError> =
+        Caller::new(site).call(async |client| client.renew_host_certificate(message).await);
+    answer.map(|answer| answer.certificate.unwrap())
+}
+
+/// Checks it as the host will.
+fn checked(site: &Site, host: &str, certificate: &Certificate) -> AcceptedHost {
+    let read = |name: &str| fs::read(site.config().join(name)).unwrap();
+    let hosts = Hosts::parse(&read("hosts.toml")).unwrap();
+    let identity = HostIdentity::of(hosts.get(&host.parse().unwrap()).unwrap()).unwrap();
+    let proof: Vec<Vec<u8>> = certificate.proof.iter().map(|hash| hash.to_vec()).collect();
+    let receipt = Receipt {
+        certificate: &certificate.certificate,
+        entry: &certificate.entry,
+        index: certificate.index,
+        checkpoint: &certificate.checkpoint,
+        proof: &proof,
+        signer: certificate.signer,
+    };
+    let signers = Signers::parse(&read("signers.toml")).unwrap();
+    check_host(&receipt, &identity, &signers, UnixTime(now())).unwrap()
+}
+
+/// Has sshd show this certificate.
+fn install(sshd: &mut Sshd, certificate: &Certificate) {
+    let path = sshd.etc.join("host_key-cert.pub");
+    let line = Base64::encode_string(&certificate.certificate);
+    fs::write(&path, format!("ssh-ed25519-cert-v01@openssh.com {line}\n")).unwrap();
+    sshd.configure(&format!("HostCertificate {}", path.display()));
+}
+
+/// ssh with the known hosts that jit-ssh keeps and no others, by this name.
+fn ssh(alice: &Persona, sshd: &Sshd, alias: &str) -> Said {
+    let known = alice.home.join("state/known_hosts");
+    let mine = [format!("UserKnownHostsFile={}", known.display()), format!("HostKeyAlias={alias}")];
+    let mine = mine.iter().flat_map(|option| ["-o", option]);
+    // The first value of an option counts.
+    let program = alice.program("ssh").args(mine).args(sshd.client_options());
+    program.args([sshd.name(), "echo in"]).run()
+}
+
+#[test]
+fn ssh_knows_a_host_by_its_certificate_and_by_no_other_name() {
+    let (site, alice, _bob) = Site::running(POLICY);
+    let mut sshd = site.host("test-host");
+    let lines = format!(
+        "address = \"127.0.0.1:{}\"\nkey = \"{} root@x\"\naliases = [\"shop\"]",
+        sshd.port(),
+        sshd.host_key()
+    );
+    tell_of(&site, "test-host", &lines);
+    // Another host of the same CA, whose certificates ssh will trust as well.
+    let other = site.path().join("other_key");
+    let make = ["-q", "-t", "ecdsa", "-N", "", "-f"];
+    Program::new("ssh-keygen").args(make).args([&other]).run().fine();
+    let key = fs::read_to_string(other.with_extension("pub")).unwrap();
+    tell_of(&site, "prod-host", &format!("key = \"{}\"", key.trim()));
+    site.apply();
+
+    let login = ["login", "test-host", "--because", "INC-42 a look", "--for", "2m"];
+    let said = alice.jit(&login).run().fine();
+    assert!(said.err.contains("UserKnownHostsFile ~/.ssh/known_hosts"), "{said:?}");
+    let kept = fs::read_to_string(alice.home.join("state/known_hosts")).unwrap();
+    let names: Vec<&str> = kept.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    let port = sshd.port();
+    let expected = format!("shop,test-host,[127.0.0.1]:{port},[shop]:{port},[test-host]:{port}");
+    assert_eq!(names[1..], ["prod-host", expected.as_str()], "{kept}");
+    assert!(!kept.contains('*'));
+
+    // As long as it shows its plain key alone, it is not known.
+    let refused = ssh(&alice, &sshd, "test-host");
+    assert!(
+        refused.code != 0 && refused.err.contains("Host key verification failed"),
+        "{refused:?}"
+    );
+
+    let certificate = renew(&site, "test-host").unwrap();
+    let accepted = checked(&site, "test-host", &certificate);
+    let names: Vec<String> = accepted.principals.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["127.0.0.1", "shop", "test-host"]);
+    install(&mut sshd, &certificate);
+    for name in ["test-host", "shop"] {
+        assert_eq!(ssh(&alice, &sshd, name).fine().out, "in\n", "{name}");
+    }
+    // By its address: without an alias, ssh looks for the port too.
+    let address = format!("[127.0.0.1]:{port}");
+    let known = alice.home.join("state/known_hosts");
+    let options: Vec<String> = sshd
+        .client_options()
+        .into_iter()
+        .map(|option| match option.starts_with("UserKnownHostsFile=") {
+            true => format!("UserKnownHostsFile={}", known.display()),
+            false => option,
+        })
+        .collect();
+    let alias = options.iter().position(|option| option.starts_with("HostKeyAlias=")).unwrap();
+    let direct = [&options[..alias - 1], &options[alias + 1..]].concat();
+    let said = alice.program("ssh").args(direct).args(["127.0.0.1", "echo in"]).run();
+    assert_eq!(said.fine().out, "in\n", "{address}");
+
+    // The certificate is true and its CA trusted for prod-host: but it is not prod-host's.
+    let posing = ssh(&alice, &sshd, "prod-host");
+    assert!(posing.code != 0 && posing.err.contains("Host key verification failed"), "{posing:?}");
+    // Of a name that the bundle does not know nothing is trusted.
+    assert!(ssh(&alice, &sshd, "elsewhere").code != 0);
+
+    // The same certificate again, by half of its time; and the audit finds it justified.
+    let again = renew(&site, "test-host").unwrap();
+    assert_eq!(again.certificate, certificate.certificate);
+    checked(&site, "test-host", &again);
+    assert!(site.verify_log().contains("1 host certificates"), "{}", site.verify_log());
+    let printed = alice.jit(&["hosts", "--known-hosts"]).run().fine().out;
+    assert_eq!(printed.trim_end(), kept.trim_end());
+    // It is said once.
+    let said = alice.jit(&["login", "test-host", "--because", "INC-43 more", "--for", "3m"]).run();
+    assert!(!said.fine().err.contains("UserKnownHostsFile"));
+}
+
+#[test]
+fn only_hosts_whose_key_is_in_the_bundle_get_a_certificate() {
+    let (site, _alice, _bob) = Site::running(POLICY);
+    for name in ["test-host", "nowhere", "No Name"] {
+        let ApiError::Refused(detail) = renew(&site, name).unwrap_err() else { unreachable!() };
+        let expected = if name == "No Name" { "MALFORMED" } else { "UNKNOWN_HOST" };
+        assert_eq!(detail.refusal.reason.as_str(), expected, "{name}");
+    }
+    assert!(!site.verify_log().contains("host certificates"));
+    let host = site.host("test-host");
+    tell_of(&site, "test-host", &format!("key = \"{}\"", host.host_key()));
+    site.apply();
+    checked(&site, "test-host", &renew(&site, "test-host").unwrap());
+    // An address that is refused 1200 times in a minute is heard out no more.
+    let caller = Caller::new(&site);
+    let ask = || {
+        let message = RenewHostCertificateRequest { name: "nowhere".to_owned() };
+        match caller.call(async |client| client.renew_host_certificate(message).await) {
+            Err(ApiError::Refused(detail)) => detail.refusal.reason.as_str(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!((0..3000).any(|_| ask() == "QUOTA"));
+}
+
+#[test]
+fn a_signer_of_before_starts_without_a_host_ca_key_and_gets_one_by_ssh_keygen() {
+    let mut site = Site::initialised();
+    let path = site.state().join("signer/host_ca_key");
+    fs::remove_file(&path).unwrap();
+    let signers = site.config().join("signers.toml");
+    let text = fs::read_to_string(&signers).unwrap();
+    let line = text.lines().find(|line| line.starts_with("host_ca_key")).unwrap().to_owned();
+    fs::write(&signers, text.replace(&line, "")).unwrap();
+    let (alice, _bob) = site.start(POLICY);
+    assert!(site.serve_log().contains("no host certificates are issued"), "{}", site.serve_log());
+    let host = site.host("test-host");
+    tell_of(&site, "test-host", &format!("key = \"{}\"", host.host_key()));
+    site.apply();
+    let ApiError::Refused(detail) = renew(&site, "test-host").unwrap_err() else { unreachable!() };
+    assert_eq!(detail.refusal.reason.as_str(), "NO_HOST_CA");
+    alice.jit(&["login", "test-host", "--because", "INC-42 a look", "--for", "2m"]).run().fine();
+
+    site.stop();
+    let make = ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"];
+    Program::new("ssh-keygen").args(make).args([&path]).run().fine();
+    let key = fs::read_to_string(path.with_extension("pub")).unwrap();
+    fs::write(&signers, text.replace(&line, &format!("host_ca_key = \"{}\"", key.trim()))).unwrap();
+    site.serve();
+    site.apply();
+    checked(&site, "test-host", &renew(&site, "test-host").unwrap());
+}
