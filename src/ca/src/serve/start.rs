@@ -27,12 +27,12 @@ use tracing_subscriber::EnvFilter;
 
 use super::front::{Front, Log, Watching};
 use super::in_force::{InForce, Trusted};
-use super::memory::{Memory, stays};
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::signer_link::{Lost, Place, SignerLink};
 use super::store::sqlite::SqliteStore;
 use super::store::{Store, StoreError};
-use super::{OPEN_FOR, approvals, clock, follower, health, listener, routes, tls};
+use super::{approvals, clock, follower, health, listener, routes, tls};
 use crate::failure::Failure;
 
 /// How long the signer may take to be ready.
@@ -302,14 +302,8 @@ async fn remember(
         tracing::info!(statements = found.len(), "taken over from the log");
     }
     let memory = Memory::new(ca, store.ids().await?);
-    let now = clock::now();
-    let may_change = store.uncertified(now.minus_secs(OPEN_FOR)).await?;
-    for stored in may_change.into_iter().chain(store.unreviewed().await?) {
-        let Some(known) = memory.read(store, stored).await? else { continue };
-        if in_force.as_ref().is_none_or(|current| stays(&known, &current.bundle, now)) {
-            memory.take_in(store, known).await?;
-        }
-    }
+    let bundle = in_force.as_ref().map(|current| &current.bundle);
+    memory.take_up(store, bundle, clock::now()).await?;
     if let Some(current) = in_force {
         note_approvals(store, &memory, &current.bundle, found).await?;
     }

@@ -71,21 +71,31 @@ pub(super) async fn cmd_requests(
     Ok(Outcome::Done)
 }
 
-/// Requests, verified; what does not verify is left out and said.
+/// Requests, verified; what does not verify is left out and said. A page may end before it is full, so
+/// this goes on until there are as many as wanted, or no more. Also tells whether there are more.
 pub(super) async fn list(
     context: &Context,
     ca: &mut Ca<'_>,
-    wanted: v1::ListRequest,
+    mut wanted: v1::ListRequest,
 ) -> Result<(Vec<View>, bool), Failure> {
-    let answer = ca.read(async |client| client.list(wanted.clone()).await).await?;
     let mut views = Vec::new();
-    for said in answer.accesses {
-        match View::open(said, &ca.enrolment.ca()) {
-            Ok(view) => views.push(view),
-            Err(failure) => context.ui.say(&format!("warning: {}", harmless(&failure.message))),
+    loop {
+        let answer = ca.read(async |client| client.list(wanted.clone()).await).await?;
+        let taken = u32::try_from(answer.accesses.len()).unwrap_or(u32::MAX);
+        for said in answer.accesses {
+            match View::open(said, &ca.enrolment.ca()) {
+                Ok(view) => views.push(view),
+                Err(failure) => context.ui.say(&format!("warning: {}", harmless(&failure.message))),
+            }
         }
+        wanted.limit = wanted.limit.saturating_sub(taken);
+        // A limit of 0 would mean the usual one; a CA that does not move on is not asked again.
+        let stuck = answer.next.is_empty() || answer.next == wanted.after;
+        if !answer.more || wanted.limit == 0 || stuck {
+            return Ok((views, answer.more));
+        }
+        wanted.after = answer.next;
     }
-    Ok((views, answer.more))
 }
 
 /// Requests as a table.

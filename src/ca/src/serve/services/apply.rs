@@ -200,6 +200,11 @@ impl Front {
         match reloaded {
             Ok(Ok(changed)) => {
                 if changed {
+                    // What the rules of before had let lapse or refused may wait again. If the store
+                    // fails, which it has logged, it is seen again once somebody asks for it.
+                    let current = self.trusted.bundle()?;
+                    let bundle = Some(&current.bundle);
+                    let _ = self.memory.take_up(&*self.store, bundle, clock::now()).await;
                     self.memory.announce(Change::Bundle);
                 }
                 Ok(())

@@ -1,8 +1,8 @@
 //! `Access.List`: requests by page, newest first: by when they were made, then by id.
 //!
-//! What waits for somebody is in memory. The rest is read from the store by person, so that a page
-//! takes as long however many requests others have made. Only auditors and admins look at
-//! everyone's.
+//! What waits for somebody is in memory, whoever read what before. The rest is read from the store by
+//! person, so that a page takes as long however many requests others have made. Only auditors and
+//! admins look at everyone's. A page that looked at many requests in vain says where to go on.
 
 use std::sync::Arc;
 
@@ -13,11 +13,10 @@ use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::UnixTime;
 
 use crate::serve::call::Call;
-use crate::serve::front::Front;
 use crate::serve::in_force::InForce;
-use crate::serve::memory::Known;
+use crate::serve::memory::{Known, Memory, stays};
 use crate::serve::sessions::Caller;
-use crate::serve::store::{ListQuery, Of};
+use crate::serve::store::{ListQuery, Of, Store};
 use crate::serve::visibility::{awaits, is_own, may_see};
 use crate::serve::{OPEN_FOR, clock, show};
 
@@ -27,8 +26,8 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 /// Requests read from the store at a time.
 const CHUNK: u32 = 128;
-/// Most requests looked at for one page: who wants only those that are open gets what is found among
-/// the newest of these.
+/// Most requests looked at for one page: where few of them are wanted, the page ends here, and the next
+/// one goes on.
 const MAX_LOOKED_AT: usize = 20_000;
 
 /// What is asked for.
@@ -39,6 +38,15 @@ struct Wanted<'c> {
     open_only: bool,
     since: UnixTime,
     now: UnixTime,
+    /// Most requests of the store to look at: [`MAX_LOOKED_AT`].
+    look_at: usize,
+}
+
+/// Where requests are found.
+#[derive(Clone, Copy)]
+struct Shelves<'s> {
+    memory: &'s Memory,
+    store: &'s dyn Store,
 }
 
 /// A place in the list: later is newer.
@@ -71,33 +79,42 @@ pub(super) async fn list(
         open_only: message.open_only,
         since: UnixTime(message.since),
         now: clock::now(),
+        look_at: MAX_LOOKED_AT,
     };
-    page(call.front(), &wanted, after, limit).await
+    let front = call.front();
+    let shelves = Shelves { memory: &front.memory, store: &*front.store };
+    page(shelves, &wanted, after, limit).await
 }
 
 /// One page: what memory and store have, in one order.
 async fn page(
-    front: &Front,
+    shelves: Shelves<'_>,
     wanted: &Wanted<'_>,
     after: Option<Digest>,
     limit: usize,
 ) -> Result<v1::ListResponse, Refusal> {
     let before = match after {
-        Some(after) => match front.memory.get(&*front.store, after).await? {
+        Some(after) => match shelves.memory.get(shelves.store, after).await? {
             Some(known) => Some(place(&known)),
             // An unknown one is older than all.
             None => return Ok(v1::ListResponse::default()),
         },
         None => None,
     };
-    let mut waiting = wanted.waiting(front, before);
+    let mut waiting = wanted.waiting(shelves.memory, before);
     let mut accesses = Vec::new();
-    let mut stored = Walk::new(front, wanted, after);
+    let mut stored = Walk::new(shelves, wanted, after);
+    // The last one looked at, whether or not it was wanted.
+    let mut looked_at = None;
     loop {
         let next = stored.peek().await?;
+        if stored.is_tired() {
+            // What waits and is older comes with a later page, so that all stay in one order.
+            return Ok(ended(accesses, looked_at));
+        }
         // The newer one first; what is in both comes once.
         let newest = match (waiting.last().map(|known| place(known)), next) {
-            (None, None) => return Ok(v1::ListResponse { accesses, more: false }),
+            (None, None) => return Ok(ended(accesses, None)),
             (Some(here), there) if there.is_none_or(|there| here >= there) => {
                 if there == Some(here) {
                     stored.take();
@@ -106,19 +123,21 @@ async fn page(
             }
             (_, Some(_) | None) => stored.take(),
         };
-        let Some(access) = newest.and_then(|known| wanted.show(&known)) else {
-            if stored.is_tired() {
-                // There may be more, further back than one page looks.
-                let more = !accesses.is_empty();
-                return Ok(v1::ListResponse { accesses, more });
+        let Some(known) = newest else { continue };
+        if let Some(access) = wanted.show(&known) {
+            if accesses.len() == limit {
+                return Ok(ended(accesses, looked_at));
             }
-            continue;
-        };
-        if accesses.len() == limit {
-            return Ok(v1::ListResponse { accesses, more: true });
+            accesses.push(access);
         }
-        accesses.push(access);
+        looked_at = Some(known.chain.digest());
     }
+}
+
+/// A page; if there may be more, it goes on after the request given.
+fn ended(accesses: Vec<v1::AccessState>, next: Option<Digest>) -> v1::ListResponse {
+    let more = next.is_some();
+    v1::ListResponse { accesses, more, next: next.map(|d| d.to_string()).unwrap_or_default() }
 }
 
 fn place(known: &Known) -> Place {
@@ -128,7 +147,7 @@ fn place(known: &Known) -> Place {
 
 /// Requests in the store, chunk by chunk.
 struct Walk<'w> {
-    front: &'w Front,
+    shelves: Shelves<'w>,
     /// Whose; `None` if the store has none that are wanted.
     of: Option<Of>,
     since: UnixTime,
@@ -136,12 +155,14 @@ struct Walk<'w> {
     /// Read and not taken yet, oldest first.
     chunk: Vec<Arc<Known>>,
     looked_at: usize,
+    /// Most to look at.
+    look_at: usize,
     /// Whether the store has more than was read.
     more: bool,
 }
 
 impl<'w> Walk<'w> {
-    fn new(front: &'w Front, wanted: &Wanted<'_>, after: Option<Digest>) -> Walk<'w> {
+    fn new(shelves: Shelves<'w>, wanted: &Wanted<'_>, after: Option<Digest>) -> Walk<'w> {
         let caller = wanted.caller;
         let of = match wanted.scope {
             v1::Scope::Mine => Some(Of::Own(caller.id.clone())),
@@ -153,7 +174,8 @@ impl<'w> Walk<'w> {
         let young = if wanted.open_only { wanted.now.minus_secs(OPEN_FOR) } else { UnixTime(0) };
         let more = of.is_some();
         let since = wanted.since.max(young);
-        Walk { front, of, since, after, chunk: Vec::new(), looked_at: 0, more }
+        let look_at = wanted.look_at;
+        Walk { shelves, of, since, after, chunk: Vec::new(), looked_at: 0, look_at, more }
     }
 
     /// The place of the next request.
@@ -161,13 +183,14 @@ impl<'w> Walk<'w> {
         while self.chunk.is_empty() && self.more && !self.is_tired() {
             let Some(of) = self.of.clone() else { break };
             let query = ListQuery { of, since: Some(self.since), after: self.after, limit: CHUNK };
-            let found = self.front.store.list(query).await?;
+            let found = self.shelves.store.list(query).await?;
             self.more = show::count(found.len()) == CHUNK;
             self.looked_at = self.looked_at.saturating_add(found.len());
             for stored in found {
                 // One that does not hold is left out, and the next chunk begins behind it.
                 self.after = Some(Digest::of(&stored.request.bytes));
-                if let Some(known) = self.front.memory.read(&*self.front.store, stored).await? {
+                let Shelves { memory, store } = self.shelves;
+                if let Some(known) = memory.read(store, stored).await? {
                     self.chunk.push(Arc::new(known));
                 }
             }
@@ -184,22 +207,24 @@ impl<'w> Walk<'w> {
 
     /// Whether more was looked at than one page may.
     fn is_tired(&self) -> bool {
-        self.more && self.chunk.is_empty() && self.looked_at >= MAX_LOOKED_AT
+        self.more && self.chunk.is_empty() && self.looked_at >= self.look_at
     }
 }
 
 impl Wanted<'_> {
-    /// What is wanted of that which waits for somebody, older than `before`; oldest first.
-    fn waiting(&self, front: &Front, before: Option<Place>) -> Vec<Arc<Known>> {
+    /// What is wanted of that which waits for somebody, older than `before`; oldest first. What only
+    /// happens to be in memory, because somebody read it, is left out.
+    fn waiting(&self, memory: &Memory, before: Option<Place>) -> Vec<Arc<Known>> {
         let memory = match self.scope {
-            v1::Scope::ToDecide => front.memory.waiting(),
+            v1::Scope::ToDecide => memory.waiting(),
             // An auditor's are in the store with all others.
-            v1::Scope::All if !self.caller.reads_all() => front.memory.waiting(),
+            v1::Scope::All if !self.caller.reads_all() => memory.waiting(),
             v1::Scope::All | v1::Scope::Mine | v1::Scope::Unspecified => Vec::new(),
         };
         let older = |known: &Arc<Known>| before.is_none_or(|before| place(known) < before);
-        let mut found: Vec<Arc<Known>> =
-            memory.into_iter().filter(|known| older(known) && self.wants(known)).collect();
+        let waits = |known: &Arc<Known>| stays(known, &self.in_force.bundle, self.now);
+        let wanted = |known: &Arc<Known>| older(known) && waits(known) && self.wants(known);
+        let mut found: Vec<Arc<Known>> = memory.into_iter().filter(wanted).collect();
         found.sort_unstable_by_key(|known| place(known));
         found
     }
@@ -233,3 +258,6 @@ impl Wanted<'_> {
 fn is_open(evaluation: &Evaluation<'_>) -> bool {
     matches!(evaluation.status, Status::Pending | Status::Approved | Status::Active)
 }
+
+#[cfg(test)]
+mod tests;
