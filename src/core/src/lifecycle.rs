@@ -15,7 +15,7 @@
 //! - `tally.rs`: who counts for which step;
 //! - `prolong.rs`: what a request may be that prolongs another;
 //! - `admit.rs`: what is checked before a statement is recorded; `standing.rs`: a status in words;
-//! - `lifetime.rs`: how long anything can come of a request.
+//! - `lifetime.rs`: how long anything can come of a request; `told.rs`: by which bundle history is told.
 
 mod admit;
 mod approval;
@@ -23,6 +23,7 @@ mod lifetime;
 mod prolong;
 mod standing;
 mod tally;
+mod told;
 
 pub use admit::{admit_decision, admit_end, admit_request, is_reviewed, review_needed};
 pub use approval::{can_decide, check_approvable, could_approve, counts};
@@ -39,6 +40,7 @@ use crate::time::{Seconds, UnixTime};
 use approval::{Counted, count, denial};
 pub use prolong::{Prolonged, prolongs};
 pub use tally::StepTally;
+pub use told::{in_force_at, is_live, told_by};
 
 /// Where a request stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -134,10 +134,11 @@ pub(super) fn approval(request: Digest, by: &str, seed: u8) -> Verified<Decision
 /// A bundle as the front holds one in force; nothing of it is signed.
 pub(super) fn in_force(bundle: Bundle) -> InForce {
     let none = Bytes::new;
+    let statement = Bytes::copy_from_slice(&bundle.version.to_be_bytes());
     InForce {
-        digest: Digest::of(&bundle.version.to_be_bytes()),
+        digest: Digest::of(&statement),
         bundle,
-        statement: v1::SignedStatement::default(),
+        statement: v1::SignedStatement { statement, signatures: Vec::new() },
         files: Files { people: none(), hosts: none(), policy: none(), signers: none() },
         binds_clients: false,
     }

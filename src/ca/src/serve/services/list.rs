@@ -8,16 +8,17 @@ use std::sync::Arc;
 
 use jit_ssh_api::v1;
 use jit_ssh_core::digest::Digest;
-use jit_ssh_core::lifecycle::{Evaluation, Status, evaluate};
+use jit_ssh_core::lifecycle::{evaluate, is_live};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::UnixTime;
 
 use crate::serve::call::Call;
+use crate::serve::eras::Eras;
 use crate::serve::in_force::InForce;
 use crate::serve::memory::{Known, Memory, stays};
 use crate::serve::sessions::Caller;
 use crate::serve::store::{ListQuery, Of, Store};
-use crate::serve::visibility::{awaits, is_own, may_see};
+use crate::serve::visibility::{awaits, is_own};
 use crate::serve::{OPEN_FOR, clock, show};
 
 /// Requests of one page, if the caller does not say.
@@ -33,7 +34,7 @@ const MAX_LOOKED_AT: usize = 20_000;
 /// What is asked for.
 struct Wanted<'c> {
     caller: &'c Caller,
-    in_force: &'c InForce,
+    in_force: &'c Arc<InForce>,
     scope: v1::Scope,
     open_only: bool,
     since: UnixTime,
@@ -45,6 +46,7 @@ struct Wanted<'c> {
 /// Where requests are found.
 #[derive(Clone, Copy)]
 struct Shelves<'s> {
+    eras: &'s Arc<Eras>,
     memory: &'s Memory,
     store: &'s dyn Store,
 }
@@ -82,7 +84,7 @@ pub(super) async fn list(
         look_at: MAX_LOOKED_AT,
     };
     let front = call.front();
-    let shelves = Shelves { memory: &front.memory, store: &*front.store };
+    let shelves = Shelves { eras: &front.eras, memory: &front.memory, store: &*front.store };
     page(shelves, &wanted, after, limit).await
 }
 
@@ -101,7 +103,7 @@ async fn page(
         },
         None => None,
     };
-    let mut waiting = wanted.waiting(shelves.memory, before);
+    let mut waiting = wanted.waiting(shelves, before).await;
     let mut accesses = Vec::new();
     let mut stored = Walk::new(shelves, wanted, after);
     // The last one looked at, whether or not it was wanted.
@@ -124,11 +126,12 @@ async fn page(
             (_, Some(_) | None) => stored.take(),
         };
         let Some(known) = newest else { continue };
-        if let Some(access) = wanted.show(&known) {
+        if wanted.wants(shelves, &known).await {
             if accesses.len() == limit {
                 return Ok(ended(accesses, looked_at));
             }
-            accesses.push(access);
+            let views = shelves.eras.views(&known, wanted.in_force, wanted.now).await;
+            accesses.push(show::access(&known, &views, wanted.now));
         }
         looked_at = Some(known.chain.digest());
     }
@@ -189,7 +192,7 @@ impl<'w> Walk<'w> {
             for stored in found {
                 // One that does not hold is left out, and the next chunk begins behind it.
                 self.after = Some(Digest::of(&stored.request.bytes));
-                let Shelves { memory, store } = self.shelves;
+                let Shelves { memory, store, .. } = self.shelves;
                 if let Some(known) = memory.read(store, stored).await? {
                     self.chunk.push(Arc::new(known));
                 }
@@ -214,49 +217,45 @@ impl<'w> Walk<'w> {
 impl Wanted<'_> {
     /// What is wanted of that which waits for somebody, older than `before`; oldest first. What only
     /// happens to be in memory, because somebody read it, is left out.
-    fn waiting(&self, memory: &Memory, before: Option<Place>) -> Vec<Arc<Known>> {
+    async fn waiting(&self, shelves: Shelves<'_>, before: Option<Place>) -> Vec<Arc<Known>> {
         let memory = match self.scope {
-            v1::Scope::ToDecide => memory.waiting(),
+            v1::Scope::ToDecide => shelves.memory.waiting(),
             // An auditor's are in the store with all others.
-            v1::Scope::All if !self.caller.reads_all() => memory.waiting(),
+            v1::Scope::All if !self.caller.reads_all() => shelves.memory.waiting(),
             v1::Scope::All | v1::Scope::Mine | v1::Scope::Unspecified => Vec::new(),
         };
-        let older = |known: &Arc<Known>| before.is_none_or(|before| place(known) < before);
-        let waits = |known: &Arc<Known>| stays(known, &self.in_force.bundle, self.now);
-        let wanted = |known: &Arc<Known>| older(known) && waits(known) && self.wants(known);
-        let mut found: Vec<Arc<Known>> = memory.into_iter().filter(wanted).collect();
+        let mut found: Vec<Arc<Known>> = Vec::new();
+        for known in memory {
+            let older = before.is_none_or(|before| place(&known) < before);
+            let waits = older && stays(&known, &self.in_force.bundle, self.now);
+            if waits && self.wants(shelves, &known).await {
+                found.push(known);
+            }
+        }
         found.sort_unstable_by_key(|known| place(known));
         found
     }
 
-    fn wants(&self, known: &Known) -> bool {
-        self.evaluate(known).is_some()
-    }
-
-    /// Where a request stands, if it is one of those asked for.
-    fn evaluate(&self, known: &Known) -> Option<Evaluation<'_>> {
-        let bundle = &self.in_force.bundle;
-        let evaluation = evaluate(&known.chain, bundle, self.now);
-        let wanted = match self.scope {
-            v1::Scope::Mine => is_own(&self.caller.id, known),
-            v1::Scope::ToDecide => awaits(&self.caller.id, known, &evaluation, bundle),
-            v1::Scope::All => may_see(self.caller, known, &evaluation, bundle),
-            v1::Scope::Unspecified => false,
+    /// Whether a request is one of those asked for.
+    async fn wants(&self, shelves: Shelves<'_>, known: &Known) -> bool {
+        let Wanted { caller, in_force, now, .. } = self;
+        if known.chain.request().body().at < self.since {
+            return false;
+        }
+        let wanted = {
+            let evaluation = evaluate(&known.chain, &in_force.bundle, *now);
+            if self.open_only && !is_live(&evaluation.status) {
+                return false;
+            }
+            match self.scope {
+                v1::Scope::Mine => is_own(&caller.id, known),
+                v1::Scope::ToDecide => awaits(&caller.id, known, &evaluation, &in_force.bundle),
+                v1::Scope::Unspecified => false,
+                v1::Scope::All => return shelves.eras.sees(caller, known, in_force, *now).await,
+            }
         };
-        let open = !self.open_only || is_open(&evaluation);
-        let young = known.chain.request().body().at >= self.since;
-        (wanted && open && young).then_some(evaluation)
+        wanted
     }
-
-    /// The request as shown, if it is one of those asked for.
-    fn show(&self, known: &Known) -> Option<v1::AccessState> {
-        let evaluation = self.evaluate(known)?;
-        Some(show::access(known, &evaluation, &self.in_force.bundle, self.now))
-    }
-}
-
-fn is_open(evaluation: &Evaluation<'_>) -> bool {
-    matches!(evaluation.status, Status::Pending | Status::Approved | Status::Active)
 }
 
 #[cfg(test)]

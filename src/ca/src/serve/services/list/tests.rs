@@ -1,4 +1,5 @@
 use jit_ssh_core::chain::Chain;
+use jit_ssh_core::lifecycle::Status;
 use jit_ssh_core::statement::{Cause, End, Nonce, Request, Verified};
 
 use super::*;
@@ -39,7 +40,7 @@ fn ids(page: &v1::ListResponse) -> Vec<&str> {
 async fn a_page_that_looked_at_many_in_vain_says_where_to_go_on_and_nothing_is_hidden() {
     let (_folder, store) = store();
     let memory = Memory::new(root().fingerprint(), []);
-    let in_force = in_force(bundle());
+    let in_force = Arc::new(in_force(bundle()));
     let caller = Caller { id: "auditor".parse().unwrap(), reach: Reach::Everything };
     let pending = made_at(NOW);
     store.append(records(&pending, None)).await.unwrap();
@@ -56,7 +57,8 @@ async fn a_page_that_looked_at_many_in_vain_says_where_to_go_on_and_nothing_is_h
         now: NOW.plus_secs(310),
         look_at,
     };
-    let shelves = Shelves { memory: &memory, store: &*store };
+    let eras = Eras::of(&[]);
+    let shelves = Shelves { eras: &eras, memory: &memory, store: &*store };
     let mut after = None;
     let mut pages = 0;
     loop {
@@ -92,7 +94,7 @@ async fn a_page_that_looked_at_many_in_vain_says_where_to_go_on_and_nothing_is_h
 async fn what_others_read_before_does_not_change_what_somebody_is_shown() {
     let (_folder, store) = store();
     let memory = Memory::new(root().fingerprint(), []);
-    let in_force = in_force(bundle());
+    let in_force = Arc::new(in_force(bundle()));
     let bob = Caller { id: "bob".parse().unwrap(), reach: Reach::Own };
     let (waits, over) = (request(1), made_at(NOW.plus_secs(1)));
     let end = taken_back(&over);
@@ -108,7 +110,8 @@ async fn what_others_read_before_does_not_change_what_somebody_is_shown() {
         now,
         look_at: MAX_LOOKED_AT,
     };
-    let shelves = Shelves { memory: &memory, store: &*store };
+    let eras = Eras::of(&[]);
+    let shelves = Shelves { eras: &eras, memory: &memory, store: &*store };
     let list = async |now| {
         let page = page(shelves, &wanted(now), None, 10).await.unwrap();
         ids(&page).into_iter().map(str::to_owned).collect::<Vec<_>>()
