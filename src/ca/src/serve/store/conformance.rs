@@ -285,6 +285,22 @@ async fn marks_only_rise(place: &impl Place) {
     assert_eq!(store.mark(2).await.unwrap(), 0);
 }
 
+async fn bundles_are_listed_by_when_they_came_and_the_earliest_moment_stays(place: &impl Place) {
+    let store = place.open();
+    let bundle = |name: &'static str, since: u64| StoredBundle {
+        since: UnixTime(since),
+        statement: Bytes::from_static(name.as_bytes()),
+        signatures: vec![Bytes::from_static(b"one"), Bytes::new()],
+    };
+    assert_eq!(store.bundles().await.unwrap(), []);
+    for noted in [bundle("b", 20), bundle("a", 12), bundle("a", 10), bundle("a", 30)] {
+        store.append(vec![Record::Bundle(noted)]).await.unwrap();
+    }
+    store.close();
+    let found = place.open().bundles().await.unwrap();
+    assert_eq!(found, [bundle("a", 10), bundle("b", 20)]);
+}
+
 async fn one_proposal_stands_at_a_time(place: &impl Place) {
     let store = place.open();
     assert_eq!(store.proposal().await.unwrap(), None);
@@ -345,6 +361,7 @@ conform! {
     what_may_still_be_open_is_told_apart
     marks_only_rise
     one_proposal_stands_at_a_time
+    bundles_are_listed_by_when_they_came_and_the_earliest_moment_stays
     what_is_asked_is_done_though_nobody_waits
 }
 
@@ -355,9 +372,9 @@ async fn a_database_of_a_newer_version_is_refused_and_one_of_this_version_is_not
     place.open().close();
     let path = place.0.path().join("test.db");
     let other = rusqlite::Connection::open(&path).unwrap();
-    other.pragma_update(None, "user_version", 3).unwrap();
+    other.pragma_update(None, "user_version", 4).unwrap();
     let error = SqliteStore::open(&path).err().unwrap().to_string();
-    assert!(error.contains("version 3"), "{error}");
+    assert!(error.contains("version 4"), "{error}");
 }
 
 #[tokio::test]
