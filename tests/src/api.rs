@@ -110,11 +110,8 @@ impl Caller {
         self.runtime.block_on(self.client.decide(request))
     }
 
-    /// Opens a session of an hour as `by`, who signs with this key file; gives its token.
-    ///
-    /// # Errors
-    /// What the service refuses.
-    pub fn open_session(&self, by: &str, key: &Path) -> Result<String, ApiError> {
+    /// A session statement of an hour by `by`, signed with this key file.
+    pub fn session(&self, by: &str, key: &Path) -> v1::SignedStatement {
         let text = format!(
             "{{\"v\":1,\"type\":\"session\",\"ca\":\"{}\",\"by\":\"{by}\",\"for\":3600,\"at\":{},\"nonce\":\"{}\"}}",
             self.pin,
@@ -122,7 +119,15 @@ impl Caller {
             nonce(),
         );
         let signature = sign_with(key, Kind::Session, text.as_bytes());
-        let request = v1::OpenSessionRequest { session: signed(text.as_bytes(), &signature) };
+        signed(text.as_bytes(), &signature).unwrap()
+    }
+
+    /// Opens a session of an hour as `by`, who signs with this key file; gives its token.
+    ///
+    /// # Errors
+    /// What the service refuses.
+    pub fn open_session(&self, by: &str, key: &Path) -> Result<String, ApiError> {
+        let request = v1::OpenSessionRequest { session: Some(self.session(by, key)) };
         let opened = self.runtime.block_on(self.client.open_session(request))?;
         Ok(opened.token)
     }

@@ -5,10 +5,12 @@
 //! - [`Persona`]: somebody with keys, an ssh-agent and a home of their own;
 //! - [`Sshd`]: a stock sshd on a high port;
 //! - [`api`]: the gRPC API, called as another program would;
+//! - [`network`]: several machines on one;
 //! - [`program`]: runs a program and keeps what it said.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on must stop")]
 
 pub mod api;
+pub mod network;
 mod persona;
 pub mod program;
 mod site;

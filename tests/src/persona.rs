@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use crate::network::Machine;
 use crate::program::{Program, Running, Said, wait_until};
 
 /// Somebody with keys, an ssh-agent and a home of their own.
@@ -12,6 +13,8 @@ pub struct Persona {
     pub id: String,
     /// Their folder, which is their `JIT_SSH_HOME` too.
     pub home: PathBuf,
+    /// Where their programs run, if not here.
+    pub machine: Option<Machine>,
     agent: Option<Running>,
 }
 
@@ -28,7 +31,7 @@ impl Persona {
         let file = home.join("id");
         let make = ["-q", "-t", kind, "-N", "", "-C", id, "-f"];
         Program::new("ssh-keygen").args(make).args([&file]).run().fine();
-        let mut persona = Persona { id: id.to_owned(), home, agent: None };
+        let mut persona = Persona { id: id.to_owned(), home, machine: None, agent: None };
         persona.start_agent();
         persona.program("ssh-add").args(["-q"]).args([&file]).run().fine();
         persona
@@ -59,7 +62,11 @@ impl Persona {
 
     /// A program in this person's surroundings.
     pub fn program(&self, name: &str) -> Program {
-        Program::new(name).env("JIT_SSH_HOME", &self.home).env("SSH_AUTH_SOCK", self.socket())
+        let program = match &self.machine {
+            Some(machine) => machine.program(name),
+            None => Program::new(name),
+        };
+        program.env("JIT_SSH_HOME", &self.home).env("SSH_AUTH_SOCK", self.socket())
     }
 
     /// `jit-ssh` with these arguments.

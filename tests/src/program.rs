@@ -44,10 +44,7 @@ pub struct Said {
 impl Program {
     /// One of ours by its name, or any other by its path or name.
     pub fn new(name: &str) -> Program {
-        let path = match name.starts_with("jit-ssh") {
-            true => binaries().join(name),
-            false => which(name),
-        };
+        let path = path_of(name);
         let mut command = Command::new(path);
         // Nothing of the caller's own ssh set-up may play along.
         for name in ["SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY", "JIT_SSH_HOME", "XDG_RUNTIME_DIR"] {
@@ -204,6 +201,14 @@ impl Said {
     #[track_caller]
     pub fn text(&self, name: &str) -> String {
         self.field(name).as_str().unwrap_or_else(|| panic!("{name} is no text")).to_owned()
+    }
+}
+
+/// Where one of ours lies, by its name, or any other program.
+pub(crate) fn path_of(name: &str) -> PathBuf {
+    match name.starts_with("jit-ssh") {
+        true => binaries().join(name),
+        false => which(name),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use jit_ssh_core::root::Root;
 use tempfile::TempDir;
 
+use crate::network::Machine;
 use crate::program::{Program, Running, Said, free_port, wait_until};
 use crate::sshd::me;
 use crate::{Persona, Sshd};
@@ -56,6 +57,7 @@ pub struct Site {
     /// The front, while it runs.
     pub front: Option<Running>,
     port: u16,
+    machine: Option<Machine>,
 }
 
 impl Site {
@@ -66,13 +68,25 @@ impl Site {
 
     /// The same with more arguments for `init`, made in the site's folder.
     pub fn initialised_with(more: impl FnOnce(&Path) -> Vec<String>) -> Site {
+        Site::make(None, more)
+    }
+
+    /// A CA on a machine of its own, after `init`, with nothing running.
+    pub fn initialised_on(machine: &Machine) -> Site {
+        Site::make(Some(machine.clone()), |_| Vec::new())
+    }
+
+    fn make(machine: Option<Machine>, more: impl FnOnce(&Path) -> Vec<String>) -> Site {
         // A short path: the sockets of ssh-agent may have at most 107 characters.
         let dir = tempfile::Builder::new().prefix("jit").tempdir().unwrap();
         let key = dir.path().join("admin");
         let make = ["-q", "-t", "ed25519", "-N", "", "-C", "admin", "-f"];
         Program::new("ssh-keygen").args(make).args([&key]).run().fine();
-        let port = free_port();
-        let listen = format!("127.0.0.1:{port}");
+        let (address, port) = match &machine {
+            Some(machine) => (machine.address.as_str(), 7443),
+            None => ("127.0.0.1", free_port()),
+        };
+        let listen = format!("{address}:{port}");
         let init = ["init", "--config", "ca-config", "--state", "state", "--listen", &listen];
         let said = Program::new("jit-ssh-ca")
             .dir(dir.path())
@@ -82,7 +96,7 @@ impl Site {
             .run()
             .fine();
         let url = said.out.lines().last().unwrap().to_owned();
-        Site { dir, url, init: said, front: None, port }
+        Site { dir, url, init: said, front: None, port, machine }
     }
 
     /// A running CA with alice (sre), bob (sre, leads), the hosts prod-host, other-host and
@@ -186,7 +200,15 @@ impl Site {
 
     /// `jit-ssh-ca` with these arguments, in the site's folder.
     pub fn ca(&self, args: &[&str]) -> Program {
-        Program::new("jit-ssh-ca").dir(self.path()).args(args)
+        self.program("jit-ssh-ca").dir(self.path()).args(args)
+    }
+
+    /// A program on the CA's machine.
+    fn program(&self, name: &str) -> Program {
+        match &self.machine {
+            Some(machine) => machine.program(name),
+            None => Program::new(name),
+        }
     }
 
     /// Starts the front and waits until it serves.
@@ -200,7 +222,7 @@ impl Site {
         let out = self.path().join("serve.out");
         let _ = fs::remove_file(&out);
         let script = format!("exec {command} >serve.out 2>>serve.log");
-        let mut front = Program::new("sh").dir(self.path()).args(["-c", &script]).start();
+        let mut front = self.program("sh").dir(self.path()).args(["-c", &script]).start();
         wait_until("the front", || {
             assert!(front.is_running(), "the front ended: {}", self.serve_log());
             fs::read_to_string(&out).unwrap_or_default().contains("serving on")

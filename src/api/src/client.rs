@@ -171,6 +171,26 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Hears what all hosts must know at once, and what is for the host that signed the session
+    /// statement `host`. Has no deadline.
+    ///
+    /// # Errors
+    /// [`ApiError`] if the service refuses or does not answer.
+    pub async fn watch_hosts(
+        &self,
+        host: Option<v1::SignedStatement>,
+    ) -> Result<HostWatch, ApiError> {
+        let mut hosts =
+            HostsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER);
+        let request = self.request(v1::WatchHostsRequest { host });
+        match tokio::time::timeout(CALL, hosts.watch(request)).await {
+            Ok(answer) => Ok(HostWatch(answer?.into_inner())),
+            Err(_) => Err(too_late()),
+        }
+    }
+}
+
 /// A dialer that trusts `root`, if it is the one the URL pins.
 fn pinned(url: &CaUrl, root: &Root) -> Result<Dialer, ClientError> {
     let found = root.fingerprint();
@@ -222,6 +242,20 @@ impl Watch {
     }
 }
 
+/// What `Hosts.Watch` sends.
+#[derive(Debug)]
+pub struct HostWatch(Streaming<v1::WatchHostsResponse>);
+
+impl HostWatch {
+    /// The next news for hosts; `None` when the service ended the stream. Check what it carries.
+    ///
+    /// # Errors
+    /// [`ApiError`] if the connection broke or the service gave up.
+    pub async fn next(&mut self) -> Result<Option<v1::WatchHostsResponse>, ApiError> {
+        Ok(self.0.message().await?)
+    }
+}
+
 /// Writes a method for each unary call.
 macro_rules! calls {
     ($client:ident, $max:expr, $($(#[$doc:meta])* $call:ident($request:ident) -> $response:ident;)*) => {
@@ -261,6 +295,8 @@ calls! { AccessClient, MAX_ANSWER,
 }
 
 calls! { HostsClient, MAX_ANSWER,
+    /// Hands in what a host tells of its logins.
+    report_sessions(ReportSessionsRequest) -> ReportSessionsResponse;
     /// The certificate of a host. Check it with core's `check_host`.
     renew_host_certificate(RenewHostCertificateRequest) -> RenewHostCertificateResponse;
 }

@@ -19,7 +19,7 @@ mod standing;
 mod timeline;
 
 pub(crate) use details::{asked_lines, lay_out};
-pub(crate) use row::{RequestRow, StepRow, basis_name};
+pub(crate) use row::{RequestRow, StepRow, UseRow, basis_name};
 pub(crate) use standing::step_words;
 pub(crate) use timeline::{Event, timeline};
 

@@ -15,8 +15,9 @@
 //!
 //! No checkpoint has such a text: it names the log itself and has three lines.
 //!
-//! `revoked.rs` knows which serials the next list has.
+//! `revoked.rs` knows which serials the next list has; `revocations.rs` reads the file that sshd reads.
 
+mod revocations;
 mod revoked;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ use crate::key::CaKey;
 use crate::log::{Note, NoteError, VerifierKey};
 use crate::time::UnixTime;
 use crate::wire::{Reader, Writer};
+pub use revocations::{Named, Revocations, RevocationsError};
 pub use revoked::Revoked;
 
 const MAGIC: &[u8; 8] = b"SSHKRL\n\0";
@@ -99,6 +101,25 @@ impl Krl {
 
     /// The list as OpenSSH reads it.
     pub fn to_bytes(&self) -> Vec<u8> {
+        Krl::join([self])
+    }
+
+    /// The lists of several signers in one file, as sshd's `RevokedKeys` takes only one: a section for
+    /// each, and the highest of their versions and dates. Of none, a list that revokes nothing.
+    pub fn join<'k>(lists: impl IntoIterator<Item = &'k Krl>) -> Vec<u8> {
+        let (mut version, mut generated, mut sections) = (0, UnixTime(0), Writer::default());
+        for list in lists {
+            version = version.max(list.version);
+            generated = generated.max(list.generated);
+            sections.raw(&[CERTIFICATES]).string(&list.section());
+        }
+        let mut out = Writer::default();
+        out.raw(MAGIC).u32(FORMAT).u64(version).u64(generated.0).u64(0);
+        out.string(b"").string(COMMENT).raw(&sections.into_bytes());
+        out.into_bytes()
+    }
+
+    fn section(&self) -> Vec<u8> {
         let mut section = Writer::default();
         section.string(self.ca_key.blob()).string(b"");
         if !self.serials.is_empty() {
@@ -108,10 +129,7 @@ impl Krl {
             }
             section.raw(&[SERIAL_LIST]).string(&list.into_bytes());
         }
-        let mut out = Writer::default();
-        out.raw(MAGIC).u32(FORMAT).u64(self.version).u64(self.generated.0).u64(0);
-        out.string(b"").string(COMMENT).raw(&[CERTIFICATES]).string(&section.into_bytes());
-        out.into_bytes()
+        section.into_bytes()
     }
 
     /// Reads a list that [`Krl::to_bytes`] made.

@@ -13,6 +13,7 @@
 //! - [`certificate`]: the bytes to be signed, and the lint that judges them;
 //! - [`entry`], [`log`]: log entries and the Merkle tree over them;
 //! - [`krl`]: the revocation list that hosts read;
+//! - [`usage`]: what hosts told of the use of an access;
 //! - [`receipt`]: what a client checks before it uses a certificate;
 //! - [`known_hosts`]: the lines by which ssh knows our hosts.
 
@@ -40,4 +41,5 @@ pub mod statement;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod time;
+pub mod usage;
 mod wire;

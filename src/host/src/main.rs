@@ -3,6 +3,7 @@
 //! - [`setup`]: the command `setup` and the order of its effects;
 //! - [`fetch`]: what the CA says of this host, verified down to the pin;
 //! - [`plan`]: from that and the files there are to the files there should be; no I/O;
+//! - [`settings`]: how the host was set up, kept for those who come after `setup`;
 //! - [`layout`]: which files are ours; [`content`]: what stands in them; [`config`]: how sshd reads
 //!   its configuration;
 //! - [`current`]: reads what is there; [`apply`]: writes, and takes back;
@@ -20,6 +21,9 @@ mod fetch;
 mod layout;
 mod plan;
 mod reload;
+// `setup` is about to write it, `doctor` and the guard to read it.
+#[allow(dead_code)]
+mod settings;
 mod setup;
 mod sshd;
 mod verify;

@@ -182,7 +182,7 @@ impl Intake<'_> {
             Some(Kind::Request) => self.verify(signed).map(Statement::Request),
             Some(Kind::Decision) => self.verify(signed).map(Statement::Decision),
             Some(Kind::End) => self.verify(signed).map(Statement::End),
-            Some(Kind::Bundle | Kind::Session) | None => {
+            Some(Kind::Bundle | Kind::Session | Kind::Report) | None => {
                 Err(malformed("this is not a request, decision or end statement."))
             }
         }

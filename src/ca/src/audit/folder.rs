@@ -88,6 +88,14 @@ impl Folder {
         &self.dir
     }
 
+    /// The front's database; `None` beside a copy.
+    pub(crate) fn front_database(&self) -> Option<PathBuf> {
+        match self.kind {
+            FolderKind::State => Some(self.dir.join("front").join("jit-ssh.db")),
+            FolderKind::Copy => None,
+        }
+    }
+
     /// The root, and its exact bytes.
     ///
     /// # Errors

@@ -204,7 +204,7 @@ impl<'a, F: Files> Judge<'a, F> {
                 self.bundle(entry)?;
                 self.counts.bundles += 1;
             }
-            Some(Kind::Session) | None => return Err(Fault::Kind),
+            Some(Kind::Session | Kind::Report) | None => return Err(Fault::Kind),
         }
         Ok(())
     }

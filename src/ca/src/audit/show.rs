@@ -103,7 +103,7 @@ impl Row {
             Some(Kind::Bundle) => {
                 statement::parse(bytes).map(|body| bundle(at, &body, entry.signatures.len()))
             }
-            Some(Kind::Session) | None => {
+            Some(Kind::Session | Kind::Report) | None => {
                 return Row::unreadable(at, "a statement of unknown type".to_owned());
             }
         };

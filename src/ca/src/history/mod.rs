@@ -64,6 +64,7 @@ pub(crate) struct Said {
 /// A certificate of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Certified {
+    pub(crate) serial: u64,
     pub(crate) at: UnixTime,
     pub(crate) rule: RuleName,
     pub(crate) principals: Vec<Principal>,

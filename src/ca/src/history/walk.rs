@@ -115,7 +115,7 @@ impl<'a> Walk<'a> {
                 let body = statement::parse(entry.statement.as_bytes());
                 self.in_force = InForce::Named(body.map_err(|error| error.to_string())?);
             }
-            Some(Kind::Session) | None => {
+            Some(Kind::Session | Kind::Report) | None => {
                 return Err("a statement of a type that is not logged".to_owned());
             }
         }
@@ -154,6 +154,7 @@ impl<'a> Walk<'a> {
         let facts = certificate::facts(entry).map_err(|error| error.to_string())?;
         let issued = facts.issued(entry.serial, entry.at);
         let certified = Certified {
+            serial: entry.serial,
             at: entry.at,
             rule: entry.rule.clone(),
             principals: facts.principals,

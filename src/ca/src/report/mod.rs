@@ -1,9 +1,10 @@
 //! `jit-ssh-ca report`: who had access where, as whom, from when until when, why, and by whose leave.
 //!
-//! From the log alone, so it says what was allowed and certified, not what was done with it: whether
-//! somebody logged in is for the hosts to report.
+//! From the log: what was allowed and certified. Whether somebody logged in the hosts tell, and that
+//! is in the front's database, each report with its host's signature; where there is none, as beside
+//! an exported log, the report says that it does not know.
 //!
-//! - `row`: one access, from what the log says of one request; `csv`: rows for spreadsheets.
+//! - `row`: one access, from what log and hosts say of one request; `csv`: rows for spreadsheets.
 
 mod csv;
 mod row;
@@ -13,8 +14,9 @@ use std::process::ExitCode;
 
 use crate::audit::folder::Folder;
 use crate::clock;
-use crate::history::{History, Since};
+use crate::history::{History, Past, Since};
 use crate::policy::config::{count, plural};
+use crate::serve::{ToldReader, ToldUse};
 use crate::terminal;
 use row::Row;
 
@@ -45,7 +47,16 @@ pub(crate) fn cmd_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let since = args.since.moment(now)?;
     let history = History::read(&folder, since)?;
     history.tell_gaps();
-    let rows = history.requests.iter().filter_map(|past| Row::of(past, now));
+    let told = told(&folder);
+    let (root, _) = folder.root()?;
+    let ca = root.fingerprint();
+    let used = |past: &Past| -> Option<Vec<ToldUse>> {
+        let (told, bundle) = told.as_ref().zip(history.bundle.as_ref())?;
+        let serials: Vec<u64> = past.certificates.iter().map(|one| one.serial).collect();
+        let uses = told.uses(past.signed(), &serials, bundle, &ca);
+        uses.inspect_err(|problem| terminal::say(&format!("warning: {problem}."))).ok()
+    };
+    let rows = history.requests.iter().filter_map(|past| Row::of(past, used(past), now));
     let rows: Vec<Row> = rows.filter(|row| row.lasts_until(since)).collect();
     if args.csv {
         terminal::data(&csv::line(Row::HEADING.map(str::to_owned)))?;
@@ -65,6 +76,19 @@ pub(crate) fn cmd_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         terminal::say(&format!("warning: {} above, so this may not be all.", count(lost, "gap")));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What hosts told; `None`, with a word why, where that is not known here.
+fn told(folder: &Folder) -> Option<ToldReader> {
+    let path = folder.front_database();
+    let told = match path {
+        Some(path) => ToldReader::open(&path),
+        None => Err("an exported log has no word of the hosts".to_owned()),
+    };
+    let warn = |problem: &String| {
+        terminal::say(&format!("warning: {problem}; whether accesses were used is not told."));
+    };
+    told.inspect_err(warn).ok()
 }
 
 /// `7 accesses, 2 of them never certified, 1 not begun`.

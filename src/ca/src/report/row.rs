@@ -1,5 +1,7 @@
 //! One access, from what the log says of one request.
 
+use std::collections::BTreeSet;
+
 use jit_ssh_core::lifecycle::{Basis, Status};
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{Cause, End, Verified};
@@ -9,6 +11,7 @@ use time::macros::format_description;
 
 use crate::history::{Past, Said};
 use crate::policy::config::count;
+use crate::serve::ToldUse;
 use crate::terminal::{formatted, utc};
 
 /// One access. Times are Unix seconds.
@@ -39,17 +42,47 @@ pub(super) struct Row {
     /// The id of the request it prolonged.
     extends: Option<String>,
     certificates: usize,
-    /// Whether there ever was a certificate. What was done with it only the hosts know.
+    /// Whether there ever was a certificate.
     pub(super) certified: bool,
     /// `expired`, `live`, `released`, `revoked`, `unused`, or `not begun`: a window that has not opened.
     ended: &'static str,
     ended_by: Option<String>,
     end_reason: Option<String>,
+    /// Who logged in, as the hosts told; null where that is not known.
+    uses: Option<Vec<UseRow>>,
+}
+
+/// One connection, as its host told it. Times are Unix seconds by the host's clock.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct UseRow {
+    host: String,
+    login: String,
+    from: String,
+    serial: u64,
+    begun_at: Option<u64>,
+    ended_at: Option<u64>,
+    /// Whether the key that signed it is another than the bundle gives the host now.
+    other_key: bool,
+}
+
+impl UseRow {
+    fn of(used: &ToldUse) -> UseRow {
+        let told = &used.told;
+        UseRow {
+            host: told.host.to_string(),
+            login: told.login.to_string(),
+            from: told.from.to_string(),
+            serial: told.serial,
+            begun_at: told.begun.map(|at| at.0),
+            ended_at: told.ended.map(|(at, _)| at.0),
+            other_key: used.other_key,
+        }
+    }
 }
 
 impl Row {
     /// The columns of `--csv`.
-    pub(super) const HEADING: [&'static str; 18] = [
+    pub(super) const HEADING: [&'static str; 20] = [
         "id",
         "who",
         "by",
@@ -68,10 +101,12 @@ impl Row {
         "ended",
         "ended_by",
         "end_reason",
+        "logins",
+        "logins_from",
     ];
 
-    /// The access of a request; `None` if nobody ever had any by it.
-    pub(super) fn of(past: &Past, now: UnixTime) -> Option<Row> {
+    /// The access of a request; `None` if nobody ever had any by it. `used` is what hosts told of it.
+    pub(super) fn of(past: &Past, used: Option<Vec<ToldUse>>, now: UnixTime) -> Option<Row> {
         let said = past.last.as_ref();
         let certified = past.certificates.last();
         let granted = past.granted.as_ref();
@@ -121,6 +156,7 @@ impl Row {
             ended,
             ended_by,
             end_reason,
+            uses: used.map(|used| used.iter().map(UseRow::of).collect()),
         })
     }
 
@@ -135,7 +171,7 @@ impl Row {
     }
 
     /// As [`Row::HEADING`] names them.
-    pub(super) fn cells(&self) -> [String; 18] {
+    pub(super) fn cells(&self) -> [String; 20] {
         [
             self.id.clone(),
             self.who.clone(),
@@ -155,7 +191,16 @@ impl Row {
             self.ended.to_owned(),
             self.ended_by.clone().unwrap_or_default(),
             self.end_reason.clone().unwrap_or_default(),
+            self.uses.as_ref().map(|uses| uses.len().to_string()).unwrap_or_default(),
+            self.addresses().join(" "),
         ]
+    }
+
+    /// Where the logins came from, each once.
+    fn addresses(&self) -> Vec<&str> {
+        let uses = self.uses.iter().flatten();
+        let addresses: BTreeSet<&str> = uses.map(|used| used.from.as_str()).collect();
+        addresses.into_iter().collect()
     }
 
     /// For people.
@@ -173,6 +218,14 @@ impl Row {
             0 => "never certified".to_owned(),
             certificates => count(certificates, "certificate"),
         };
+        let used = match &self.uses {
+            None => String::new(),
+            Some(_) if !self.certified => String::new(),
+            Some(uses) if uses.is_empty() => ", no login told".to_owned(),
+            Some(uses) => {
+                format!(", {} from {}", count(uses.len(), "login"), self.addresses().join(", "))
+            }
+        };
         let ended = match (&self.ended_by, &self.end_reason) {
             (Some(by), Some(reason)) => format!("{} by {by} ({reason})", self.ended),
             (Some(by), None) => format!("{} by {by}", self.ended),
@@ -182,7 +235,7 @@ impl Row {
             self.extends.as_ref().map(|id| format!(", prolonging {id}")).unwrap_or_default();
         let glass = self.break_glass.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
         let line = format!(
-            "{}  {}{by}  {}  {} to {}  rule {}, {leave}{extends}; {certificates}; {ended}  because {}{glass}",
+            "{}  {}{by}  {}  {} to {}  rule {}, {leave}{extends}; {certificates}{used}; {ended}  because {}{glass}",
             self.id,
             self.who,
             self.principals.join(", "),

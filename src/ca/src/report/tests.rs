@@ -2,6 +2,7 @@
 
 use jit_ssh_core::statement::Cause;
 use jit_ssh_core::time::UnixTime;
+use jit_ssh_core::usage::Use;
 
 use super::*;
 use crate::history::testlog::{POLICY, TestLog, at, full};
@@ -9,7 +10,7 @@ use crate::history::testlog::{POLICY, TestLog, at, full};
 fn rows(log: &TestLog, since: UnixTime, now: UnixTime) -> Vec<Row> {
     let history = History::read(&log.folder(), since).unwrap();
     assert_eq!(history.gaps, Vec::<String>::new());
-    let rows = history.requests.iter().filter_map(|past| Row::of(past, now));
+    let rows = history.requests.iter().filter_map(|past| Row::of(past, None, now));
     rows.filter(|row| row.lasts_until(since)).collect()
 }
 
@@ -84,6 +85,40 @@ fn a_rule_that_is_gone_since_still_names_itself_and_its_approvers() {
 }
 
 #[test]
+fn logins_are_told_by_count_and_address_and_where_nobody_asked_nothing_is_said() {
+    let mut log = TestLog::new(POLICY);
+    let request = log.request(10, "dave", "test-1", |_| ());
+    log.certify(11, &request);
+    let history = History::read(&log.folder(), UnixTime(0)).unwrap();
+    let past = &history.requests[0];
+    let used = |from: &str| ToldUse {
+        told: Use {
+            host: "test-1".parse().unwrap(),
+            login: "deploy".parse().unwrap(),
+            from: from.parse().unwrap(),
+            serial: past.certificates[0].serial,
+            begun: Some(at(12)),
+            ended: None,
+        },
+        other_key: false,
+    };
+    let row = |used| Row::of(past, used, at(100)).unwrap();
+    let told = row(Some(vec![used("10.1.2.3"), used("10.1.2.3"), used("10.9.9.9")]));
+    assert!(
+        told.in_words().contains("1 certificate, 3 logins from 10.1.2.3, 10.9.9.9; live"),
+        "{}",
+        told.in_words()
+    );
+    assert_eq!(told.cells()[18..], ["3", "10.1.2.3 10.9.9.9"]);
+    assert!(row(Some(vec![])).in_words().contains("1 certificate, no login told; live"));
+    assert_eq!(row(Some(vec![])).cells()[18], "0");
+    let unknown = row(None);
+    assert!(unknown.in_words().contains("1 certificate; live"), "{}", unknown.in_words());
+    assert_eq!(unknown.cells()[18], "");
+    assert_eq!(serde_json::to_value(&unknown).unwrap()["uses"], serde_json::Value::Null);
+}
+
+#[test]
 fn a_hostile_reason_is_no_formula_and_no_second_line() {
     let mut log = TestLog::new(POLICY);
     let request = log.request(10, "dave", "test-1", |request| {
@@ -94,7 +129,7 @@ fn a_hostile_reason_is_no_formula_and_no_second_line() {
     let line = csv::line(row.cells());
     assert!(line.contains(",\"'=cmd|' /C calc'!A0, \"\"x\"\" \\u{202e}\","), "{line}");
     assert!(!row.in_words().contains('\u{202e}'));
-    assert_eq!(csv::line(Row::HEADING.map(str::to_owned)).split(',').count(), 18);
+    assert_eq!(csv::line(Row::HEADING.map(str::to_owned)).split(',').count(), 20);
     let object = serde_json::to_value(row).unwrap();
     assert_eq!(object["decided"], "auto");
     assert_eq!(object["certified"], true);

@@ -198,7 +198,7 @@ fn statement_record(entry: StatementEntry) -> anyhow::Result<Option<Record>> {
             let body: End = statement::parse(&bytes)?;
             (RecordKind::End, body.request, body.by, body.at)
         }
-        Kind::Bundle | Kind::Session => return Ok(None),
+        Kind::Bundle | Kind::Session | Kind::Report => return Ok(None),
     };
     let record = StatementRecord { kind, digest, request, by, at, bytes, signature };
     Ok(Some(Record::Statement(record)))
@@ -214,6 +214,10 @@ fn request_of(record: &Record) -> Option<Digest> {
         Record::Statement(statement) => Some(statement.request),
         Record::Certificate { request, .. } => Some(*request),
         // About none, or noted once the request is known.
-        Record::Approval(_) | Record::Bundle(_) | Record::Mark { .. } | Record::Proposal(_) => None,
+        Record::Approval(_)
+        | Record::Bundle(_)
+        | Record::Report(_)
+        | Record::Mark { .. }
+        | Record::Proposal(_) => None,
     }
 }

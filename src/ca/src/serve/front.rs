@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use super::approvals;
 use super::eras::Eras;
+use super::host_feed::{HostFeed, Prolonging};
 use super::in_force::Trusted;
 use super::memory::{Change, Known, Memory};
 use super::metrics::{Counted, Metrics};
@@ -50,6 +51,8 @@ pub(super) struct Front {
     pub(super) metrics: Metrics,
     pub(super) log: Log,
     pub(super) watching: Watching,
+    /// What hosts hear.
+    pub(super) host_feed: HostFeed,
     /// Held while a bundle is judged and put in force, one at a time.
     pub(super) applying: tokio::sync::Mutex<()>,
     /// Bounds how many answers with bundle files are on their way at a time.
@@ -189,6 +192,19 @@ impl Front {
     pub(super) fn note_approval(&self, known: &Known, evaluation: &Evaluation<'_>) {
         if let Some(record) = approvals::record(known, evaluation) {
             drop(self.store.append(vec![record]));
+        }
+    }
+
+    /// Tells hosts of a certificate, if it prolongs access to them.
+    pub(super) fn tell_hosts(&self, request: &Request, issuance: &Issuance) {
+        if request.extends.is_some() {
+            let prolonging = Prolonging {
+                hosts: request.hosts.clone(),
+                serial: issuance.serial,
+                valid_before: issuance.valid_before,
+                certificate: issuance.certificate.0.clone().into(),
+            };
+            self.host_feed.prolong(prolonging, clock::now());
         }
     }
 

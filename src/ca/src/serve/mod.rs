@@ -12,7 +12,8 @@
 //! - `front`: what all of them share, and how signer, store and memory are used together;
 //! - `memory`, `in_force`: what is known now; `eras`: by which bundle history is told; `store`: what is
 //!   known after a restart;
-//! - `approvals`: how long approvals take;
+//! - `approvals`: how long approvals take; `told`: what hosts told of the use of accesses;
+//! - `published_krl`, `host_feed`: the revocation list, and what hosts hear at once;
 //! - `signer_link`, `follower`: the way to the signer, and what its log tells that we missed;
 //! - `health`, `metrics`, `clock`: whether all works, what can be counted, waiting for a moment.
 
@@ -25,10 +26,12 @@ mod eras;
 mod follower;
 mod front;
 mod health;
+mod host_feed;
 mod in_force;
 mod listener;
 mod memory;
 mod metrics;
+mod published_krl;
 mod rates;
 mod routes;
 mod services;
@@ -40,6 +43,7 @@ mod store;
 #[cfg(test)]
 mod testworld;
 mod tls;
+mod told;
 mod visibility;
 mod web;
 
@@ -48,6 +52,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use jit_ssh_core::statement::MAX_AHEAD;
+
+pub(crate) use told::{ToldReader, ToldUse};
 
 /// Most requests that prolong one another in a row: what a rule may allow at most.
 const MAX_LINEAGE: usize = 10;

@@ -1,10 +1,12 @@
 //! Requests as the API shows them: where each stands, computed at the moment of the answer.
 //!
 //! - `detail`: where it stands in one sentence;
-//! - `people`: who is asked, could act, is told.
+//! - `people`: who is asked, could act, is told;
+//! - `uses`: what hosts told of its use.
 
 mod detail;
 mod people;
+mod uses;
 
 use jit_ssh_api::v1;
 use jit_ssh_core::bundle::{Allow, Approval, Bundle, Step};
@@ -21,6 +23,7 @@ use super::memory::Known;
 use super::visibility::is_own;
 pub(super) use detail::detail;
 pub(super) use people::{approvers, asked, told};
+pub(super) use uses::used;
 
 /// A request with all that is known of it. Who could act now is told by the bundle in force, the rest
 /// by the one that tells the request.
@@ -64,6 +67,7 @@ pub(super) fn access(known: &Known, views: &Views, now: UnixTime) -> v1::AccessS
         live_seconds: live_seconds(known, now),
         prolongs_until: prolongs_until(known, bundle, now),
         extensions: known.extensions.iter().map(|(_, digest)| digest.to_string()).collect(),
+        uses: Vec::new(),
     }
 }
 

@@ -33,7 +33,7 @@ use super::metrics::Metrics;
 use super::signer_link::{Lost, Place, SignerLink};
 use super::store::sqlite::SqliteStore;
 use super::store::{Record, Store, StoreError};
-use super::{approvals, clock, follower, health, listener, routes, tls};
+use super::{approvals, clock, follower, health, host_feed, listener, routes, tls};
 use crate::failure::Failure;
 
 /// How long the signer may take to be ready.
@@ -129,6 +129,7 @@ async fn serve(config: &Path) -> anyhow::Result<ExitCode> {
             metrics: Metrics::default(),
             log,
             watching: Watching::default(),
+            host_feed: Default::default(),
             applying: Default::default(),
             sending_files: tokio::sync::Semaphore::new(SENDING_FILES),
             stopping,
@@ -198,6 +199,7 @@ async fn up(
     }
     helpers.push(tokio::spawn(health::watch(front.clone(), reporter)));
     helpers.push(tokio::spawn(follower::follow(front.clone())));
+    helpers.push(tokio::spawn(host_feed::feed(front.clone())));
     let listener = tokio::spawn(listener::serve(front, port, acceptor, routes));
     // Whoever started us may have closed stdout; that is no reason not to serve.
     let _ = writeln!(std::io::stdout(), "serving on https://{address}");

@@ -23,6 +23,8 @@ pub(super) const ADMIN: u8 = 1;
 pub(super) const ALICE: u8 = 2;
 pub(super) const BOB: u8 = 3;
 pub(super) const CAROL: u8 = 4;
+/// The host `prod`.
+pub(super) const PROD: u8 = 30;
 
 /// One admin, `ann`, who is a person too, with another key.
 pub(super) fn root() -> Root {
@@ -59,7 +61,8 @@ pub(super) fn bundle_changed(
         ));
     }
     people.push_str(&format!("[[machine]]\nid = \"bot\"\nkeys = [\"{}\"]\n", public(7)));
-    let hosts = "[[host]]\nname = \"prod\"\nlogins = [\"deploy\"]\n";
+    let hosts =
+        format!("[[host]]\nname = \"prod\"\nlogins = [\"deploy\"]\nkey = \"{}\"\n", public(PROD));
     let policy = "auditors = [\"person:auditor\"]\n[[allow]]\nname = \"prod\"\nwho = [\"group:sre\"]\n\
         hosts = [\"prod\"]\nlogins = [\"deploy\"]\nmax_for = \"30m\"\ncert_for = \"5m\"\n\
         approvals = [{ from = [\"group:leads\"], count = 1 }]\n\
@@ -72,7 +75,7 @@ pub(super) fn bundle_changed(
     );
     let files = BundleFiles {
         people: people.into_bytes(),
-        hosts: hosts.into(),
+        hosts: hosts.into_bytes(),
         policy: change(policy.to_owned()).into_bytes(),
         signers: signers.into_bytes(),
     };

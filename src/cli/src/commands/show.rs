@@ -9,7 +9,7 @@ use crate::cli::Context;
 use crate::clock;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::view::{Event, RequestRef, RequestRow, View, timeline};
+use crate::view::{Event, RequestRef, RequestRow, UseRow, View, timeline};
 
 /// Most extensions that are looked up: more than any rule allows.
 const MAX_EXTENSIONS: usize = 32;
@@ -28,6 +28,8 @@ struct Shown<'a> {
     #[serde(flatten)]
     request: RequestRow<'a>,
     timeline: Vec<Event>,
+    /// Who logged in with it, as the hosts told.
+    uses: Vec<UseRow<'a>>,
 }
 
 pub(super) async fn cmd_show(context: &Context, args: ShowArgs) -> Result<Outcome, Failure> {
@@ -39,7 +41,8 @@ pub(super) async fn cmd_show(context: &Context, args: ShowArgs) -> Result<Outcom
     let now = clock::now();
     let timeline = timeline(&view, &extensions, now);
     ui.data(&view.details(&timeline, now))?;
-    ui.object(&Shown { request: view.row(), timeline })?;
+    let uses = view.said.uses.iter().map(UseRow::of).collect();
+    ui.object(&Shown { request: view.row(), timeline, uses })?;
     Ok(Outcome::Done)
 }
 

@@ -40,6 +40,9 @@ impl View {
             lines.push((name, format!("{} ({})", utc(until), relative(until, now))));
             lines.push(("granted", all_of(&self.principals())));
         }
+        if !said.certificates.is_empty() {
+            lines.push(("used", used(said.uses.len())));
+        }
         let mut text = lay_out(&lines);
         if !events.is_empty() {
             text.push('\n');
@@ -49,6 +52,14 @@ impl View {
             }
         }
         text
+    }
+}
+
+fn used(logins: usize) -> String {
+    match logins {
+        0 => "no host has told of a login".to_owned(),
+        1 => "1 login".to_owned(),
+        many => format!("{many} logins"),
     }
 }
 

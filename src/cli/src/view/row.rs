@@ -72,6 +72,41 @@ impl StepRow<'_> {
     }
 }
 
+/// A connection in `--json`, as its host told it.
+#[derive(Debug, Serialize)]
+pub(crate) struct UseRow<'a> {
+    host: &'a str,
+    login: &'a str,
+    from: &'a str,
+    serial: u64,
+    begun_at: Option<u64>,
+    ended_at: Option<u64>,
+    closed: Option<&'static str>,
+    other_key: bool,
+}
+
+impl UseRow<'_> {
+    /// A connection as the CA says it.
+    pub(crate) fn of(told: &v1::Use) -> UseRow<'_> {
+        UseRow {
+            host: &told.host,
+            login: &told.login,
+            from: &told.from,
+            serial: told.serial,
+            begun_at: some(told.begun_at),
+            ended_at: some(told.ended_at),
+            closed: match told.closed() {
+                v1::Closed::Unspecified => None,
+                v1::Closed::Closed => Some("closed"),
+                v1::Closed::Expired => Some("expired"),
+                v1::Closed::Revoked => Some("revoked"),
+                v1::Closed::Unseen => Some("unseen"),
+            },
+            other_key: told.other_key,
+        }
+    }
+}
+
 /// An end in `--json`.
 #[derive(Debug, Serialize)]
 struct EndRow {

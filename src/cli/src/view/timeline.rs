@@ -1,7 +1,7 @@
 //! What happened to a request, in order, each by its cause. What somebody signed is read from the
 //! signed bytes; the rest is as the CA says.
 
-use jit_ssh_api::v1::{Basis, Status};
+use jit_ssh_api::v1::{self, Basis, Closed, Status};
 use jit_ssh_core::names::{HostName, Login};
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{Cause, Decision, End, Verdict};
@@ -9,7 +9,7 @@ use jit_ssh_core::time::UnixTime;
 use serde::Serialize;
 
 use super::{View, status_name};
-use crate::text::{all_of, utc};
+use crate::text::{all_of, span, utc};
 
 /// One thing that happened. Scripts rely on the names: never change one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -60,6 +60,7 @@ pub(crate) fn timeline(view: &View, extensions: &[View], now: UnixTime) -> Vec<E
         )
     }));
     events.extend(extensions.iter().map(extended));
+    events.extend(view.said.uses.iter().flat_map(used));
     events.extend(view.ends.iter().map(|end| ended_by(end.body())));
     events.extend(over(view));
     // Those of one second stay in the order in which they follow from each other.
@@ -165,6 +166,28 @@ fn opened(view: &View, now: UnixTime) -> Option<Event> {
     came.then(|| Event::of_itself(said.opens_at, "opened", String::new()))
 }
 
+/// That somebody logged in with a certificate of it, and that this ended, as the host told it.
+fn used(told: &v1::Use) -> Vec<Event> {
+    let place = format!("{}@{} from {}", told.login, told.host, told.from);
+    let other = if told.other_key { ", by a key that is not the host's now" } else { "" };
+    let begun = || Event::of_itself(told.begun_at, "login", format!("{place}{other}"));
+    let ended = || {
+        let lasted = match (told.begun_at, told.closed()) {
+            (0, _) | (_, Closed::Unseen) => String::new(),
+            (begun, _) => format!(" after {}", span(told.ended_at.saturating_sub(begun))),
+        };
+        let how = match told.closed() {
+            Closed::Expired => ": ended by the guard with the access",
+            Closed::Revoked => ": ended by the guard, as it was revoked or given back",
+            Closed::Unseen => ": gone when the guard came back",
+            Closed::Closed | Closed::Unspecified => "",
+        };
+        Event::of_itself(told.ended_at, "logout", format!("{place}{lasted}{how}{other}"))
+    };
+    let events = [(told.begun_at > 0).then(begun), (told.ended_at > 0).then(ended)];
+    events.into_iter().flatten().collect()
+}
+
 fn extended(extension: &View) -> Event {
     let asked = extension.asked();
     let (id, status) = (extension.id(), status_name(extension.status()));
@@ -203,8 +226,6 @@ fn over(view: &View) -> Option<Event> {
 
 #[cfg(test)]
 mod tests {
-    use jit_ssh_api::v1;
-
     use super::*;
     use crate::grants::Grant;
     use crate::grants::tests::{ca, grant, grant_with};
@@ -300,6 +321,42 @@ mod tests {
                 "certificate serial 7 until 2026-09-21 14:20:00 UTC",
                 "extended by alice: EXT for 10m, revoked",
                 "revoked by bob: over",
+            ]
+        );
+    }
+
+    #[test]
+    fn logins_and_their_ends_are_told_by_the_hosts() {
+        let of = grant("INC-42");
+        let told = |begun: u32, ended: u32, closed: Closed| v1::Use {
+            host: "prod-host".into(),
+            login: "deploy".into(),
+            from: "10.1.2.3".into(),
+            serial: 7,
+            begun_at: if begun == 0 { 0 } else { at(begun).0 },
+            ended_at: if ended == 0 { 0 } else { at(ended).0 },
+            closed: closed.into(),
+            other_key: begun == 0,
+        };
+        let said = v1::AccessState {
+            status: Status::Ended.into(),
+            uses: vec![
+                told(10, 600, Closed::Expired),
+                told(20, 0, Closed::Unspecified),
+                told(0, 700, Closed::Closed),
+                told(30, 800, Closed::Unseen),
+            ],
+            ..v1::AccessState::default()
+        };
+        assert_eq!(
+            lines(&view(&of, said), &[], at(9_000))[1..],
+            [
+                "login deploy@prod-host from 10.1.2.3",
+                "login deploy@prod-host from 10.1.2.3",
+                "login deploy@prod-host from 10.1.2.3",
+                "logout deploy@prod-host from 10.1.2.3 after 9m50s: ended by the guard with the access",
+                "logout deploy@prod-host from 10.1.2.3, by a key that is not the host's now",
+                "logout deploy@prod-host from 10.1.2.3: gone when the guard came back",
             ]
         );
     }

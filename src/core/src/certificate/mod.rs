@@ -3,6 +3,7 @@
 //! - `build.rs`: encodes what [`Authorized`](crate::authorize::Authorized) allows;
 //! - [`lint`]: reads the encoded bytes again with a parser of its own and refuses anything odd.
 //!   sshd accepts much that it should not (facts.md, 1); nothing but this lint stops it;
+//! - `presented.rs`: what a host reads of a certificate that somebody logs in with.
 //! - [`host`]: the same for host certificates, with types of their own.
 //!
 //! The signer appends the linted bytes to its log before it signs them (I1).
@@ -11,6 +12,7 @@ mod build;
 mod cursor;
 pub mod host;
 pub mod lint;
+mod presented;
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -18,6 +20,7 @@ use std::str::FromStr;
 
 pub use build::{Tbs, build};
 pub use lint::{Context, LintError, Linted, lint};
+pub use presented::{Presented, PresentedError};
 
 use crate::digest::{Digest, ShortId};
 use crate::names::ActorId;

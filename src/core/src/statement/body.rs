@@ -1,9 +1,11 @@
 //! The fields of each statement type, in their canonical order, and what they obey by themselves.
 //!
 //! - `request.rs`, `decision.rs`: the request; the decision and the end;
+//! - `report.rs`: what a host tells of its logins;
 //! - here: the bundle and the session, and what all of them share.
 
 mod decision;
+mod report;
 mod request;
 
 use std::fmt;
@@ -13,6 +15,7 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use decision::{Cause, Decision, End, Verdict};
+pub use report::{Closed, Event, Happened, MAX_EVENTS, Report};
 pub use request::{MAX_AHEAD, MAX_COMMAND, MAX_REASON, Request};
 
 use super::{Body, Kind};
@@ -72,7 +75,7 @@ impl<'de> Deserialize<'de> for Kind {
 }
 
 /// 16 random bytes that make a statement unlike any other. Shown as 32 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Nonce(pub [u8; 16]);
 
 impl fmt::Display for Nonce {

@@ -16,8 +16,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use body::{
-    Bundle, Cause, Decision, End, MAX_AHEAD, MAX_COMMAND, MAX_REASON, Nonce, Request, Session,
-    Verdict,
+    Bundle, Cause, Closed, Decision, End, Event, Happened, MAX_AHEAD, MAX_COMMAND, MAX_EVENTS,
+    MAX_REASON, Nonce, Report, Request, Session, Verdict,
 };
 
 use crate::digest::{Digest, RootFingerprint, ShortId};
@@ -49,10 +49,13 @@ pub enum Kind {
     Bundle,
     /// Somebody opens a session for reading.
     Session,
+    /// A host tells who logged in, and when that ended.
+    Report,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Request, Kind::Decision, Kind::End, Kind::Bundle, Kind::Session];
+    const ALL: [Kind; 6] =
+        [Kind::Request, Kind::Decision, Kind::End, Kind::Bundle, Kind::Session, Kind::Report];
 
     /// The `type` field.
     pub fn as_str(self) -> &'static str {
@@ -62,6 +65,7 @@ impl Kind {
             Kind::End => "end",
             Kind::Bundle => "bundle",
             Kind::Session => "session",
+            Kind::Report => "report",
         }
     }
 
@@ -73,6 +77,7 @@ impl Kind {
             Kind::End => "end@jit-ssh",
             Kind::Bundle => "bundle@jit-ssh",
             Kind::Session => "session@jit-ssh",
+            Kind::Report => "report@jit-ssh",
         }
     }
 
@@ -84,6 +89,7 @@ impl Kind {
             Kind::End => "{\"v\":1,\"type\":\"end\",",
             Kind::Bundle => "{\"v\":1,\"type\":\"bundle\",",
             Kind::Session => "{\"v\":1,\"type\":\"session\",",
+            Kind::Report => "{\"v\":1,\"type\":\"report\",",
         }
     }
 

@@ -231,6 +231,87 @@ fn dates_beyond_two_minutes_are_refused_and_name_the_skew() {
     assert!(check_date(at(-10_000), START, Relayed).is_ok());
 }
 
+/// A sound report, to be spoilt.
+fn report_text(world: &World) -> String {
+    let event = |kind, cause| Event {
+        id: Nonce([1; 16]),
+        kind,
+        serial: 281_474_976_710_657,
+        key_id: "alice/7kq2m9xw4p/1790000900".to_owned(),
+        login: "deploy".parse().unwrap(),
+        from: "10.1.2.3".parse().unwrap(),
+        at: START,
+        cause,
+    };
+    let events = vec![event(Happened::Login, None), event(Happened::End, Some(Closed::Expired))];
+    let ca = world.root.fingerprint();
+    let report = Report::new(ca, "prod-host".parse().unwrap(), events, 0, START);
+    String::from_utf8(encode(&report).unwrap()).unwrap()
+}
+
+#[test]
+fn a_report_has_one_spelling_and_says_how_what_ended_ended() {
+    let world = World::default();
+    let good = report_text(&world);
+    let expected = format!(
+        "{{\"v\":1,\"type\":\"report\",\"ca\":\"{}\",\"host\":\"prod-host\",\"events\":[{{\"id\":\"01010101010101010101010101010101\",\"kind\":\"login\",\"serial\":281474976710657,\"key_id\":\"alice/7kq2m9xw4p/1790000900\",\"login\":\"deploy\",\"from\":\"10.1.2.3\",\"at\":1790000000,\"cause\":null}},",
+        world.root.fingerprint()
+    );
+    assert!(good.starts_with(&expected), "{good}");
+    assert!(parse::<Report>(good.as_bytes()).is_ok());
+    let spoilt = [
+        good.replace("\"cause\":\"expired\"", "\"cause\":null"),
+        good.replace("\"cause\":null", "\"cause\":\"closed\""),
+        good.replace("expired", "bored"),
+        good.replace("\"kind\":\"end\"", "\"kind\":\"login\""),
+        good.replace("10.1.2.3", "10.1.2.03"),
+        good.replace("10.1.2.3", "::ffff:0a01:0203"),
+        good.replace("alice/7kq2m9xw4p/1790000900", ""),
+        good.replace("alice/7kq2m9xw4p/1790000900", "a\u{e4}b"),
+        good.replace("alice/7kq2m9xw4p/1790000900", &"x".repeat(97)),
+        good.replace("\"at\":1790000000,\"cause\"", "\"at\":0,\"cause\""),
+        good.replace("\"lost\":0", "\"lost\":-1"),
+        good.replace("prod-host", "prod_host"),
+    ];
+    for bad in spoilt {
+        assert_ne!(bad, good);
+        assert!(parse::<Report>(bad.as_bytes()).is_err(), "{bad}");
+    }
+    for fine in [
+        good.replace("expired", "unseen"),
+        good.replace("10.1.2.3", "::ffff:10.1.2.3"),
+        good.replace("10.1.2.3", "2001:db8::1"),
+        good.replace("alice/7kq2m9xw4p/1790000900", &"x".repeat(96)),
+        good.replace("\"lost\":0", "\"lost\":9"),
+    ] {
+        assert!(parse::<Report>(fine.as_bytes()).is_ok(), "{fine}");
+    }
+}
+
+#[test]
+fn the_longest_report_fits_a_statement_and_an_empty_or_longer_one_is_refused() {
+    let world = World::default();
+    let event = |id: u8| Event {
+        id: Nonce([id; 16]),
+        kind: Happened::End,
+        serial: u64::MAX,
+        key_id: "\\".repeat(96),
+        login: "a".repeat(32).parse().unwrap(),
+        from: "2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap(),
+        at: UnixTime::MAX,
+        cause: Some(Closed::Expired),
+    };
+    let report = |count: u8| {
+        let host = "h".repeat(63).parse().unwrap();
+        let events = (0..count).map(event).collect();
+        Report::new(world.root.fingerprint(), host, events, u32::MAX, UnixTime::MAX)
+    };
+    let most = u8::try_from(MAX_EVENTS).unwrap();
+    assert!(encode(&report(most)).is_ok());
+    assert!(encode(&report(most + 1)).is_err());
+    assert!(encode(&report(0)).is_err());
+}
+
 proptest! {
     #[test]
     fn what_is_encoded_parses_back_to_the_same_bytes(

@@ -267,7 +267,7 @@ impl Replay<'_> {
                 let end: Verified<End> = statement::open_recorded(bytes, signature)?;
                 self.later.entry(end.body().request).or_default().ends.push(end);
             }
-            Kind::Bundle | Kind::Session => {}
+            Kind::Bundle | Kind::Session | Kind::Report => {}
         }
         Ok(())
     }

@@ -29,7 +29,10 @@ pub(super) async fn certify(
     let record = Record::Certificate { request, issued: issued(&issuance) };
     front.keep(vec![record]).await?;
     // Into memory before it is told, so that nobody who read it a moment before misses this.
-    front.memory.get(&*front.store, request).await?;
+    let known = front.memory.get(&*front.store, request).await?;
+    if let Some(known) = known {
+        front.tell_hosts(known.chain.request().body(), &issuance);
+    }
     front.memory.change(request, |known| known.add_issued(issued(&issuance)));
     Ok(v1::CertifyResponse { certificate: Some(certificate(issuance, front.log.signer)) })
 }

@@ -2,19 +2,22 @@
 //!
 //! - `submit`, `decide`, `certify`: calls that carry statements or ask for a certificate;
 //! - `explain`, `reading`, `list`, `watch`: calls that read, by session;
-//! - `hosts`: what hosts ask for;
 //! - `trust`, `apply`, `session`: root, bundle and sessions;
-//! - `log`: the log.
+//! - `log`: the log;
+//! - `hosts`: what hosts ask, by `host_certificate`, `host_watch` and `report`.
 
 mod access;
 mod apply;
 mod certify;
 mod decide;
 mod explain;
+mod host_certificate;
+mod host_watch;
 mod hosts;
 mod list;
 mod log;
 mod reading;
+mod report;
 mod session;
 mod submit;
 mod trust;
@@ -28,13 +31,13 @@ use super::front::Front;
 #[derive(Clone)]
 pub(super) struct AccessService(pub(super) Arc<Front>);
 
-/// `jitssh.v1.Hosts`.
-#[derive(Clone)]
-pub(super) struct HostsService(pub(super) Arc<Front>);
-
 /// `jitssh.v1.Trust`.
 #[derive(Clone)]
 pub(super) struct TrustService(pub(super) Arc<Front>);
+
+/// `jitssh.v1.Hosts`.
+#[derive(Clone)]
+pub(super) struct HostsService(pub(super) Arc<Front>);
 
 /// `jitssh.v1.Log`.
 #[derive(Clone)]

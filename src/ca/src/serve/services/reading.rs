@@ -16,7 +16,7 @@ use crate::serve::in_force::InForce;
 use crate::serve::memory::Known;
 use crate::serve::sessions::Caller;
 use crate::serve::store::{IdRange, ListQuery, MAX_MATCHES, Of};
-use crate::serve::{OPEN_FOR, clock, show};
+use crate::serve::{OPEN_FOR, clock, show, told};
 
 /// Most requests of one person that `Check` looks at, newest first.
 const MAX_CHECKED: u32 = 1000;
@@ -27,8 +27,15 @@ pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::Get
     let known = find(call.front(), &in_force, &caller, &message.id).await?;
     call.about(known.chain.digest());
     let now = clock::now();
-    let views = call.front().eras.views(&known, &in_force, now).await;
-    Ok(v1::GetResponse { access: Some(show::access(&known, &views, now)) })
+    let front = call.front();
+    let views = front.eras.views(&known, &in_force, now).await;
+    let mut access = show::access(&known, &views, now);
+    let stored = front.store.reports(known.chain.digest()).await?;
+    let serials: Vec<u64> = known.issued.iter().map(|issued| issued.serial).collect();
+    let (request, bundle) = (known.chain.request(), &in_force.bundle);
+    let uses = told::uses(request, &serials, &stored, bundle, &front.fingerprint);
+    access.uses = uses.iter().map(show::used).collect();
+    Ok(v1::GetResponse { access: Some(access) })
 }
 
 /// The request that `text` names: an id, a prefix of one, or a digest. Only what the caller may see

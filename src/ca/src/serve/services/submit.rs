@@ -73,6 +73,9 @@ pub(super) async fn submit(
     }
     let known = front.memory.take_in(&*front.store, known).await?;
     front.keep(records).await?;
+    if let Some(issuance) = &issuance {
+        front.tell_hosts(known.chain.request().body(), issuance);
+    }
 
     let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
     let signer = front.log.signer;

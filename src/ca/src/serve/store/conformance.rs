@@ -275,6 +275,31 @@ async fn what_may_still_be_open_is_told_apart(place: &impl Place) {
     assert_eq!(names(&store.uncertified(UnixTime(9)).await.unwrap()), ["old", "open"]);
 }
 
+async fn what_hosts_tell_is_found_by_request_and_kept_once(place: &impl Place) {
+    let (r, s) = (Digest::of(b"r"), Digest::of(b"s"));
+    let report = |name: &str, about: &[Digest]| {
+        Record::Report(ReportRecord {
+            digest: Digest::of(name.as_bytes()),
+            at: UnixTime(10),
+            about: about.iter().copied().map(id_number).collect(),
+            bytes: Bytes::copy_from_slice(name.as_bytes()),
+            signature: Bytes::from_static(b"host"),
+        })
+    };
+    let store = place.open();
+    store.append(vec![report("both", &[r, s, r]), report("one", &[s])]).await.unwrap();
+    store.append(vec![report("both", &[r, s]), report("none", &[])]).await.unwrap();
+    store.close();
+    let store = place.open();
+    let told = async |request| -> Vec<String> {
+        let found = store.reports(request).await.unwrap();
+        found.into_iter().map(|report| String::from_utf8(report.bytes).unwrap()).collect()
+    };
+    assert_eq!(told(r).await, ["both"]);
+    assert_eq!(told(s).await, ["both", "one"]);
+    assert_eq!(told(Digest::of(b"t")).await, Vec::<String>::new());
+}
+
 async fn marks_only_rise(place: &impl Place) {
     let store = place.open();
     assert_eq!(store.mark(1).await.unwrap(), 0);
@@ -359,6 +384,7 @@ conform! {
     a_person_finds_what_a_machine_asked_for_them
     requests_are_found_by_the_beginning_of_their_id
     what_may_still_be_open_is_told_apart
+    what_hosts_tell_is_found_by_request_and_kept_once
     marks_only_rise
     one_proposal_stands_at_a_time
     bundles_are_listed_by_when_they_came_and_the_earliest_moment_stays
@@ -372,9 +398,9 @@ async fn a_database_of_a_newer_version_is_refused_and_one_of_this_version_is_not
     place.open().close();
     let path = place.0.path().join("test.db");
     let other = rusqlite::Connection::open(&path).unwrap();
-    other.pragma_update(None, "user_version", 4).unwrap();
+    other.pragma_update(None, "user_version", 99).unwrap();
     let error = SqliteStore::open(&path).err().unwrap().to_string();
-    assert!(error.contains("version 4"), "{error}");
+    assert!(error.contains("version 99"), "{error}");
 }
 
 #[tokio::test]

@@ -53,6 +53,10 @@ pub(super) trait Store: Send + Sync + 'static {
     /// How long the latest approvals under a rule took, in seconds; at most [`MAX_WAITS`].
     fn waits(&self, rule: RuleName) -> Later<Vec<u32>>;
 
+    /// What hosts told of the use of a request, oldest first; at most [`MAX_REPORTS`]. Nothing of it
+    /// is checked here.
+    fn reports(&self, request: Digest) -> Later<Vec<StoredStatement>>;
+
     /// The number of every request's id ([`id_number`]), in any order, possibly repeated.
     fn ids(&self) -> Later<Vec<u64>>;
 
@@ -76,6 +80,8 @@ pub(super) trait Store: Send + Sync + 'static {
 pub(super) const MAX_MATCHES: u32 = 32;
 /// Most approvals that [`Store::waits`] tells.
 pub(super) const MAX_WAITS: u32 = 20;
+/// Most reports that [`Store::reports`] tells.
+pub(super) const MAX_REPORTS: u32 = 1000;
 
 /// What is remembered.
 #[derive(Debug, Clone)]
@@ -91,6 +97,8 @@ pub(super) enum Record {
     },
     /// That persons approved a request; what was noted of it first stays.
     Approval(ApprovalRecord),
+    /// What a host told.
+    Report(ReportRecord),
     /// The log of `signer` has been taken over up to `size`. Never goes back.
     Mark {
         /// The signer's number.
@@ -113,6 +121,18 @@ pub(super) struct ApprovalRecord {
     pub(super) at: UnixTime,
     /// Seconds from the request to it.
     pub(super) wait: u32,
+}
+
+/// What a host told of its logins.
+#[derive(Debug, Clone)]
+pub(super) struct ReportRecord {
+    pub(super) digest: Digest,
+    /// When it was taken in.
+    pub(super) at: UnixTime,
+    /// The numbers of the ids of the requests it is about.
+    pub(super) about: Vec<u64>,
+    pub(super) bytes: Bytes,
+    pub(super) signature: Bytes,
 }
 
 /// A request, decision or end.

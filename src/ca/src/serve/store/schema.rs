@@ -9,10 +9,10 @@ use super::fault::Fault;
 
 /// What brings a database from each version to the next, from nothing to the version this program
 /// writes. A new database takes all steps, so it is the same as one that grew old.
-const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// The version this program writes: how many steps there are.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// `id` is the number of the request's id, so that one index finds a whole chain; statements and
 /// certificates are only ever added, so that everything but this index grows at its end.
@@ -119,6 +119,23 @@ CREATE TABLE bundles (
 DELETE FROM marks;
 ";
 
+/// What hosts tell of their logins, with their signatures, and which requests it is about.
+const VERSION_4: &str = "
+CREATE TABLE reports (
+    seq       INTEGER PRIMARY KEY,
+    digest    BLOB NOT NULL UNIQUE,
+    at        INTEGER NOT NULL, -- when it was taken in
+    bytes     BLOB NOT NULL,
+    signature BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE told (
+    id  INTEGER NOT NULL, -- the number of the request's id
+    seq INTEGER NOT NULL, -- the report
+    PRIMARY KEY (id, seq)
+) STRICT, WITHOUT ROWID;
+";
+
 /// How every connection works.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -154,6 +171,12 @@ pub(super) fn settle(connection: &mut Connection, file: &Path) -> Result<(), Sto
         tracing::info!(from = found, to = STEPS.len(), "bringing the database to a newer version");
     }
     migrate(connection, missing).map_err(fail)
+}
+
+/// Whether the tables are of this program's version.
+pub(super) fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(found == VERSION)
 }
 
 /// Takes all steps, or none.

@@ -15,8 +15,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use super::fault::{Fault, in_row};
 use super::writer::{Inbox, Work, bits, run};
 use super::{
-    IdRange, Later, ListQuery, MAX_MATCHES, MAX_WAITS, Proposal, Record, Store, StoreError,
-    StoredBundle, StoredChain, StoredStatement, listing, schema,
+    IdRange, Later, ListQuery, MAX_MATCHES, MAX_REPORTS, MAX_WAITS, Proposal, Record, Store,
+    StoreError, StoredBundle, StoredChain, StoredStatement, listing, schema,
 };
 
 /// Connections kept for reading.
@@ -169,6 +169,10 @@ impl Store for SqliteStore {
         })
     }
 
+    fn reports(&self, request: Digest) -> Later<Vec<StoredStatement>> {
+        self.read(move |connection| reports(connection, request))
+    }
+
     fn ids(&self) -> Later<Vec<u64>> {
         self.read(|connection| {
             // The index alone: its statements are not touched.
@@ -227,6 +231,53 @@ impl Drop for SqliteStore {
 pub(super) fn digest(row: &Row<'_>) -> Result<Digest, Fault> {
     let seq: i64 = row.get(1)?;
     row.get(0).map(Digest).map_err(in_row("statements", seq))
+}
+
+fn reports(connection: &Connection, request: Digest) -> Result<Vec<StoredStatement>, Fault> {
+    let mut query = connection.prepare_cached(
+        "SELECT seq, bytes, signature FROM told JOIN reports USING (seq)
+         WHERE id = ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let mut rows = query.query(params![bits(super::id_number(request)), MAX_REPORTS])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let seq = row.get(0)?;
+        let report = || -> rusqlite::Result<StoredStatement> {
+            Ok(StoredStatement { row: seq, bytes: row.get(1)?, signature: row.get(2)? })
+        };
+        found.push(report().map_err(in_row("reports", seq))?);
+    }
+    Ok(found)
+}
+
+/// What hosts told, for a program that only reads the front's database.
+pub(in super::super) struct ReportReader {
+    readers: Readers,
+}
+
+impl ReportReader {
+    /// Reads the database at `path`, which must be of this version.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it can not be read, or is of another version.
+    pub(in super::super) fn open(path: &Path) -> Result<ReportReader, StoreError> {
+        let readers = Readers { path: path.to_owned(), idle: Mutex::default() };
+        if readers.with(|connection| Ok(schema::is_current(connection)?))? {
+            return Ok(ReportReader { readers });
+        }
+        Err(StoreError::Failed(format!(
+            "{}: the database is of another version than this program",
+            path.display()
+        )))
+    }
+
+    /// What hosts told of the use of a request; nothing of it is checked.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it can not be read.
+    pub(in super::super) fn of(&self, request: Digest) -> Result<Vec<StoredStatement>, StoreError> {
+        self.readers.with(|connection| reports(connection, request))
+    }
 }
 
 fn chains(connection: &Connection, requests: Vec<Digest>) -> Result<Vec<StoredChain>, Fault> {

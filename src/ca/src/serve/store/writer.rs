@@ -11,7 +11,9 @@ use rusqlite::{Connection, Transaction, params};
 use tokio::sync::oneshot;
 
 use super::fault::Fault;
-use super::{Proposal, Record, RecordKind, StatementRecord, StoreError, id_number, schema};
+use super::{
+    Proposal, Record, RecordKind, ReportRecord, StatementRecord, StoreError, id_number, schema,
+};
 
 /// Most jobs of one transaction.
 const MAX_BATCH: usize = 256;
@@ -170,6 +172,7 @@ fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()
                 record.wait,
             ])?;
         }
+        Record::Report(record) => put_report(transaction, record)?,
         Record::Mark { signer, size } => {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO marks (signer, size) VALUES (?1, ?2)
@@ -246,6 +249,28 @@ fn put_statement(transaction: &Transaction<'_>, record: &StatementRecord) -> rus
             speak.execute(params![id, request, record.by.as_str()])?
         }
     };
+    Ok(())
+}
+
+fn put_report(transaction: &Transaction<'_>, record: &ReportRecord) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO reports (digest, at, bytes, signature) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    let new = insert.execute(params![
+        record.digest.0.as_slice(),
+        bits(record.at.0),
+        record.bytes.as_ref(),
+        record.signature.as_ref(),
+    ])?;
+    if new == 0 {
+        return Ok(());
+    }
+    let seq = transaction.last_insert_rowid();
+    let mut about =
+        transaction.prepare_cached("INSERT OR IGNORE INTO told (id, seq) VALUES (?1, ?2)")?;
+    for id in &record.about {
+        about.execute(params![bits(*id), seq])?;
+    }
     Ok(())
 }
 

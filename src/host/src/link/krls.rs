@@ -1,0 +1,223 @@
+//! The newest revocation list of each signer: what comes over the network is believed only if the
+//! signer's log key signed it, and never instead of a newer one.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+
+use jit_ssh_api::v1::SignedKrl;
+use jit_ssh_core::bundle::{SignerInfo, Signers};
+use jit_ssh_core::krl::{self, Krl};
+use jit_ssh_core::log::VerifierKey;
+
+/// The newest list of each signer, with the note that proves it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Krls(BTreeMap<NonZeroU16, Proven>);
+
+/// A list, and the note that its signer signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Proven {
+    list: Krl,
+    note: Vec<u8>,
+}
+
+impl Krls {
+    /// Takes in what was sent. What does not hold, or is older than what is known, changes nothing;
+    /// gives a sentence without its full stop for each.
+    pub(crate) fn take(&mut self, signers: &Signers, sent: &[SignedKrl]) -> Vec<String> {
+        let problems = sent.iter().filter_map(|sent| self.take_one(signers, sent).err());
+        problems.collect()
+    }
+
+    fn take_one(&mut self, signers: &Signers, sent: &SignedKrl) -> Result<(), String> {
+        let number = u16::try_from(sent.signer).ok().and_then(NonZeroU16::new);
+        let signer = number.and_then(|number| signers.get(number));
+        let Some(signer) = signer else {
+            return Err(format!("a revocation list of signer {}, whom the bundle does not name", sent.signer));
+        };
+        let list = open(signer, &sent.note)?;
+        if let Some(known) = self.0.get(&signer.number) {
+            let (found, newest) = (list.version(), known.list.version());
+            // One version has one content: another under the same number is no news either.
+            if found < newest || (found == newest && list != known.list) {
+                return Err(format!(
+                    "an old revocation list of signer {}: version {found}, and {newest} is known",
+                    signer.number
+                ));
+            }
+        }
+        self.0.insert(signer.number, Proven { list, note: sent.note.to_vec() });
+        Ok(())
+    }
+
+    /// Forgets the lists of signers that the bundle does not name, or gives another CA key: sshd does
+    /// not trust them any more either.
+    pub(crate) fn keep(&mut self, signers: &Signers) {
+        self.0.retain(|number, known| {
+            signers.get(*number).is_some_and(|signer| signer.ca_key == *known.list.ca_key())
+        });
+    }
+
+    /// Takes back what an earlier run wrote by [`Krls::notes`].
+    pub(crate) fn restore(&mut self, signers: &Signers, number: NonZeroU16, note: &[u8]) {
+        let Some(signer) = signers.get(number) else { return };
+        if let Ok(list) = open(signer, note) {
+            self.0.insert(number, Proven { list, note: note.to_vec() });
+        }
+    }
+
+    /// The notes, by their signer's number.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = (NonZeroU16, &[u8])> {
+        self.0.iter().map(|(number, known)| (*number, known.note.as_slice()))
+    }
+
+    /// The file for sshd's `RevokedKeys`; `None` as long as the list of some signer is not known:
+    /// a file without it would take back what the list there is revokes.
+    pub(crate) fn for_sshd(&self, signers: &Signers) -> Option<Vec<u8>> {
+        let whole = signers.iter().all(|signer| self.0.contains_key(&signer.number));
+        whole.then(|| Krl::join(self.0.values().map(|known| &known.list)))
+    }
+}
+
+/// The list in a note, if this signer signed it and it is of its CA key.
+fn open(signer: &SignerInfo, note: &[u8]) -> Result<Krl, String> {
+    let number = signer.number;
+    let key: VerifierKey = signer
+        .log_key
+        .parse()
+        .map_err(|error| format!("signer {number} has no usable log key: {error}"))?;
+    let list = krl::open(note, &key)
+        .map_err(|error| format!("a revocation list that signer {number} did not make: {error}"))?;
+    if *list.ca_key() != signer.ca_key {
+        return Err(format!("a revocation list of signer {number} for another CA key"));
+    }
+    Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use jit_ssh_core::certificate::Serial;
+    use jit_ssh_core::key::CaKey;
+    use jit_ssh_core::krl::sign;
+    use jit_ssh_core::log::NoteError;
+    use jit_ssh_core::time::UnixTime;
+
+    use super::*;
+
+    /// A signer with CA and log keys of its own.
+    struct Signer {
+        number: u16,
+        ca: CaKey,
+        log: ed25519_dalek::SigningKey,
+    }
+
+    impl Signer {
+        fn new(number: u16) -> Signer {
+            let seed = |add: u16| [u8::try_from(number * 10 + add).unwrap(); 32];
+            let ca = ed25519_dalek::SigningKey::from_bytes(&seed(1));
+            let ca = CaKey::from_ed25519(ca.verifying_key().as_bytes()).unwrap();
+            Signer { number, ca, log: ed25519_dalek::SigningKey::from_bytes(&seed(2)) }
+        }
+
+        fn log_key(&self) -> VerifierKey {
+            let name = format!("jit-ssh/test/{}", self.number);
+            VerifierKey::new(&name, self.log.verifying_key().as_bytes()).unwrap()
+        }
+
+        fn toml(&self) -> String {
+            format!(
+                "[[signer]]\nnumber = {}\nca_key = \"{}\"\nlog_key = \"{}\"\n",
+                self.number,
+                self.ca,
+                self.log_key()
+            )
+        }
+
+        fn list(&self, version: u64, serials: &[u64]) -> SignedKrl {
+            self.list_of(&self.ca, version, serials).unwrap()
+        }
+
+        fn list_of(&self, ca: &CaKey, version: u64, serials: &[u64]) -> Result<SignedKrl, NoteError> {
+            use ed25519_dalek::Signer as _;
+            let number = NonZeroU16::new(self.number).unwrap();
+            let serials = serials.iter().map(|index| Serial::new(number, *index).unwrap());
+            let krl = Krl::new(version, UnixTime(version), ca.clone(), serials.collect());
+            let note = sign(&krl, &self.log_key(), |text| self.log.sign(text).to_bytes())?;
+            let (signer, krl) = (self.number.into(), krl.to_bytes().into());
+            Ok(SignedKrl { signer, krl, note: note.into_bytes().into() })
+        }
+    }
+
+    fn signers(of: &[&Signer]) -> Signers {
+        let text: String = of.iter().map(|signer| signer.toml()).collect();
+        Signers::parse(text.as_bytes()).unwrap_or_else(|problems| unreachable!("{problems}"))
+    }
+
+    #[test]
+    fn a_list_is_taken_from_its_signer_alone_and_never_an_older_one() {
+        let (one, two) = (Signer::new(1), Signer::new(2));
+        let known = signers(&[&one]);
+        let mut krls = Krls::default();
+        assert_eq!(krls.take(&known, &[one.list(5, &[7])]), Vec::<String>::new());
+        let before = krls.clone();
+
+        let refused = |krls: &mut Krls, sent: SignedKrl, why: &str| {
+            let problems = krls.take(&known, &[sent]);
+            assert!(problems[0].contains(why), "{problems:?}");
+            assert_eq!(*krls, before, "{why}");
+        };
+        refused(&mut krls, one.list(4, &[]), "an old revocation list");
+        refused(&mut krls, one.list(5, &[7, 8]), "an old revocation list");
+        refused(&mut krls, two.list(9, &[]), "does not name");
+        refused(&mut krls, SignedKrl { signer: 1, ..two.list(9, &[]) }, "did not make");
+        refused(&mut krls, one.list_of(&two.ca, 9, &[]).unwrap(), "another CA key");
+        let mut cut = one.list(9, &[]);
+        cut.note.truncate(cut.note.len() - 3);
+        refused(&mut krls, cut, "did not make");
+
+        // The same again is no problem, and a newer one is taken, though one beside it is not.
+        assert_eq!(krls.take(&known, &[one.list(5, &[7])]), Vec::<String>::new());
+        assert_eq!(krls.take(&known, &[two.list(9, &[]), one.list(6, &[7, 8])]).len(), 1);
+        assert_ne!(krls, before);
+    }
+
+    #[test]
+    fn there_is_a_file_for_sshd_once_the_list_of_every_signer_is_known() {
+        let (one, two) = (Signer::new(1), Signer::new(2));
+        let both = signers(&[&one, &two]);
+        let mut krls = Krls::default();
+        krls.take(&both, &[one.list(5, &[7])]);
+        assert_eq!(krls.for_sshd(&both), None);
+        krls.take(&both, &[two.list(3, &[])]);
+        assert!(krls.for_sshd(&both).is_some());
+
+        // What was kept is read back, and checked as if it came now.
+        let mut again = Krls::default();
+        for (number, note) in krls.notes() {
+            again.restore(&both, number, note);
+            again.restore(&both, number, &note[..note.len() - 1]);
+        }
+        assert_eq!(again, krls);
+        // A signer that is gone is no reason to wait for it, and its list goes with it.
+        let only = signers(&[&one]);
+        krls.keep(&only);
+        let alone = krls.for_sshd(&only).unwrap();
+        assert_eq!(Krl::parse(&alone).unwrap(), Krl::parse(&one.list(5, &[7]).krl).unwrap());
+    }
+
+    #[test]
+    fn ssh_keygen_finds_what_either_signer_revoked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (Signer::new(1), Signer::new(2));
+        let both = signers(&[&one, &two]);
+        let mut krls = Krls::default();
+        assert!(krls.take(&both, &[one.list(5, &[7]), two.list(3, &[1, 2])]).is_empty());
+        let path = folder.path().join("krl");
+        std::fs::write(&path, krls.for_sshd(&both).unwrap()).unwrap();
+        let said = std::process::Command::new("ssh-keygen").args(["-Q", "-l", "-f"]).arg(path).output();
+        let said = String::from_utf8(said.unwrap().stdout).unwrap();
+        let serial = |signer: u64, index: u64| (signer << 48 | index).to_string();
+        for serial in [serial(1, 7), format!("{}-{}", serial(2, 1), serial(2, 2))] {
+            assert!(said.contains(&format!("serial: {serial}")), "{serial} in {said}");
+        }
+    }
+}
