@@ -250,3 +250,36 @@ fn a_changed_policy_is_tried_on_what_was_asked_before_it_is_applied() {
         "{difference:?}"
     );
 }
+
+#[test]
+fn what_is_over_is_told_as_it_was_when_rule_and_approvers_change_and_after_a_restart() {
+    let (mut site, alice, bob) = Site::running(&policy());
+    let used = granted(&alice, &bob);
+    alice.jit(&["release", &used, "--yes"]).run().fine();
+    let denied = ask(&alice, &[]);
+    bob.jit(&["deny", &denied, "--because", "not now", "--yes"]).run().fine();
+    let show = |id: &str| alice.jit(&["show", id, "--json"]).run().out;
+    let listed = || bob.jit(&["requests", "--all", "--json"]).run().fine().out;
+    let before = (show(&used), show(&denied), listed());
+    for expected in ["\"prod\"", "approved", "certificate", "released"] {
+        assert!(before.0.contains(expected), "{expected}: {}", before.0);
+    }
+    assert!(!before.0.contains("does not count"), "{}", before.0);
+    assert!(before.1.contains("denied by bob") || before.1.contains("\"denied\""), "{}", before.1);
+
+    // Another name, and nobody asks bob any more.
+    let carol = Persona::new(site.path(), "carol");
+    site.write_people(&[(&alice, &["sre"]), (&bob, &["sre"]), (&carol, &["leads"])]);
+    let other = policy().replace("name = \"prod\"", "name = \"production\"");
+    assert_ne!(other, policy());
+    site.write_policy(&other);
+    site.apply();
+    assert_eq!((show(&used), show(&denied), listed()), before);
+    site.stop();
+    site.serve();
+    assert_eq!((show(&used), show(&denied), listed()), before);
+    // What is asked now goes by the rules of now.
+    let new = ask(&alice, &[]);
+    assert!(show(&new).contains("production"));
+    bob.jit(&["approve", &new, "--yes"]).run().ended(1);
+}

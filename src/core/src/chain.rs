@@ -26,9 +26,10 @@ pub struct Issued {
 /// A request with the decisions and ends that name it, and the certificates issued for it. The
 /// order in which they became known does not matter.
 ///
-/// Decisions are judged whenever somebody asks where the request stands. Ends are not: who adds one
-/// has checked it ([`admit_end`](crate::lifecycle::admit_end)), and from then on it holds, whatever
-/// becomes of the person who made it.
+/// Approvals are judged whenever somebody asks where the request stands. Denials and ends are not: who
+/// adds one has checked it ([`admit_decision`](crate::lifecycle::admit_decision),
+/// [`admit_end`](crate::lifecycle::admit_end)), and from then on it holds, whatever becomes of the
+/// person who made it or of the rules.
 #[derive(Debug, Clone)]
 pub struct Chain {
     request: Verified<Request>,

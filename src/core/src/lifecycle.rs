@@ -8,13 +8,14 @@
 //! ```
 //!
 //! People, keys, groups and rules are those of the bundle given, so everything is re-checked
-//! whenever somebody asks. The order in which statements became known does not matter.
+//! whenever somebody asks. What was denied or ended stays so: denials and ends were judged when they
+//! were recorded. The order in which statements became known does not matter.
 //!
 //! - `approval.rs`: which decisions count, and what they grant together;
 //! - `tally.rs`: who counts for which step;
 //! - `prolong.rs`: what a request may be that prolongs another;
 //! - `admit.rs`: what is checked before a statement is recorded; `standing.rs`: a status in words;
-//! - `lifetime.rs`: how long anything can come of a request.
+//! - `lifetime.rs`: how long anything can come of a request; `told.rs`: by which bundle history is told.
 
 mod admit;
 mod approval;
@@ -22,9 +23,10 @@ mod lifetime;
 mod prolong;
 mod standing;
 mod tally;
+mod told;
 
 pub use admit::{admit_decision, admit_end, admit_request, is_reviewed, review_needed};
-pub use approval::{can_decide, could_approve, counts};
+pub use approval::{can_decide, check_approvable, could_approve, counts};
 pub use lifetime::{LONGEST_LIFE, is_too_late, over_at, over_at_under};
 pub use standing::standing;
 
@@ -38,6 +40,7 @@ use crate::time::{Seconds, UnixTime};
 use approval::{Counted, count, denial};
 pub use prolong::{Prolonged, prolongs};
 pub use tally::StepTally;
+pub use told::{in_force_at, is_live, told_by};
 
 /// Where a request stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,7 +223,7 @@ pub fn evaluate<'b>(chain: &Chain, bundle: &'b Bundle, now: UnixTime) -> Evaluat
         counted.grant.as_ref().map(|g| g.counts_from.plus(rule.use_within).min(g.access_until()));
     evaluation.status = match prolonged.and_then(|prolonged| prolonged.cut_short) {
         Some(status) => status,
-        None => status(chain, rule, bundle, &evaluation, &counted, now),
+        None => status(chain, &evaluation, &counted, now),
     };
     evaluation.steps = counted.steps;
     evaluation.grant = counted.grant;
@@ -279,7 +282,7 @@ fn signer<'b, T>(
 /// What stays true of a request when no rule covers it any more.
 fn settled_without_rule(chain: &Chain, now: UnixTime) -> Option<Status> {
     let until = chain.last_issued().map(|issued| issued.access_until);
-    if let Some(status) = ended_by_someone(chain, until, now) {
+    if let Some(status) = ended_by_someone(chain, until, now).or_else(|| denial(chain)) {
         return Some(status);
     }
     until.is_some_and(|until| now >= until).then_some(Status::Ended)
@@ -307,20 +310,13 @@ fn before_first_certificate(chain: &Chain, at: UnixTime) -> bool {
     chain.first_issued().is_none_or(|first| at < first.at)
 }
 
-fn status(
-    chain: &Chain,
-    rule: &Allow,
-    bundle: &Bundle,
-    evaluation: &Evaluation<'_>,
-    counted: &Counted,
-    now: UnixTime,
-) -> Status {
+fn status(chain: &Chain, evaluation: &Evaluation<'_>, counted: &Counted, now: UnixTime) -> Status {
     let until = counted.grant.as_ref().map(Grant::access_until);
     let until = until.or(chain.last_issued().map(|last| last.access_until));
     if let Some(ended) = ended_by_someone(chain, until, now) {
         return ended;
     }
-    if let Some(denial) = denial(chain, rule, bundle, evaluation.decide_by) {
+    if let Some(denial) = denial(chain) {
         return denial;
     }
     let issued = chain.first_issued().is_some();

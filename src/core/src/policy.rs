@@ -25,7 +25,7 @@ use crate::bundle::{
     Actor, Allow, Approval, Bundle, Deny, Host, ReasonRule, Selection, SourceRule, Strength, Who,
 };
 use crate::cidr::Cidr;
-use crate::names::Login;
+use crate::names::{HostName, Login};
 use crate::refusal::{Reason, Refusal};
 use crate::sshsig::Presence;
 use crate::statement::Request;
@@ -99,11 +99,12 @@ pub fn decide_with<'b>(
     let request = asked.request;
     let parties = parties(asked, bundle)?;
     if let Some(deny) = first_deny(request, &parties, bundle) {
+        let (hosts, logins) = touched(deny, request, &parties);
         return Err(refused(format!(
             "the rule {} forbids {} on {}",
             deny.name,
-            list(&request.logins),
-            list(&request.hosts)
+            list(&logins),
+            list(&hosts)
         )));
     }
     let mut nearest: Option<(Misfit, &Allow)> = None;
@@ -193,17 +194,26 @@ fn touches(deny: &Deny, request: &Request, parties: &Parties<'_>) -> bool {
         Selection::All => true,
         Selection::Only(who) => covers(who, parties.requester) || covers(who, parties.subject),
     };
-    let host = match &deny.hosts {
+    let (hosts, logins) = touched(deny, request, parties);
+    who && !hosts.is_empty() && !logins.is_empty()
+}
+
+/// Which hosts and logins of the request a `deny` is about.
+fn touched<'p>(
+    deny: &Deny,
+    request: &'p Request,
+    parties: &Parties<'p>,
+) -> (Vec<&'p HostName>, Vec<&'p Login>) {
+    let host = |host: &&&Host| match &deny.hosts {
         Selection::All => true,
-        Selection::Only(patterns) => {
-            parties.hosts.iter().any(|host| patterns.iter().any(|pattern| pattern.covers(host)))
-        }
+        Selection::Only(patterns) => patterns.iter().any(|pattern| pattern.covers(host)),
     };
-    let login = match &deny.logins {
+    let login = |login: &&Login| match &deny.logins {
         Selection::All => true,
-        Selection::Only(logins) => logins.iter().any(|login| request.logins.contains(login)),
+        Selection::Only(logins) => logins.contains(*login),
     };
-    who && host && login
+    let hosts = parties.hosts.iter().filter(host).map(|host| &host.name);
+    (hosts.collect(), request.logins.iter().filter(login).collect())
 }
 
 fn covers(who: &[Who], actor: &Actor) -> bool {

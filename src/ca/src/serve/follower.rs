@@ -22,7 +22,7 @@ use prost::bytes::Bytes;
 use super::clock;
 use super::front::{Front, Log};
 use super::signer_link::SignerLink;
-use super::store::{Record, RecordKind, StatementRecord, Store};
+use super::store::{Record, RecordKind, StatementRecord, Store, StoredBundle};
 use crate::audit::certificate;
 
 /// How often the mark is raised.
@@ -174,9 +174,14 @@ fn read(tiles: &TileDir, range: Range<u64>, size: u64) -> anyhow::Result<Vec<Rec
     Ok(records)
 }
 
-/// The record of a logged statement; nothing for a bundle, which lies elsewhere.
+/// The record of a logged statement; nothing for a session, which is not logged.
 fn statement_record(entry: StatementEntry) -> anyhow::Result<Option<Record>> {
     let bytes = Bytes::from(entry.statement);
+    if Kind::of(&bytes) == Some(Kind::Bundle) {
+        let signatures = entry.signatures.into_iter().map(|blob| blob.0.into()).collect();
+        let bundle = StoredBundle { since: entry.at, statement: bytes, signatures };
+        return Ok(Some(Record::Bundle(bundle)));
+    }
     let signature = entry.signatures.into_iter().next();
     let signature = Bytes::from(signature.context("it has no signature")?.0);
     let digest = Digest::of(&bytes);
@@ -208,7 +213,11 @@ fn request_of(record: &Record) -> Option<Digest> {
     match record {
         Record::Statement(statement) => Some(statement.request),
         Record::Certificate { request, .. } => Some(*request),
-        // Not in the log: noted once the request is known.
-        Record::Approval(_) | Record::Report(_) | Record::Mark { .. } | Record::Proposal(_) => None,
+        // About none, or noted once the request is known.
+        Record::Approval(_)
+        | Record::Bundle(_)
+        | Record::Report(_)
+        | Record::Mark { .. }
+        | Record::Proposal(_) => None,
     }
 }

@@ -21,6 +21,7 @@ use prost::bytes::Bytes;
 use tokio::sync::watch;
 
 use super::approvals;
+use super::eras::Eras;
 use super::host_feed::{HostFeed, Prolonging};
 use super::in_force::Trusted;
 use super::memory::{Change, Known, Memory};
@@ -40,6 +41,7 @@ pub(super) struct Front {
     pub(super) root_bytes: Bytes,
     pub(super) limits: Limits,
     pub(super) trusted: Trusted,
+    pub(super) eras: Arc<Eras>,
     pub(super) signer: SignerLink,
     pub(super) lost: Arc<Lost>,
     pub(super) store: Arc<dyn Store>,

@@ -40,6 +40,14 @@ pub(super) struct Files {
     pub(super) signers: Bytes,
 }
 
+impl Files {
+    /// How many bytes they have together.
+    pub(super) fn size(&self) -> usize {
+        let files = [&self.people, &self.hosts, &self.policy, &self.signers];
+        files.into_iter().map(|file| file.len()).fold(0, usize::saturating_add)
+    }
+}
+
 impl From<BundleFiles> for Files {
     fn from(files: BundleFiles) -> Files {
         let BundleFiles { people, hosts, policy, signers } = files;
@@ -112,7 +120,11 @@ fn read_current(folder: &Path) -> anyhow::Result<Option<Signed>> {
         .with_context(|| format!("{} is not a signed bundle statement", path.display()))
 }
 
-fn read(folder: &Path, signed: Signed, root: &Root) -> anyhow::Result<InForce> {
+/// Reads a bundle, whose files lie in `folder`, and checks all of it. Blocks.
+///
+/// # Errors
+/// If it is not one that the admins signed, or a file is missing.
+pub(super) fn read(folder: &Path, signed: Signed, root: &Root) -> anyhow::Result<InForce> {
     let signatures: Vec<Vec<u8>> = signed.signatures.into_iter().map(|blob| blob.0).collect();
     let opened = statement::open_bundle(signed.statement.as_bytes(), &signatures, root)?;
     if !opened.is_complete(root) {

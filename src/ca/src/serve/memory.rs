@@ -28,8 +28,8 @@ use jit_ssh_core::time::UnixTime;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::MAX_LINEAGE;
 use super::store::{Store, StoredChain, id_number};
+use super::{MAX_LINEAGE, OPEN_FOR};
 pub(super) use ids::Claim;
 use ids::TakenIds;
 use inner::Inner;
@@ -208,6 +208,27 @@ impl Memory {
         let known = self.read(store, stored).await?;
         let known = known.filter(|known| known.chain.digest() == digest);
         Ok(known.map(|known| self.add(known)))
+    }
+
+    /// Takes in all of the store that waits for somebody under `bundle`; without one, all that might.
+    /// What waits is here from then on, whoever asks for it.
+    ///
+    /// # Errors
+    /// [`Reason::StoreUnavailable`](jit_ssh_core::refusal::Reason::StoreUnavailable).
+    pub(super) async fn take_up(
+        &self,
+        store: &dyn Store,
+        bundle: Option<&Bundle>,
+        now: UnixTime,
+    ) -> Result<(), Refusal> {
+        let may_change = store.uncertified(now.minus_secs(OPEN_FOR)).await?;
+        for stored in may_change.into_iter().chain(store.unreviewed().await?) {
+            let Some(known) = self.read(store, stored).await? else { continue };
+            if bundle.is_none_or(|bundle| stays(&known, bundle, now)) {
+                self.take_in(store, known).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Everything that may wait for a decision or a review.

@@ -10,7 +10,8 @@
 //! - `sessions`, `visibility`, `rates`: who may read what, and how often one may be wrong;
 //! - `arrived`, `show`: statements on their way in, requests on their way out;
 //! - `front`: what all of them share, and how signer, store and memory are used together;
-//! - `memory`, `in_force`: what is known now; `store`: what is known after a restart;
+//! - `memory`, `in_force`: what is known now; `eras`: by which bundle history is told; `store`: what is
+//!   known after a restart;
 //! - `approvals`: how long approvals take; `told`: what hosts told of the use of accesses;
 //! - `published_krl`, `host_feed`: the revocation list, and what hosts hear at once;
 //! - `signer_link`, `follower`: the way to the signer, and what its log tells that we missed;
@@ -21,6 +22,7 @@ mod arrived;
 mod call;
 mod clock;
 mod door;
+mod eras;
 mod follower;
 mod front;
 mod health;

@@ -18,21 +18,21 @@ use jit_ssh_core::statement::{Verdict, Verified};
 use jit_ssh_core::time::UnixTime;
 use prost::bytes::Bytes;
 
+use super::eras::Views;
 use super::memory::Known;
 use super::visibility::is_own;
 pub(super) use detail::detail;
 pub(super) use people::{approvers, asked, told};
 pub(super) use uses::used;
 
-/// A request with all that is known of it.
-pub(super) fn access(
-    known: &Known,
-    evaluation: &Evaluation<'_>,
-    bundle: &Bundle,
-    now: UnixTime,
-) -> v1::AccessState {
+/// A request with all that is known of it. Who could act now is told by the bundle in force, the rest
+/// by the one that tells the request.
+pub(super) fn access(known: &Known, views: &Views, now: UnixTime) -> v1::AccessState {
     let chain = &known.chain;
+    let (bundle, current) = (&views.told.bundle, &views.current.bundle);
+    let (evaluation, asked) = (&evaluate(chain, bundle, now), &evaluate(chain, current, now));
     let (request, digest) = (chain.request().body(), chain.digest());
+    let approvers = approvers(known, asked, current);
     let grant = evaluation.grant.as_ref();
     let principals = match grant {
         Some(grant) => grant.principals(),
@@ -44,11 +44,11 @@ pub(super) fn access(
         id: digest.short_id().to_string(),
         status: status(&evaluation.status).into(),
         rule: evaluation.rule.map(|rule| rule.name.to_string()).unwrap_or_default(),
-        detail: detail(known, evaluation, bundle, now),
+        detail: detail(known, evaluation, &approvers, now),
         decisions: decisions(known, evaluation, bundle),
         approvals_needed: count(evaluation.needed),
         approvals_given: count(evaluation.given),
-        approvers: approvers(known, evaluation, bundle),
+        approvers,
         decide_by: decide_by(evaluation),
         approved_at: grant.map_or(0, |grant| grant.approved_at.0),
         use_by: evaluation.use_by.map_or(0, |use_by| use_by.0),

@@ -25,14 +25,15 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
 
+use super::eras::Eras;
 use super::front::{Front, Log, Watching};
 use super::in_force::{InForce, Trusted};
-use super::memory::{Memory, stays};
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::signer_link::{Lost, Place, SignerLink};
 use super::store::sqlite::SqliteStore;
-use super::store::{Store, StoreError};
-use super::{OPEN_FOR, approvals, clock, follower, health, host_feed, listener, routes, tls};
+use super::store::{Record, Store, StoreError};
+use super::{approvals, clock, follower, health, host_feed, listener, routes, tls};
 use crate::failure::Failure;
 
 /// How long the signer may take to be ready.
@@ -111,12 +112,14 @@ async fn serve(config: &Path) -> anyhow::Result<ExitCode> {
         let trusted = Trusted::new(deployment.state.join("bundles"));
         trusted.reload(&root)?;
         let memory = remember(&signer, &*store, &log, fingerprint, trusted.current()).await?;
+        let eras = eras(&*store, &deployment.state.join("bundles"), &root, &trusted).await?;
         let front = Front {
             fingerprint,
             root_bytes: root_bytes.into(),
             root,
             limits: deployment.limits.clone(),
             trusted,
+            eras,
             memory,
             signer,
             lost,
@@ -291,6 +294,21 @@ fn log(deployment: &Deployment, signer: &State) -> anyhow::Result<Log> {
     Ok(Log { dir: deployment.state.join("log"), signer: signer.number, key })
 }
 
+/// The bundles that were in force, from the store.
+async fn eras(
+    store: &dyn Store,
+    folder: &Path,
+    root: &Root,
+    trusted: &Trusted,
+) -> anyhow::Result<Arc<Eras>> {
+    let eras = Eras::new(folder.to_owned(), root.clone());
+    store.bundles().await?.into_iter().for_each(|bundle| eras.note(bundle));
+    let current = trusted.current();
+    let new = current.and_then(|current| eras.note_current(&current, clock::now()));
+    store.append(new.into_iter().map(Record::Bundle).collect()).await?;
+    Ok(Arc::new(eras))
+}
+
 /// What is known: the store, completed from the log, and of it in memory what may still change.
 async fn remember(
     signer: &SignerLink,
@@ -304,14 +322,8 @@ async fn remember(
         tracing::info!(statements = found.len(), "taken over from the log");
     }
     let memory = Memory::new(ca, store.ids().await?);
-    let now = clock::now();
-    let may_change = store.uncertified(now.minus_secs(OPEN_FOR)).await?;
-    for stored in may_change.into_iter().chain(store.unreviewed().await?) {
-        let Some(known) = memory.read(store, stored).await? else { continue };
-        if in_force.as_ref().is_none_or(|current| stays(&known, &current.bundle, now)) {
-            memory.take_in(store, known).await?;
-        }
-    }
+    let bundle = in_force.as_ref().map(|current| &current.bundle);
+    memory.take_up(store, bundle, clock::now()).await?;
     if let Some(current) = in_force {
         note_approvals(store, &memory, &current.bundle, found).await?;
     }

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use jit_ssh_api::v1;
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::root::{Admin, Root};
 use jit_ssh_core::statement::{Body, Decision, Nonce, Request, Session, Verified, open};
 use jit_ssh_core::time::{Seconds, UnixTime};
+use prost::bytes::Bytes;
 
+use super::in_force::{Files, InForce};
 use super::memory::Known;
+use super::store::{Record, RecordKind, StatementRecord};
 use crate::testkeys::{ca_key, public, signed};
 
 /// The moment of all tests.
@@ -30,11 +34,24 @@ pub(super) fn root() -> Root {
 
 /// alice asks, bob decides, carol has no part in it; `auditor` audits, `bot` is a machine.
 pub(super) fn bundle() -> Bundle {
-    bundle_with(&[("alice", ALICE, "sre"), ("bob", BOB, "leads"), ("carol", CAROL, "dev")])
+    bundle_with(&PERSONS)
 }
+
+/// The persons of [`bundle`], beside ann and auditor.
+pub(super) const PERSONS: [(&str, u8, &str); 3] =
+    [("alice", ALICE, "sre"), ("bob", BOB, "leads"), ("carol", CAROL, "dev")];
 
 /// The same with other persons, each with id, key and group.
 pub(super) fn bundle_with(persons: &[(&str, u8, &str)]) -> Bundle {
+    bundle_changed(1, persons, |policy| policy)
+}
+
+/// The same in another version, with another policy.
+pub(super) fn bundle_changed(
+    version: u64,
+    persons: &[(&str, u8, &str)],
+    change: impl FnOnce(String) -> String,
+) -> Bundle {
     let mut people = String::new();
     let others = [("ann", 5, "admins"), ("auditor", 6, "audit")];
     for (id, seed, group) in persons.iter().chain(&others) {
@@ -59,10 +76,10 @@ pub(super) fn bundle_with(persons: &[(&str, u8, &str)]) -> Bundle {
     let files = BundleFiles {
         people: people.into_bytes(),
         hosts: hosts.into_bytes(),
-        policy: policy.into(),
+        policy: change(policy.to_owned()).into_bytes(),
         signers: signers.into_bytes(),
     };
-    Bundle::parse(1, &files, &root().admin_keys())
+    Bundle::parse(version, &files, &root().admin_keys())
         .unwrap_or_else(|problems| unreachable!("{problems}"))
 }
 
@@ -115,6 +132,37 @@ pub(super) fn approval(request: Digest, by: &str, seed: u8) -> Verified<Decision
         NOW.plus_secs(60),
     );
     verified(seed, &body)
+}
+
+/// A bundle as the front holds one in force; nothing of it is signed.
+pub(super) fn in_force(bundle: Bundle) -> InForce {
+    let none = Bytes::new;
+    let statement = Bytes::copy_from_slice(&bundle.version.to_be_bytes());
+    InForce {
+        digest: Digest::of(&statement),
+        bundle,
+        statement: v1::SignedStatement { statement, signatures: Vec::new() },
+        files: Files { people: none(), hosts: none(), policy: none(), signers: none() },
+        binds_clients: false,
+    }
+}
+
+/// A statement as the store takes it.
+pub(super) fn record<T: Body>(
+    kind: RecordKind,
+    request: Digest,
+    by: &str,
+    statement: &Verified<T>,
+) -> Record {
+    Record::Statement(StatementRecord {
+        kind,
+        digest: statement.digest(),
+        request,
+        by: by.parse().unwrap(),
+        at: statement.body().at(),
+        bytes: Bytes::copy_from_slice(statement.bytes()),
+        signature: Bytes::copy_from_slice(statement.signature()),
+    })
 }
 
 /// A store in a folder of its own.

@@ -1,8 +1,9 @@
 //! Who sees which request (design.md, 11): their own, those they may decide, have decided or have
-//! ended; break-glass also whoever must be told of it. Auditors and admins see all.
+//! ended; break-glass also whoever must be told of it, or had to be when it was made. Auditors and
+//! admins see all.
 
 use jit_ssh_core::bundle::Bundle;
-use jit_ssh_core::lifecycle::{Evaluation, Status, can_decide, could_approve};
+use jit_ssh_core::lifecycle::{Evaluation, Status, can_decide, could_approve, evaluate};
 use jit_ssh_core::names::ActorId;
 
 use super::memory::Known;
@@ -20,6 +21,17 @@ pub(super) fn may_see(
         || has_spoken(&caller.id, known)
         || may_decide(&caller.id, known, evaluation, bundle)
         || is_told(&caller.id, known, evaluation, bundle)
+}
+
+/// Whether break-glass concerned `id` when it was made, under the bundle of then: who was skipped or told
+/// goes on seeing it, whatever becomes of the rule. Who may review it is for the bundle of now to say.
+pub(super) fn was_concerned(id: &ActorId, known: &Known, then: &Bundle) -> bool {
+    let request = known.chain.request().body();
+    if request.break_glass.is_none() {
+        return false;
+    }
+    let evaluation = evaluate(&known.chain, then, request.at);
+    may_decide(id, known, &evaluation, then) || is_told(id, known, &evaluation, then)
 }
 
 /// Whether `id` made the request or is its subject.

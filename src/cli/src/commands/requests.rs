@@ -2,7 +2,6 @@
 
 use clap::Args;
 use jit_ssh_api::v1;
-use jit_ssh_core::digest::Digest;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
 
@@ -86,7 +85,7 @@ fn told_of_more(limit: u32) -> String {
 }
 
 /// Requests, verified; what does not verify is left out and said. Asks for page after page, as many
-/// as `wanted` says.
+/// as `wanted` says. Also tells whether there are more.
 pub(super) async fn list(
     context: &Context,
     ca: &mut Ca<'_>,
@@ -105,7 +104,8 @@ pub(super) async fn list(
     Ok((views, more))
 }
 
-/// Asks `fetch` for page after page, until there is no more or as many came as are wanted.
+/// Asks `fetch` for page after page, until there is no more or as many came as are wanted. A page may
+/// end before it is full, even empty.
 async fn pages(
     wanted: v1::ListRequest,
     mut fetch: impl AsyncFnMut(v1::ListRequest) -> Result<v1::ListResponse, Failure>,
@@ -116,16 +116,15 @@ async fn pages(
         let missing =
             wanted.limit.saturating_sub(u32::try_from(accesses.len()).unwrap_or(u32::MAX));
         let limit = missing.min(PAGE);
-        let page = fetch(v1::ListRequest { limit, after, ..wanted.clone() }).await?;
-        let last = page.accesses.last().and_then(|said| said.request.as_ref());
-        let next = last.map(|signed| Digest::of(&signed.statement).to_string());
+        let page = fetch(v1::ListRequest { limit, after: after.clone(), ..wanted.clone() }).await?;
         let came = u32::try_from(page.accesses.len()).unwrap_or(u32::MAX);
         accesses.extend(page.accesses);
-        match next {
-            // A page that begins anew where the last one did would never end.
-            Some(next) if page.more && came < missing && came > 0 => after = next,
-            _ => return Ok((accesses, page.more)),
+        // A limit of 0 would mean the usual one; a CA that does not move on is not asked again.
+        let stuck = page.next.is_empty() || page.next == after;
+        if !page.more || came >= missing || stuck {
+            return Ok((accesses, page.more));
         }
+        after = page.next;
     }
 }
 
@@ -182,6 +181,8 @@ fn next_step(view: &View, now: UnixTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jit_ssh_core::digest::Digest;
+
     use super::*;
     use crate::grants::tests::{ca, grant_with};
     use crate::view::tests::said_of;
@@ -204,7 +205,9 @@ mod tests {
         let rest = &all[begin..];
         let limit = usize::try_from(page.limit).unwrap();
         let accesses: Vec<_> = rest.iter().take(limit).cloned().collect();
-        v1::ListResponse { more: rest.len() > limit, accesses }
+        let more = rest.len() > limit;
+        let next = accesses.last().filter(|_| more).map(digest).unwrap_or_default();
+        v1::ListResponse { more, accesses, next }
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! What is checked before a statement is recorded. Nothing here leads to a certificate: that is
 //! [`authorize`](crate::authorize::authorize()) alone.
 
-use super::approval::{adds, decider, not_allowed, within};
+use super::approval::{adds, check_approvable, decider, not_allowed, within};
 use super::standing::settled;
 use super::{
     Evaluation, Status, before_first_certificate, could_approve, evaluate, rule_of, signer,
@@ -14,7 +14,8 @@ use crate::refusal::{Reason, Refusal};
 use crate::statement::{Arrival, Cause, Decision, End, Verdict, Verified};
 use crate::time::UnixTime;
 
-/// Checks a new request before it is recorded: by a known key, and allowed by a rule. `chain` is the
+/// Checks a new request before it is recorded: by a known key, allowed by a rule, and one that somebody
+/// could approve where approvals are asked for. `chain` is the
 /// request with what it prolongs; `unreviewed` an earlier break-glass request of the same subject
 /// that nobody has reviewed.
 ///
@@ -38,6 +39,7 @@ pub fn admit_request<'b>(
     {
         return Err(review_needed(earlier));
     }
+    check_approvable(rule, chain.request().body(), bundle)?;
     Ok(rule)
 }
 

@@ -11,26 +11,21 @@ use crate::refusal::{Reason, Refusal};
 use crate::statement::{Decision, MAX_SKEW, Request, Verdict, Verified};
 use crate::time::{Seconds, UnixTime};
 
-/// The first denial by somebody the rule asks, if it came before any certificate. A "no" needs no
-/// strength.
-pub(super) fn denial(
-    chain: &Chain,
-    rule: &Allow,
-    bundle: &Bundle,
-    decide_by: UnixTime,
-) -> Option<Status> {
-    let Approval::Steps(steps) = &rule.approval else {
-        return None;
-    };
+/// The first denial, if it came before any certificate. Whether its maker is asked, and in time, was
+/// judged when it was recorded ([`admit_decision`](super::admit_decision)): from then on it holds,
+/// whatever becomes of its maker or of the rule. Nobody denies their own request.
+pub(super) fn denial(chain: &Chain) -> Option<Status> {
+    let request = chain.request().body();
     chain
         .decisions()
         .iter()
-        .filter(|d| d.body().verdict == Verdict::Deny)
-        .filter(|d| before_first_certificate(chain, d.body().at) && d.body().at <= decide_by)
-        .find(|d| steps.iter().any(|step| asked(d, step, chain, bundle).is_ok()))
-        .map(|d| Status::Denied {
-            by: d.body().by.clone(),
-            reason: d.body().reason.clone().unwrap_or_default(),
+        .map(Verified::body)
+        .filter(|decision| decision.verdict == Verdict::Deny)
+        .filter(|denial| denial.by != request.by && denial.by != request.subject)
+        .find(|denial| before_first_certificate(chain, denial.at))
+        .map(|denial| Status::Denied {
+            by: denial.by.clone(),
+            reason: denial.reason.clone().unwrap_or_default(),
         })
 }
 
@@ -168,6 +163,38 @@ pub fn could_approve<'b>(
     bundle.people.covered_by(&who).filter(move |actor| {
         actor.id != request.0 && actor.id != request.1 && !decided.contains(&actor.id)
     })
+}
+
+/// Checks that a new request can be approved at all: that the people of the bundle, without those of
+/// the request, could give what its rule asks for. Whether their keys are strong enough shows when
+/// they sign.
+///
+/// # Errors
+/// [`Reason::PolicyRefused`]: it would wait for nobody until it lapses.
+pub fn check_approvable(rule: &Allow, request: &Request, bundle: &Bundle) -> Result<(), Refusal> {
+    let Approval::Steps(steps) = &rule.approval else { return Ok(()) };
+    if Basis::of(rule, request) != Basis::Approvals {
+        return Ok(());
+    }
+    let mut tally = Tally::new(steps.iter().map(|step| usize::from(step.count.get())));
+    let who: Vec<Who> = steps.iter().flat_map(|step| step.from.iter().cloned()).collect();
+    for actor in bundle.people.covered_by(&who) {
+        let good = |step: &Step| may_decide(actor, step, request).is_ok();
+        let places = steps.iter().enumerate().filter(|(_, step)| good(step));
+        let steps = places.map(|(place, _)| place).collect();
+        tally.add(Candidate { person: &actor.id, steps });
+        if tally.is_complete() {
+            return Ok(());
+        }
+    }
+    Err(Refusal::new(
+        Reason::PolicyRefused,
+        format!(
+            "nobody could approve this request: the rule {} asks for {steps}, there are too few persons beside {}, and nobody approves their own request.",
+            rule.name, request.subject
+        ),
+    )
+    .hint("an admin must name more approvers in people.toml or policy.toml; then ask again"))
 }
 
 /// The bounds of an approval that asks for nothing beyond the request.

@@ -5,7 +5,9 @@ use jit_ssh_core::statement::{Decision, Verified};
 use super::inner::MAX_CERTIFIED;
 use super::*;
 use crate::serve::store::{Record, RecordKind, StatementRecord};
-use crate::serve::testworld::{ALICE, BOB, NOW, approval, bundle, known, request, root, store};
+use crate::serve::testworld::{
+    ALICE, BOB, NOW, PERSONS, approval, bundle, bundle_changed, known, request, root, store,
+};
 
 fn record(nonce: u8) -> Record {
     let statement = request(nonce);
@@ -177,4 +179,24 @@ async fn a_request_nobody_signed_is_not_read_from_the_store() {
     store.append(vec![Record::Statement(good), Record::Statement(forged)]).await.unwrap();
     assert!(memory.get(&*store, request(1).digest()).await.unwrap().is_some());
     assert!(memory.get(&*store, request(2).digest()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_had_lapsed_waits_again_once_its_rule_gives_it_more_time() {
+    let (_folder, store) = store();
+    let memory = Memory::new(root().fingerprint(), []);
+    store.append(vec![record(1)]).await.unwrap();
+    let now = NOW.plus_secs(3_700);
+    let strict = bundle();
+    memory.take_up(&*store, Some(&strict), now).await.unwrap();
+    assert!(memory.waiting().is_empty());
+    // Clocks follow the bundle in force: what is told, and what the signer does.
+    let patient = bundle_changed(2, &PERSONS, |policy| {
+        policy.replace("decide_within = \"1h\"", "decide_within = \"2h\"")
+    });
+    memory.take_up(&*store, Some(&patient), now).await.unwrap();
+    assert_eq!(memory.waiting().len(), 1);
+    let chain = &memory.waiting()[0].chain.clone();
+    assert_eq!(evaluate(chain, &strict, now).status, Status::LapsedUndecided);
+    assert_eq!(evaluate(chain, &patient, now).status, Status::Pending);
 }

@@ -200,6 +200,14 @@ impl Front {
         match reloaded {
             Ok(Ok(changed)) => {
                 if changed {
+                    // What the rules of before had let lapse or refused may wait again. If the store
+                    // fails, it is seen again once somebody asks for it, and the next start notes the
+                    // bundle.
+                    let current = self.trusted.bundle()?;
+                    let bundle = Some(&current.bundle);
+                    let new = self.eras.note_current(&current, clock::now());
+                    let _ = self.store.append(new.into_iter().map(Record::Bundle).collect()).await;
+                    let _ = self.memory.take_up(&*self.store, bundle, clock::now()).await;
                     self.memory.announce(Change::Bundle);
                 }
                 Ok(())

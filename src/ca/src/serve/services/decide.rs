@@ -33,12 +33,13 @@ pub(super) async fn decide(
     let now = clock::now();
     let evaluation = evaluate(&known.chain, &in_force.bundle, now);
     front.note_approval(&known, &evaluation);
+    let approvers = show::approvers(&known, &evaluation, &in_force.bundle);
     Ok(v1::DecideResponse {
         status: show::status(&evaluation.status).into(),
         access_until: show::access_until(&evaluation),
         approvals_needed: show::count(evaluation.needed),
         approvals_given: show::count(evaluation.given),
-        detail: show::detail(&known, &evaluation, &in_force.bundle, now),
+        detail: show::detail(&known, &evaluation, &approvers, now),
     })
 }
 

@@ -4,7 +4,9 @@ use jit_ssh_api::v1;
 use jit_ssh_core::bundle::{Actor, Allow, Bundle, SourceRule};
 use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::digest::Digest;
-use jit_ssh_core::lifecycle::{Basis, Prolonged, prolongs, review_needed, standing};
+use jit_ssh_core::lifecycle::{
+    Basis, Prolonged, check_approvable, prolongs, review_needed, standing,
+};
 use jit_ssh_core::policy::{self, Asked, ReasonTaken};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::sshsig::Presence;
@@ -67,6 +69,7 @@ pub(super) async fn explain(
     {
         return Err(review_needed(&earlier.chain));
     }
+    check_approvable(rule, &request, bundle)?;
     let waits = front.store.waits(rule.name.clone()).await?;
     let mut answer = response(rule, &request, bundle, waits);
     if let Some(otherwise) = otherwise {

@@ -1,24 +1,24 @@
 //! `Access.List`: requests by page, newest first: by when they were made, then by id.
 //!
-//! What waits for somebody is in memory. The rest is read from the store by person, so that a page
-//! takes as long however many requests others have made. Only auditors and admins look at
-//! everyone's.
+//! What waits for somebody is in memory, whoever read what before. The rest is read from the store by
+//! person, so that a page takes as long however many requests others have made. Only auditors and
+//! admins look at everyone's. A page that looked at many requests in vain says where to go on.
 
 use std::sync::Arc;
 
 use jit_ssh_api::v1;
 use jit_ssh_core::digest::Digest;
-use jit_ssh_core::lifecycle::{Evaluation, Status, evaluate};
+use jit_ssh_core::lifecycle::{evaluate, is_live};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::UnixTime;
 
 use crate::serve::call::Call;
-use crate::serve::front::Front;
+use crate::serve::eras::Eras;
 use crate::serve::in_force::InForce;
-use crate::serve::memory::Known;
+use crate::serve::memory::{Known, Memory, stays};
 use crate::serve::sessions::Caller;
-use crate::serve::store::{ListQuery, Of};
-use crate::serve::visibility::{awaits, is_own, may_see};
+use crate::serve::store::{ListQuery, Of, Store};
+use crate::serve::visibility::{awaits, is_own};
 use crate::serve::{OPEN_FOR, clock, show};
 
 /// Requests of one page, if the caller does not say.
@@ -27,18 +27,28 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 /// Requests read from the store at a time.
 const CHUNK: u32 = 128;
-/// Most requests looked at for one page: who wants only those that are open gets what is found among
-/// the newest of these.
+/// Most requests looked at for one page: where few of them are wanted, the page ends here, and the next
+/// one goes on.
 const MAX_LOOKED_AT: usize = 20_000;
 
 /// What is asked for.
 struct Wanted<'c> {
     caller: &'c Caller,
-    in_force: &'c InForce,
+    in_force: &'c Arc<InForce>,
     scope: v1::Scope,
     open_only: bool,
     since: UnixTime,
     now: UnixTime,
+    /// Most requests of the store to look at: [`MAX_LOOKED_AT`].
+    look_at: usize,
+}
+
+/// Where requests are found.
+#[derive(Clone, Copy)]
+struct Shelves<'s> {
+    eras: &'s Arc<Eras>,
+    memory: &'s Memory,
+    store: &'s dyn Store,
 }
 
 /// A place in the list: later is newer.
@@ -71,33 +81,42 @@ pub(super) async fn list(
         open_only: message.open_only,
         since: UnixTime(message.since),
         now: clock::now(),
+        look_at: MAX_LOOKED_AT,
     };
-    page(call.front(), &wanted, after, limit).await
+    let front = call.front();
+    let shelves = Shelves { eras: &front.eras, memory: &front.memory, store: &*front.store };
+    page(shelves, &wanted, after, limit).await
 }
 
 /// One page: what memory and store have, in one order.
 async fn page(
-    front: &Front,
+    shelves: Shelves<'_>,
     wanted: &Wanted<'_>,
     after: Option<Digest>,
     limit: usize,
 ) -> Result<v1::ListResponse, Refusal> {
     let before = match after {
-        Some(after) => match front.memory.get(&*front.store, after).await? {
+        Some(after) => match shelves.memory.get(shelves.store, after).await? {
             Some(known) => Some(place(&known)),
             // An unknown one is older than all.
             None => return Ok(v1::ListResponse::default()),
         },
         None => None,
     };
-    let mut waiting = wanted.waiting(front, before);
+    let mut waiting = wanted.waiting(shelves, before).await;
     let mut accesses = Vec::new();
-    let mut stored = Walk::new(front, wanted, after);
+    let mut stored = Walk::new(shelves, wanted, after);
+    // The last one looked at, whether or not it was wanted.
+    let mut looked_at = None;
     loop {
         let next = stored.peek().await?;
+        if stored.is_tired() {
+            // What waits and is older comes with a later page, so that all stay in one order.
+            return Ok(ended(accesses, looked_at));
+        }
         // The newer one first; what is in both comes once.
         let newest = match (waiting.last().map(|known| place(known)), next) {
-            (None, None) => return Ok(v1::ListResponse { accesses, more: false }),
+            (None, None) => return Ok(ended(accesses, None)),
             (Some(here), there) if there.is_none_or(|there| here >= there) => {
                 if there == Some(here) {
                     stored.take();
@@ -106,19 +125,22 @@ async fn page(
             }
             (_, Some(_) | None) => stored.take(),
         };
-        let Some(access) = newest.and_then(|known| wanted.show(&known)) else {
-            if stored.is_tired() {
-                // There may be more, further back than one page looks.
-                let more = !accesses.is_empty();
-                return Ok(v1::ListResponse { accesses, more });
+        let Some(known) = newest else { continue };
+        if wanted.wants(shelves, &known).await {
+            if accesses.len() == limit {
+                return Ok(ended(accesses, looked_at));
             }
-            continue;
-        };
-        if accesses.len() == limit {
-            return Ok(v1::ListResponse { accesses, more: true });
+            let views = shelves.eras.views(&known, wanted.in_force, wanted.now).await;
+            accesses.push(show::access(&known, &views, wanted.now));
         }
-        accesses.push(access);
+        looked_at = Some(known.chain.digest());
     }
+}
+
+/// A page; if there may be more, it goes on after the request given.
+fn ended(accesses: Vec<v1::AccessState>, next: Option<Digest>) -> v1::ListResponse {
+    let more = next.is_some();
+    v1::ListResponse { accesses, more, next: next.map(|d| d.to_string()).unwrap_or_default() }
 }
 
 fn place(known: &Known) -> Place {
@@ -128,7 +150,7 @@ fn place(known: &Known) -> Place {
 
 /// Requests in the store, chunk by chunk.
 struct Walk<'w> {
-    front: &'w Front,
+    shelves: Shelves<'w>,
     /// Whose; `None` if the store has none that are wanted.
     of: Option<Of>,
     since: UnixTime,
@@ -136,12 +158,14 @@ struct Walk<'w> {
     /// Read and not taken yet, oldest first.
     chunk: Vec<Arc<Known>>,
     looked_at: usize,
+    /// Most to look at.
+    look_at: usize,
     /// Whether the store has more than was read.
     more: bool,
 }
 
 impl<'w> Walk<'w> {
-    fn new(front: &'w Front, wanted: &Wanted<'_>, after: Option<Digest>) -> Walk<'w> {
+    fn new(shelves: Shelves<'w>, wanted: &Wanted<'_>, after: Option<Digest>) -> Walk<'w> {
         let caller = wanted.caller;
         let of = match wanted.scope {
             v1::Scope::Mine => Some(Of::Own(caller.id.clone())),
@@ -153,7 +177,8 @@ impl<'w> Walk<'w> {
         let young = if wanted.open_only { wanted.now.minus_secs(OPEN_FOR) } else { UnixTime(0) };
         let more = of.is_some();
         let since = wanted.since.max(young);
-        Walk { front, of, since, after, chunk: Vec::new(), looked_at: 0, more }
+        let look_at = wanted.look_at;
+        Walk { shelves, of, since, after, chunk: Vec::new(), looked_at: 0, look_at, more }
     }
 
     /// The place of the next request.
@@ -161,13 +186,14 @@ impl<'w> Walk<'w> {
         while self.chunk.is_empty() && self.more && !self.is_tired() {
             let Some(of) = self.of.clone() else { break };
             let query = ListQuery { of, since: Some(self.since), after: self.after, limit: CHUNK };
-            let found = self.front.store.list(query).await?;
+            let found = self.shelves.store.list(query).await?;
             self.more = show::count(found.len()) == CHUNK;
             self.looked_at = self.looked_at.saturating_add(found.len());
             for stored in found {
                 // One that does not hold is left out, and the next chunk begins behind it.
                 self.after = Some(Digest::of(&stored.request.bytes));
-                if let Some(known) = self.front.memory.read(&*self.front.store, stored).await? {
+                let Shelves { memory, store, .. } = self.shelves;
+                if let Some(known) = memory.read(store, stored).await? {
                     self.chunk.push(Arc::new(known));
                 }
             }
@@ -184,52 +210,53 @@ impl<'w> Walk<'w> {
 
     /// Whether more was looked at than one page may.
     fn is_tired(&self) -> bool {
-        self.more && self.chunk.is_empty() && self.looked_at >= MAX_LOOKED_AT
+        self.more && self.chunk.is_empty() && self.looked_at >= self.look_at
     }
 }
 
 impl Wanted<'_> {
-    /// What is wanted of that which waits for somebody, older than `before`; oldest first.
-    fn waiting(&self, front: &Front, before: Option<Place>) -> Vec<Arc<Known>> {
+    /// What is wanted of that which waits for somebody, older than `before`; oldest first. What only
+    /// happens to be in memory, because somebody read it, is left out.
+    async fn waiting(&self, shelves: Shelves<'_>, before: Option<Place>) -> Vec<Arc<Known>> {
         let memory = match self.scope {
-            v1::Scope::ToDecide => front.memory.waiting(),
+            v1::Scope::ToDecide => shelves.memory.waiting(),
             // An auditor's are in the store with all others.
-            v1::Scope::All if !self.caller.reads_all() => front.memory.waiting(),
+            v1::Scope::All if !self.caller.reads_all() => shelves.memory.waiting(),
             v1::Scope::All | v1::Scope::Mine | v1::Scope::Unspecified => Vec::new(),
         };
-        let older = |known: &Arc<Known>| before.is_none_or(|before| place(known) < before);
-        let mut found: Vec<Arc<Known>> =
-            memory.into_iter().filter(|known| older(known) && self.wants(known)).collect();
+        let mut found: Vec<Arc<Known>> = Vec::new();
+        for known in memory {
+            let older = before.is_none_or(|before| place(&known) < before);
+            let waits = older && stays(&known, &self.in_force.bundle, self.now);
+            if waits && self.wants(shelves, &known).await {
+                found.push(known);
+            }
+        }
         found.sort_unstable_by_key(|known| place(known));
         found
     }
 
-    fn wants(&self, known: &Known) -> bool {
-        self.evaluate(known).is_some()
-    }
-
-    /// Where a request stands, if it is one of those asked for.
-    fn evaluate(&self, known: &Known) -> Option<Evaluation<'_>> {
-        let bundle = &self.in_force.bundle;
-        let evaluation = evaluate(&known.chain, bundle, self.now);
-        let wanted = match self.scope {
-            v1::Scope::Mine => is_own(&self.caller.id, known),
-            v1::Scope::ToDecide => awaits(&self.caller.id, known, &evaluation, bundle),
-            v1::Scope::All => may_see(self.caller, known, &evaluation, bundle),
-            v1::Scope::Unspecified => false,
+    /// Whether a request is one of those asked for.
+    async fn wants(&self, shelves: Shelves<'_>, known: &Known) -> bool {
+        let Wanted { caller, in_force, now, .. } = self;
+        if known.chain.request().body().at < self.since {
+            return false;
+        }
+        let wanted = {
+            let evaluation = evaluate(&known.chain, &in_force.bundle, *now);
+            if self.open_only && !is_live(&evaluation.status) {
+                return false;
+            }
+            match self.scope {
+                v1::Scope::Mine => is_own(&caller.id, known),
+                v1::Scope::ToDecide => awaits(&caller.id, known, &evaluation, &in_force.bundle),
+                v1::Scope::Unspecified => false,
+                v1::Scope::All => return shelves.eras.sees(caller, known, in_force, *now).await,
+            }
         };
-        let open = !self.open_only || is_open(&evaluation);
-        let young = known.chain.request().body().at >= self.since;
-        (wanted && open && young).then_some(evaluation)
-    }
-
-    /// The request as shown, if it is one of those asked for.
-    fn show(&self, known: &Known) -> Option<v1::AccessState> {
-        let evaluation = self.evaluate(known)?;
-        Some(show::access(known, &evaluation, &self.in_force.bundle, self.now))
+        wanted
     }
 }
 
-fn is_open(evaluation: &Evaluation<'_>) -> bool {
-    matches!(evaluation.status, Status::Pending | Status::Approved | Status::Active)
-}
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,6 @@ use crate::serve::in_force::InForce;
 use crate::serve::memory::Known;
 use crate::serve::sessions::Caller;
 use crate::serve::store::{IdRange, ListQuery, MAX_MATCHES, Of};
-use crate::serve::visibility::may_see;
 use crate::serve::{OPEN_FOR, clock, show, told};
 
 /// Most requests of one person that `Check` looks at, newest first.
@@ -28,9 +27,9 @@ pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::Get
     let known = find(call.front(), &in_force, &caller, &message.id).await?;
     call.about(known.chain.digest());
     let now = clock::now();
-    let evaluation = evaluate(&known.chain, &in_force.bundle, now);
-    let mut access = show::access(&known, &evaluation, &in_force.bundle, now);
     let front = call.front();
+    let views = front.eras.views(&known, &in_force, now).await;
+    let mut access = show::access(&known, &views, now);
     let stored = front.store.reports(known.chain.digest()).await?;
     let serials: Vec<u64> = known.issued.iter().map(|issued| issued.serial).collect();
     let (request, bundle) = (known.chain.request(), &in_force.bundle);
@@ -46,13 +45,13 @@ pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::Get
 /// [`Reason::UnknownRequest`], [`Reason::AmbiguousId`], [`Reason::Malformed`].
 pub(super) async fn find(
     front: &Front,
-    in_force: &InForce,
+    in_force: &Arc<InForce>,
     caller: &Caller,
     text: &str,
 ) -> Result<Arc<Known>, Refusal> {
     if let Ok(digest) = text.parse::<Digest>() {
         let known = front.known(digest).await?;
-        return if sees(caller, &known, in_force) {
+        return if front.eras.sees(caller, &known, in_force, clock::now()).await {
             Ok(known)
         } else {
             Err(unknown_request(digest.short_id()))
@@ -64,8 +63,10 @@ pub(super) async fn find(
     let many = show::count(matches.len()) >= MAX_MATCHES;
     let mut seen = Vec::new();
     for digest in matches {
-        let known = front.memory.get(&*front.store, digest).await?;
-        seen.extend(known.filter(|known| sees(caller, known, in_force)));
+        let Some(known) = front.memory.get(&*front.store, digest).await? else { continue };
+        if front.eras.sees(caller, &known, in_force, clock::now()).await {
+            seen.push(known);
+        }
     }
     match (seen.pop(), seen.pop()) {
         (Some(known), None) if !many => Ok(known),
@@ -76,11 +77,6 @@ pub(super) async fn find(
         )
         .hint("type more of the id")),
     }
-}
-
-fn sees(caller: &Caller, known: &Known, in_force: &InForce) -> bool {
-    let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
-    may_see(caller, known, &evaluation, &in_force.bundle)
 }
 
 pub(super) async fn check(

@@ -19,7 +19,7 @@ use crate::serve::call::Call;
 use crate::serve::front::{Front, OneWatch, unknown_request};
 use crate::serve::memory::{Change, Known};
 use crate::serve::sessions::Caller;
-use crate::serve::visibility::{awaits, may_see};
+use crate::serve::visibility::awaits;
 use crate::serve::{clock, show};
 
 /// Answers that may wait for a slow receiver.
@@ -181,17 +181,20 @@ impl Watcher {
     /// Sends how a request stands, if that is news.
     async fn tell(&mut self, known: &Known) -> Result<(), Over> {
         let (request, now) = (known.chain.digest(), clock::now());
+        let in_force = self.front.trusted.bundle()?;
+        let caller = (self.who)()?;
+        let eras = self.front.eras.clone();
+        let sees = eras.sees(&caller, known, &in_force, now).await;
+        let views = eras.views(known, &in_force, now).await;
         let (news, turn, waits) = {
-            let in_force = self.front.trusted.bundle()?;
-            let (bundle, caller) = (&in_force.bundle, (self.who)()?);
+            let bundle = &in_force.bundle;
             let evaluation = evaluate(&known.chain, bundle, now);
             let wanted = match self.what {
-                What::One(_) => may_see(&caller, known, &evaluation, bundle),
+                What::One(_) => sees,
                 // What was told before is told to its end.
                 What::ToDecide => {
                     let told = self.sent.contains_key(&request);
-                    (told && may_see(&caller, known, &evaluation, bundle))
-                        || awaits(&caller.id, known, &evaluation, bundle)
+                    (told && sees) || awaits(&caller.id, known, &evaluation, bundle)
                 }
             };
             if !wanted {
@@ -205,7 +208,7 @@ impl Watcher {
             let waits =
                 matches!(self.what, What::One(_)) || awaits(&caller.id, known, &evaluation, bundle);
             let turn = show::next_turn(&evaluation, now).filter(|_| waits);
-            (show::access(known, &evaluation, bundle, now), turn, waits)
+            (show::access(known, &views, now), turn, waits)
         };
         if matches!(self.what, What::One(_)) {
             let lineage = std::iter::successors(known.chain.prolonged(), |of| of.prolonged());

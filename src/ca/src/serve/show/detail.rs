@@ -1,28 +1,26 @@
 //! One sentence on where a request stands: what is missing, until when, who ended it, why. Moments
 //! are named, not counted from now: the sentence changes only when the request does.
 
-use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::lifecycle::{Basis, Evaluation, Status, standing};
 use jit_ssh_core::statement::{Cause, End, Verified};
 use jit_ssh_core::time::UnixTime;
 
-use super::people::approvers;
 use crate::serve::memory::Known;
 use crate::terminal::utc;
 
 /// Most persons that the sentence names.
 const MAX_NAMED: usize = 5;
 
-/// The sentence.
+/// The sentence. `approvers` are those who could act now.
 pub(in crate::serve) fn detail(
     known: &Known,
     evaluation: &Evaluation<'_>,
-    bundle: &Bundle,
+    approvers: &[String],
     now: UnixTime,
 ) -> String {
     let what = stands(known, evaluation, now);
-    let Some(review) = review(known, evaluation, bundle) else {
+    let Some(review) = review(known, approvers) else {
         return sentence(what);
     };
     sentence(format!("{}; {review}", what.trim_end_matches('.')))
@@ -120,11 +118,11 @@ fn name(chain: &Chain) -> String {
 }
 
 /// Whether somebody has reviewed what went ahead without approvals.
-fn review(known: &Known, evaluation: &Evaluation<'_>, bundle: &Bundle) -> Option<String> {
+fn review(known: &Known, approvers: &[String]) -> Option<String> {
     let request = known.chain.request().body();
     request.break_glass.as_ref()?;
     if known.unreviewed() {
-        return Some(match either(&approvers(known, evaluation, bundle)) {
+        return Some(match either(approvers) {
             Some(who) => format!("it waits for review by {who}"),
             None => "it waits for review, and nobody can give it".to_owned(),
         });

@@ -310,6 +310,22 @@ async fn marks_only_rise(place: &impl Place) {
     assert_eq!(store.mark(2).await.unwrap(), 0);
 }
 
+async fn bundles_are_listed_by_when_they_came_and_the_earliest_moment_stays(place: &impl Place) {
+    let store = place.open();
+    let bundle = |name: &'static str, since: u64| StoredBundle {
+        since: UnixTime(since),
+        statement: Bytes::from_static(name.as_bytes()),
+        signatures: vec![Bytes::from_static(b"one"), Bytes::new()],
+    };
+    assert_eq!(store.bundles().await.unwrap(), []);
+    for noted in [bundle("b", 20), bundle("a", 12), bundle("a", 10), bundle("a", 30)] {
+        store.append(vec![Record::Bundle(noted)]).await.unwrap();
+    }
+    store.close();
+    let found = place.open().bundles().await.unwrap();
+    assert_eq!(found, [bundle("a", 10), bundle("b", 20)]);
+}
+
 async fn one_proposal_stands_at_a_time(place: &impl Place) {
     let store = place.open();
     assert_eq!(store.proposal().await.unwrap(), None);
@@ -371,6 +387,7 @@ conform! {
     what_hosts_tell_is_found_by_request_and_kept_once
     marks_only_rise
     one_proposal_stands_at_a_time
+    bundles_are_listed_by_when_they_came_and_the_earliest_moment_stays
     what_is_asked_is_done_though_nobody_waits
 }
 

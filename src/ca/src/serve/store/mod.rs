@@ -63,6 +63,9 @@ pub(super) trait Store: Send + Sync + 'static {
     /// How many entries of the log of `signer` have been taken over.
     fn mark(&self, signer: u16) -> Later<u64>;
 
+    /// The bundles that were put in force, oldest first.
+    fn bundles(&self) -> Later<Vec<StoredBundle>>;
+
     /// The bundle that waits for more admins.
     fn proposal(&self) -> Later<Option<Proposal>>;
 
@@ -103,6 +106,8 @@ pub(super) enum Record {
         /// Entries taken over.
         size: u64,
     },
+    /// That a bundle came into force; the earliest moment noted stays.
+    Bundle(StoredBundle),
     /// The bundle that waits for more admins, in the place of any other; `None` for none.
     Proposal(Option<Proposal>),
 }
@@ -213,6 +218,15 @@ pub(super) enum Of {
     Own(ActorId),
     /// The same, and those that this person decided or ended.
     Concerning(ActorId),
+}
+
+/// A bundle that came into force, as stored: nothing of it is checked here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StoredBundle {
+    /// When it came into force.
+    pub(super) since: UnixTime,
+    pub(super) statement: Bytes,
+    pub(super) signatures: Vec<Bytes>,
 }
 
 /// A bundle that waits for more admins.

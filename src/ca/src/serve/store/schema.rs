@@ -9,10 +9,10 @@ use super::fault::Fault;
 
 /// What brings a database from each version to the next, from nothing to the version this program
 /// writes. A new database takes all steps, so it is the same as one that grew old.
-const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// The version this program writes: how many steps there are.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// `id` is the number of the request's id, so that one index finds a whole chain; statements and
 /// certificates are only ever added, so that everything but this index grows at its end.
@@ -107,8 +107,20 @@ CREATE TABLE approvals (
 CREATE INDEX approvals_by_rule ON approvals (rule, at, wait);
 ";
 
-/// What hosts tell of their logins, with their signatures, and which requests it is about.
+/// What is over is told by the bundle of then. Those that came before this version stand in the log,
+/// which is taken over once more: what is here already stays as it is.
 const VERSION_3: &str = "
+CREATE TABLE bundles (
+    digest     BLOB PRIMARY KEY,
+    since      INTEGER NOT NULL,
+    statement  BLOB NOT NULL,
+    signatures BLOB NOT NULL -- each behind its length, a big-endian u32
+) STRICT, WITHOUT ROWID;
+DELETE FROM marks;
+";
+
+/// What hosts tell of their logins, with their signatures, and which requests it is about.
+const VERSION_4: &str = "
 CREATE TABLE reports (
     seq       INTEGER PRIMARY KEY,
     digest    BLOB NOT NULL UNIQUE,

@@ -16,7 +16,7 @@ use super::fault::{Fault, in_row};
 use super::writer::{Inbox, Work, bits, run};
 use super::{
     IdRange, Later, ListQuery, MAX_MATCHES, MAX_REPORTS, MAX_WAITS, Proposal, Record, Store,
-    StoreError, StoredChain, StoredStatement, listing, schema,
+    StoreError, StoredBundle, StoredChain, StoredStatement, listing, schema,
 };
 
 /// Connections kept for reading.
@@ -190,6 +190,16 @@ impl Store for SqliteStore {
         })
     }
 
+    fn bundles(&self) -> Later<Vec<StoredBundle>> {
+        self.read(|connection| {
+            let mut query = connection.prepare(
+                "SELECT since, statement, signatures FROM bundles ORDER BY since, digest",
+            )?;
+            let bundles = query.query_and_then((), bundle)?;
+            bundles.collect::<rusqlite::Result<_>>().map_err(in_row("bundles", "of some digest"))
+        })
+    }
+
     fn proposal(&self) -> Later<Option<Proposal>> {
         self.read(|connection| {
             let query = "SELECT statement, signatures, people, hosts, policy, signers, since FROM proposals";
@@ -328,26 +338,40 @@ fn issued(row: &Row<'_>) -> rusqlite::Result<Issued> {
     })
 }
 
+fn blob(row: &Row<'_>, place: usize) -> rusqlite::Result<Bytes> {
+    row.get::<_, Vec<u8>>(place).map(Bytes::from)
+}
+
+fn bundle(row: &Row<'_>) -> rusqlite::Result<StoredBundle> {
+    Ok(StoredBundle {
+        since: UnixTime(unsigned(row, 0)?),
+        statement: blob(row, 1)?,
+        signatures: signatures(&blob(row, 2)?),
+    })
+}
+
 fn proposal(row: &Row<'_>) -> rusqlite::Result<Proposal> {
-    let blob = |place: usize| row.get::<_, Vec<u8>>(place).map(Bytes::from);
-    let joined = blob(1)?;
-    let mut rest = joined.as_ref();
+    Ok(Proposal {
+        statement: blob(row, 0)?,
+        signatures: signatures(&blob(row, 1)?),
+        people: blob(row, 2)?,
+        hosts: blob(row, 3)?,
+        policy: blob(row, 4)?,
+        signers: blob(row, 5)?,
+        since: UnixTime(unsigned(row, 6)?),
+    })
+}
+
+/// Signatures, each behind its length.
+fn signatures(mut joined: &[u8]) -> Vec<Bytes> {
     let mut signatures = Vec::new();
-    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+    while let Some((length, tail)) = joined.split_first_chunk::<4>() {
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
         let Some((signature, tail)) = tail.split_at_checked(length) else { break };
         signatures.push(Bytes::copy_from_slice(signature));
-        rest = tail;
+        joined = tail;
     }
-    Ok(Proposal {
-        statement: blob(0)?,
-        signatures,
-        people: blob(2)?,
-        hosts: blob(3)?,
-        policy: blob(4)?,
-        signers: blob(5)?,
-        since: UnixTime(unsigned(row, 6)?),
-    })
+    signatures
 }
 
 /// The counterpart of [`bits`].

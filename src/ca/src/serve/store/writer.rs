@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use jit_ssh_core::digest::Digest;
+use prost::bytes::Bytes;
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::oneshot;
 
@@ -178,6 +180,18 @@ fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()
             )?;
             insert.execute(params![signer, bits(*size)])?;
         }
+        Record::Bundle(bundle) => {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO bundles (digest, since, statement, signatures) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (digest) DO UPDATE SET since = min(since, excluded.since)",
+            )?;
+            insert.execute(params![
+                Digest::of(&bundle.statement).0.as_slice(),
+                bits(bundle.since.0),
+                bundle.statement.as_ref(),
+                joined(&bundle.signatures),
+            ])?;
+        }
         Record::Proposal(None) => {
             transaction.execute("DELETE FROM proposals", ())?;
         }
@@ -261,19 +275,13 @@ fn put_report(transaction: &Transaction<'_>, record: &ReportRecord) -> rusqlite:
 }
 
 fn put_proposal(transaction: &Transaction<'_>, proposal: &Proposal) -> rusqlite::Result<()> {
-    let mut signatures = Vec::new();
-    for signature in &proposal.signatures {
-        let length = u32::try_from(signature.len()).unwrap_or(u32::MAX);
-        signatures.extend_from_slice(&length.to_be_bytes());
-        signatures.extend_from_slice(signature);
-    }
     transaction.execute(
         "INSERT OR REPLACE INTO proposals
          (place, statement, signatures, people, hosts, policy, signers, since)
          VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             proposal.statement.as_ref(),
-            signatures,
+            joined(&proposal.signatures),
             proposal.people.as_ref(),
             proposal.hosts.as_ref(),
             proposal.policy.as_ref(),
@@ -282,6 +290,17 @@ fn put_proposal(transaction: &Transaction<'_>, proposal: &Proposal) -> rusqlite:
         ],
     )?;
     Ok(())
+}
+
+/// Each signature behind its length.
+fn joined(signatures: &[Bytes]) -> Vec<u8> {
+    let mut joined = Vec::new();
+    for signature in signatures {
+        let length = u32::try_from(signature.len()).unwrap_or(u32::MAX);
+        joined.extend_from_slice(&length.to_be_bytes());
+        joined.extend_from_slice(signature);
+    }
+    joined
 }
 
 /// SQLite's integers are signed; the bits are the same.

@@ -146,3 +146,66 @@ fn what_no_rule_covers_any_more_can_be_ended_while_a_certificate_lives() {
     // Its certificate lives for five minutes.
     end(321).unwrap_err();
 }
+
+#[test]
+fn what_was_denied_stays_denied_whatever_becomes_of_rule_and_approver() {
+    let case = Case::new();
+    let mut chain = case.chain();
+    case.approve(&mut chain, &case.world.carol, 5);
+    let approved = chain.clone();
+    let World { bob, .. } = &case.world;
+    let no = bob.verified(&case.world.denial(bob, chain.request(), at(10)));
+    admit_decision(&no, &chain, &case.bundle, at(10)).unwrap();
+    chain.add_decision(no).unwrap();
+    let mut files = case.world.files(POLICY);
+    let people = String::from_utf8(files.people).unwrap();
+    files.people = people.replacen("\"sre\", \"leads\"", "\"sre\"", 1).into_bytes();
+    let without_bob = Bundle::parse(2, &files, &case.world.root.admin_keys()).unwrap();
+    let without_rule = case.world.bundle(&POLICY.replacen("group:sre", "person:carol", 1));
+    let by_itself = case.world.bundle(
+        &POLICY.replace("approvals = [{ from = [\"group:leads\"], count = 1 }]", "auto = {}"),
+    );
+    for (what, bundle, yes) in [
+        ("as it was", &case.bundle, true),
+        ("bob asked no more", &without_bob, true),
+        ("no rule covers it", &without_rule, false),
+        ("nobody is asked", &by_itself, true),
+    ] {
+        let status = evaluate(&chain, bundle, at(20)).status;
+        assert!(
+            matches!(&status, Status::Denied { by, .. } if by.as_str() == "bob"),
+            "{what}: {status:?}"
+        );
+        assert_eq!(authorize(&chain, bundle, at(20)).unwrap_err().reason, Reason::Denied, "{what}");
+        // The same without the denial: only the rules decide.
+        assert_eq!(authorize(&approved, bundle, at(20)).is_ok(), yes, "{what}");
+    }
+    // Nobody denies what they asked for: that is no denial of anybody who was asked.
+    let mut own = case.chain();
+    case.deny(&mut own, &case.world.alice, 10);
+    assert_eq!(case.status(&own, 20), Status::Pending);
+}
+
+#[test]
+fn clocks_follow_the_bundle_in_force_and_what_lapsed_waits_again_only_until_it_has_lapsed_anew() {
+    let case = Case::new();
+    let patient =
+        case.world.bundle(&POLICY.replace("decide_within = \"1h\"", "decide_within = \"2h\""));
+    let chain = case.chain();
+    let yes = |secs| {
+        let carol = &case.world.carol;
+        carol.verified(&case.world.approval(carol, chain.request(), at(secs)))
+    };
+    for (bundle, secs, waits) in [
+        (&case.bundle, 3_600, true),
+        (&case.bundle, 3_601, false),
+        (&patient, 3_601, true),
+        (&patient, 7_201, false),
+    ] {
+        let status = evaluate(&chain, bundle, at(secs)).status;
+        let expected = if waits { Status::Pending } else { Status::LapsedUndecided };
+        assert_eq!(status, expected, "{secs}");
+        // What is told is what the signer does.
+        assert_eq!(admit_decision(&yes(secs), &chain, bundle, at(secs)).is_ok(), waits, "{secs}");
+    }
+}

@@ -214,10 +214,15 @@ fn deny_wins_before_the_first_certificate_and_not_after() {
 fn only_those_who_may_approve_can_deny() {
     let case = Case::new();
     let mut chain = case.chain();
-    case.deny(&mut chain, &case.world.alice, 1);
-    case.deny(&mut chain, &case.world.bot, 1);
-    assert_eq!(case.status(&chain, 2), Status::Pending);
-    case.deny(&mut chain, &case.world.bob, 1);
+    let World { alice, bob, bot, .. } = &case.world;
+    let denial = |by: &Person| by.verified(&case.world.denial(by, chain.request(), at(1)));
+    for by in [alice, bot] {
+        let refused = admit_decision(&denial(by), &chain, &case.bundle, at(1)).unwrap_err();
+        assert_eq!(refused.reason, Reason::NotAllowed, "{}", by.id);
+    }
+    let by_bob = denial(bob);
+    admit_decision(&by_bob, &chain, &case.bundle, at(1)).unwrap();
+    chain.add_decision(by_bob).unwrap();
     assert!(matches!(case.status(&chain, 2), Status::Denied { .. }));
 }
 
@@ -365,6 +370,8 @@ fn refusals_name_the_rule_what_was_asked_and_what_would_fit() {
         r.logins = vec!["root".parse().unwrap()];
     });
     assert!(denied.contains("no-root-on-db"), "any touched part refuses the whole: {denied}");
+    // What is named is what the rule touches, not all that was asked.
+    assert!(denied.contains("forbids root on prod-db."), "{denied}");
     let other = refusal(&|r| r.subject = "carol".parse().unwrap());
     assert!(other.contains("only for themselves"), "{other}");
 }

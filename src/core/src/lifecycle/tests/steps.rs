@@ -181,3 +181,29 @@ fn approvals_that_have_nothing_in_common_grant_nothing() {
         }
     }
 }
+
+#[test]
+fn a_request_that_nobody_could_approve_is_refused_and_one_that_somebody_could_is_not() {
+    // bob asks for what only leads approve: with carol there is one beside him, and not two.
+    let policy = |count: u8| POLICY.replacen("count = 1", &format!("count = {count}"), 1);
+    for (count, by, fine) in [(1, "bob", true), (2, "bob", false), (2, "alice", true)] {
+        let case = Case::with(&policy(count));
+        let by = [&case.world.alice, &case.world.bob].into_iter().find(|p| p.id == by).unwrap();
+        let request = case.world.request(by, "prod-host", "deploy", 600, START);
+        let admitted = admit_request(&case.chain_of(&request), None, &case.bundle, at(1));
+        match fine {
+            true => assert_eq!(admitted.unwrap().name.as_str(), "prod"),
+            false => {
+                let refusal = admitted.unwrap_err();
+                assert_eq!(refusal.reason, Reason::PolicyRefused);
+                assert!(
+                    refusal
+                        .message
+                        .starts_with("nobody could approve this request: the rule prod asks for 2"),
+                    "{refusal:?}"
+                );
+                assert!(refusal.hint.unwrap().contains("people.toml"));
+            }
+        }
+    }
+}

@@ -10,7 +10,9 @@ use crate::serve::testworld::{
 /// The sentence, with the id replaced.
 fn told(known: &Known, secs: u32) -> String {
     let (bundle, now) = (bundle(), NOW.plus_secs(secs));
-    let text = detail(known, &evaluate(&known.chain, &bundle, now), &bundle, now);
+    let evaluation = evaluate(&known.chain, &bundle, now);
+    let approvers = crate::serve::show::approvers(known, &evaluation, &bundle);
+    let text = detail(known, &evaluation, &approvers, now);
     text.replace(known.chain.request().id().as_str(), "ID")
 }
 
