@@ -171,8 +171,8 @@ as admin jit-ssh-ca apply --config ca-config --identity admin --yes
 title "Two stock sshd become prod-host and other-host; both trust the same CA"
 start_sshd prod-host "$prod_port"
 start_sshd other-host "$other_port"
-as root jit-ssh-host setup --ca "$url" --name prod-host --etc "$dir/prod-host" --guard off
-as root jit-ssh-host setup --ca "$url" --name other-host --etc "$dir/other-host" --guard off
+as root jit-ssh-host setup --ca "$url" --name prod-host --etc "$dir/prod-host" --guard off --allow-lock-out
+as root jit-ssh-host setup --ca "$url" --name other-host --etc "$dir/other-host" --guard off --allow-lock-out
 
 title "Alice and Bob enrol once"
 as alice jit-ssh enroll "$url" --as alice

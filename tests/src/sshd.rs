@@ -12,17 +12,49 @@ pub struct Sshd {
     pub etc: PathBuf,
     known_hosts: PathBuf,
     port: u16,
+    /// What it is started by; before 9.8, its PAM service has the same name.
+    program: PathBuf,
     process: Option<Running>,
 }
 
 impl Sshd {
     /// Starts an sshd that knows nothing of us yet.
     pub fn new(site: &Path, name: &str) -> Sshd {
+        Sshd::start_as(site, name, Program::path("sshd"), "UsePAM no\n")
+    }
+
+    /// The same under PAM, with this service of its own; only for root.
+    pub fn under_pam(site: &Path, name: &str, service: &str) -> Sshd {
+        let program = site.join(service);
+        let sshd = fs::canonicalize(Program::path("sshd")).unwrap();
+        std::os::unix::fs::symlink(sshd, &program).unwrap();
+        let plain = Sshd::start_as(site, name, program.clone(), "UsePAM yes\n");
+        // From 9.8 the service has a keyword, which older versions refuse.
+        if plain.setting("pamservicename").is_none() {
+            return plain;
+        }
+        drop(plain);
+        let keyword = format!("UsePAM yes\nPAMServiceName {service}\n");
+        Sshd::start_as(site, name, program, &keyword)
+    }
+
+    /// A setting in force, by its keyword in lower case.
+    pub fn setting(&self, keyword: &str) -> Option<String> {
+        let program = self.program.display().to_string();
+        let asked = Program::new(&program).args(["-T", "-f"]).args([self.etc.join("sshd_config")]);
+        let said = asked.run().fine().out;
+        let mut lines = said.lines().filter_map(|line| line.split_once(' '));
+        lines.find(|(known, _)| *known == keyword).map(|(_, value)| value.to_owned())
+    }
+
+    fn start_as(site: &Path, name: &str, program: PathBuf, pam: &str) -> Sshd {
         let etc = site.join(format!("etc-{name}"));
         fs::create_dir_all(etc.join("sshd_config.d")).unwrap();
         let key = etc.join("host_key");
         let make = ["-q", "-t", "ed25519", "-N", "", "-f"];
-        Program::new("ssh-keygen").args(make).args([&key]).run().fine();
+        if !key.exists() {
+            Program::new("ssh-keygen").args(make).args([&key]).run().fine();
+        }
         let port = free_port();
         let shown = etc.display();
         let config = format!(
@@ -33,7 +65,7 @@ impl Sshd {
              PasswordAuthentication no\n\
              AuthorizedKeysFile none\n\
              LogLevel VERBOSE\n\
-             UsePAM no\n\
+             {pam}\
              # Tests lie under folders that others can write to.\n\
              StrictModes no\n"
         );
@@ -42,14 +74,16 @@ impl Sshd {
         let key = fs::read_to_string(etc.join("host_key.pub")).unwrap();
         let key: Vec<&str> = key.split(' ').take(2).collect();
         fs::write(&known_hosts, format!("{name} {}\n", key.join(" "))).unwrap();
-        let mut sshd = Sshd { name: name.to_owned(), etc, known_hosts, port, process: None };
+        let mut sshd =
+            Sshd { name: name.to_owned(), etc, known_hosts, port, program, process: None };
         sshd.start();
         sshd
     }
 
     fn start(&mut self) {
         let (config, log) = (self.etc.join("sshd_config"), self.etc.join("sshd.log"));
-        let program = Program::new("sshd").args(["-D", "-f"]).args([&config]);
+        let program = self.program.display().to_string();
+        let program = Program::new(&program).args(["-D", "-f"]).args([&config]);
         self.process = Some(program.args(["-E"]).args([&log]).start());
         let port = self.port;
         wait_until("sshd", || listens(port));
@@ -86,8 +120,19 @@ impl Sshd {
 
     /// `jit-ssh-host setup` for this host, with more arguments.
     pub fn setup(&self, url: &str, more: &[&str]) -> Said {
-        let args = ["setup", "--ca", url, "--name", &self.name, "--guard", "off", "--etc"];
-        Program::new("jit-ssh-host").args(args).args([&self.etc]).args(more).run()
+        // There is no other way in here, and no PAM.
+        let anyway = ["setup", "--guard", "off", "--allow-lock-out"];
+        let args = ["--ca", url, "--name", &self.name, "--etc"];
+        let setup = Program::new("jit-ssh-host").args(anyway).args(args).args([&self.etc]);
+        setup.args(more).run()
+    }
+
+    /// `jit-ssh-host setup` with a guard whose socket is in `run`, and more arguments.
+    pub fn setup_guarded(&self, url: &str, pam: &Path, run: &Path, more: &[&str]) -> Said {
+        let args = ["setup", "--ca", url, "--name", &self.name, "--allow-lock-out", "--etc"];
+        let setup = Program::new("jit-ssh-host").args(args).args([&self.etc]);
+        let setup = setup.args(["--sshd"]).args([&self.program]).args(["--pam"]).args([pam]);
+        setup.args(["--run"]).args([run]).args(more).run()
     }
 
     /// Options that lead ssh here, with no file of the caller's home.

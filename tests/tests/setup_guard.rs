@@ -1,0 +1,70 @@
+//! `jit-ssh-host setup` with a guard, from the CA to the end of a session: nothing by hand but what an
+//! administrator types.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use jit_ssh_tests::{POLICY, Program, Site, Sshd};
+
+/// A PAM service of the system's that is taken out with the test.
+struct PamService(PathBuf);
+
+impl Drop for PamService {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+const PAM: &str = "auth required pam_deny.so\naccount required pam_permit.so\n\
+    session optional pam_loginuid.so\nsession required pam_permit.so\n";
+
+#[test]
+fn a_host_that_is_set_up_with_a_guard_ends_what_it_let_in() {
+    if Program::new("id").args(["-u"]).run().fine().out.trim() != "0" {
+        return eprintln!("skipped: only root can start sshd under PAM");
+    }
+    let (site, alice, _bob) = Site::running(POLICY);
+    let name = format!("jit-ssh-test-setup{}", std::process::id());
+    let service = PamService(PathBuf::from("/etc/pam.d").join(&name));
+    fs::write(&service.0, PAM).unwrap();
+    let host = Sshd::under_pam(site.path(), "test-host", &name);
+    // Sockets have short names.
+    let dir = tempfile::TempDir::with_prefix_in("jit-ssh-setup-", "/run").unwrap();
+    let run = dir.path().join("run");
+    let setup = |more: &[&str]| host.setup_guarded(&site.url, &service.0, &run, more);
+
+    // By default the guard is required, and none runs.
+    let said = setup(&["--json"]).ended(1);
+    assert_eq!(said.text("error"), "NO_GUARD");
+    assert!(said.err.contains("start it as root"), "{}", said.err);
+    assert_eq!(fs::read_to_string(&service.0).unwrap(), PAM);
+    assert!(!host.etc.join("jit-ssh").exists());
+
+    let guard = Program::new("jit-ssh-host").args(["guard", "--etc"]).args([&host.etc]);
+    let guard = guard.args(["--run"]).args([&run]).args(["--state"]).args([dir.path().join("s")]);
+    let guard = guard.start();
+    let said = setup(&["--json"]).fine();
+    assert_eq!(
+        (said.text("guard").as_str(), said.field("reloaded").as_bool()),
+        ("required", Some(true))
+    );
+    let again = setup(&["--json"]).fine();
+    assert_eq!(again.field("changed").as_array().map(Vec::len), Some(0), "{}", again.out);
+
+    alice.jit(&["login", "test-host", "--for", "10s", "--because", "INC-1 look"]).run().fine();
+    let begun = Instant::now();
+    let said = alice.ssh(&host, "echo in; sleep 60; echo not ended");
+    assert_eq!(said.out, "in\n", "{} {}", said.err, host.log());
+    assert!(begun.elapsed().as_secs() < 13, "it took {:?}", begun.elapsed());
+
+    // No guard, no login; and not before somebody says so are hook and guard taken out.
+    guard.kill();
+    alice.jit(&["login", "test-host", "--for", "1m", "--because", "INC-1 look"]).run().fine();
+    assert_ne!(alice.ssh(&host, "echo in").out, "in\n");
+    setup(&["--guard", "optional"]).fine();
+    assert_eq!(alice.ssh(&host, "echo in").out, "in\n", "{}", host.log());
+    setup(&["--remove"]).fine();
+    assert_eq!(fs::read_to_string(&service.0).unwrap(), PAM);
+    assert_ne!(alice.ssh(&host, "echo in").out, "in\n");
+}
