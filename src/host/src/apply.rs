@@ -146,6 +146,14 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
+/// Puts a whole file in the place of another, or of none, for the user this process runs as.
+///
+/// # Errors
+/// What the system says; then the file is as it was.
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    write(path, &FileContent { content: content.to_vec(), mode, owner: None })
+}
+
 fn write(path: &Path, new: &FileContent) -> io::Result<()> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}{TEMPORARY}"));

@@ -5,11 +5,11 @@ use jit_ssh_api::v1::{
     BundlePart, GetBundleRequest, GetBundleResponse, GetKrlRequest, GetKrlResponse,
 };
 use jit_ssh_api::{ApiError, CaUrl, Client, ClientError};
-use jit_ssh_core::bundle::{Hosts, Signers};
-use jit_ssh_core::digest::Digest;
+use jit_ssh_core::bundle::{Host, Hosts, Signers};
+use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::root::Root;
-use jit_ssh_core::statement;
+use jit_ssh_core::statement::{self, SignedBundle};
 
 use crate::error::CommandError;
 use crate::plan::HostFacts;
@@ -39,7 +39,8 @@ pub(crate) async fn fetch(url: &CaUrl, name: &HostName) -> Result<HostFacts, Com
     verify(&root, &answer, lists.as_ref(), name)
 }
 
-fn no_connection(error: ClientError) -> CommandError {
+/// What to tell of a CA that can not be asked.
+pub(crate) fn no_connection(error: ClientError) -> CommandError {
     let message = format!("{error}.");
     match error {
         ClientError::Unreachable { .. } | ClientError::Api(ApiError::Unreachable(_)) => {
@@ -62,6 +63,33 @@ fn no_connection(error: ClientError) -> CommandError {
     }
 }
 
+/// What the admins signed about this host and its CA.
+#[derive(Debug, Clone)]
+pub(crate) struct Trusted {
+    /// The CA.
+    ca: RootFingerprint,
+    /// The bundle's version.
+    pub(crate) version: u64,
+    /// Whose certificates, lists and proofs count.
+    pub(crate) signers: Signers,
+    /// This host.
+    pub(crate) host: Host,
+}
+
+impl Trusted {
+    /// What follows for this host, with what the signers revoked.
+    pub(crate) fn facts(&self, revoked: Lists) -> HostFacts {
+        HostFacts {
+            revoked,
+            name: self.host.name.clone(),
+            ca: self.ca,
+            version: self.version,
+            ca_keys: self.signers.iter().map(|s| (s.number, s.ca_key.clone())).collect(),
+            logins: self.host.logins.as_ref().clone(),
+        }
+    }
+}
+
 /// From an answer nobody vouches for to facts the admins signed.
 ///
 /// # Errors
@@ -72,21 +100,25 @@ fn verify(
     lists: Option<&GetKrlResponse>,
     name: &HostName,
 ) -> Result<HostFacts, CommandError> {
-    let Some(signed) = &answer.bundle else {
-        return Err(CommandError::new("The CA has no bundle yet.")
-            .named("NO_BUNDLE")
-            .hint("an admin hands in the first one with: jit-ssh-ca apply"));
+    let trusted = trusted(root, answer, name)?;
+    let revoked = match lists {
+        Some(lists) => Lists::verified(&trusted.signers, lists)
+            .map_err(|e| untrue(format!("Not to be trusted: {e}.")))?,
+        None => Lists::unknown(&trusted.signers),
     };
-    let signatures: Vec<Vec<u8>> = signed.signatures.iter().map(|s| s.to_vec()).collect();
-    let bundle = statement::open_bundle(&signed.statement, &signatures, root)
-        .map_err(|e| untrue(format!("The CA's bundle can not be trusted: {e}.")))?;
-    if !bundle.is_complete(root) {
-        return Err(untrue(format!(
-            "The CA's bundle can not be trusted: {} of {} admin signatures are there.",
-            bundle.admins.len(),
-            root.threshold()
-        )));
-    }
+    Ok(trusted.facts(revoked))
+}
+
+/// What an answer says of this host, if enough admins signed it.
+///
+/// # Errors
+/// Whatever does not hold, and whose fault that is.
+pub(crate) fn trusted(
+    root: &Root,
+    answer: &GetBundleResponse,
+    name: &HostName,
+) -> Result<Trusted, CommandError> {
+    let bundle = signed(root, answer)?;
     let signers = part(answer, BundlePart::Signers, bundle.body.signers)?;
     let hosts = part(answer, BundlePart::Hosts, bundle.body.hosts)?;
     let signers = Signers::parse(signers).map_err(|e| malformed("signers.toml", &e))?;
@@ -95,19 +127,34 @@ fn verify(
         let names = hosts.iter().map(|host| host.name.as_str());
         return Err(unknown_host(name, names, bundle.body.version));
     };
-    let revoked = match lists {
-        Some(lists) => Lists::verified(&signers, lists)
-            .map_err(|e| untrue(format!("Not to be trusted: {e}.")))?,
-        None => Lists::unknown(&signers),
+    let (ca, version) = (root.fingerprint(), bundle.body.version);
+    Ok(Trusted { ca, version, signers, host: host.clone() })
+}
+
+/// The bundle statement of an answer, if enough admins signed it.
+///
+/// # Errors
+/// Whatever does not hold.
+pub(crate) fn signed(
+    root: &Root,
+    answer: &GetBundleResponse,
+) -> Result<SignedBundle, CommandError> {
+    let Some(signed) = &answer.bundle else {
+        return Err(CommandError::new("The CA has no bundle yet.")
+            .named("NO_BUNDLE")
+            .hint("an admin hands in the first one with: jit-ssh-ca apply"));
     };
-    Ok(HostFacts {
-        revoked,
-        name: name.clone(),
-        ca: root.fingerprint(),
-        version: bundle.body.version,
-        ca_keys: signers.iter().map(|s| (s.number, s.ca_key.clone())).collect(),
-        logins: host.logins.as_ref().clone(),
-    })
+    let signatures: Vec<Vec<u8>> = signed.signatures.iter().map(|s| s.to_vec()).collect();
+    let bundle = statement::open_bundle(&signed.statement, &signatures, root)
+        .map_err(|e| untrue(format!("The CA's bundle can not be trusted: {e}.")))?;
+    if bundle.is_complete(root) {
+        return Ok(bundle);
+    }
+    Err(untrue(format!(
+        "The CA's bundle can not be trusted: {} of {} admin signatures are there.",
+        bundle.admins.len(),
+        root.threshold()
+    )))
 }
 
 /// The bytes of a part, if they are the ones the admins signed.

@@ -94,7 +94,10 @@ impl GuardService for System {
         match protocol::ask(&self.run, &Ask::Status, None, Instant::now() + ANSWER_PATIENCE)? {
             Answer::Status { .. } => Ok(()),
             Answer::Unable { why } | Answer::Refused { why } => Err(format!("it says that {why}")),
-            Answer::Registered | Answer::Prolonged { .. } => {
+            Answer::Registered
+            | Answer::Prolonged { .. }
+            | Answer::Events { .. }
+            | Answer::Noted => {
                 Err("what answers there is not the guard".to_owned())
             }
         }
