@@ -106,6 +106,27 @@ fn a_real_request_is_told_where_it_stands_and_who_could_still_approve() {
 }
 
 #[test]
+fn what_is_over_is_told_by_the_rules_of_then_beside_what_those_of_now_say() {
+    let mut log = TestLog::new(POLICY);
+    let request = log.request(10, "alice", "web-1", |_| ());
+    log.approve(20, "bob", &request);
+    log.certify(30, &request);
+    let id = request.id().to_string();
+    assert_eq!(explain(&log, &id, at(40))["standing"]["was"], Value::Null, "it is in use");
+    let was = |log: &TestLog| {
+        explain(log, &id, at(5_000))["standing"]["was"].as_str().unwrap_or_default().to_owned()
+    };
+    let told = was(&log);
+    assert!(
+        told.starts_with("certified under the rule prod, approved by bob, access until "),
+        "{told}"
+    );
+    log.apply(4_000, 2, &POLICY.replace("name = \"prod\"", "name = \"other\""));
+    assert_eq!(explain(&log, &id, at(5_000))["rule"], "other");
+    assert_eq!(was(&log), told);
+}
+
+#[test]
 fn the_command_finds_requests_by_id_and_refuses_what_is_not_there() {
     let mut log = TestLog::new(POLICY);
     let request = log.request(10, "alice", "web-1", |_| ());

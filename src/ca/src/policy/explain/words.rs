@@ -1,7 +1,7 @@
 //! An explanation as programs and people read it.
 
 use jit_ssh_core::bundle::{Allow, Bundle};
-use jit_ssh_core::lifecycle::{Basis, Evaluation, Status, standing};
+use jit_ssh_core::lifecycle::{Basis, Evaluation, Status, is_live, standing};
 use jit_ssh_core::names::ActorId;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::policy::judgement::{AskedStep, Judgement};
@@ -63,6 +63,8 @@ struct Clocks {
 #[derive(Debug, Serialize)]
 struct Standing {
     status: String,
+    /// What became of it, by the rules of then, where nothing can come of it any more.
+    was: Option<String>,
     decide_by: Option<u64>,
     use_by: Option<u64>,
     access_until: Option<u64>,
@@ -131,6 +133,7 @@ impl Explained {
         explained.id = Some(past.id().to_string());
         explained.standing = Some(Standing {
             status: status(past, evaluation),
+            was: if is_live(&evaluation.status) { None } else { was(past) },
             decide_by: asked.then_some(evaluation.decide_by.0),
             use_by: evaluation.use_by.map(|moment| moment.0),
             access_until: evaluation.grant.as_ref().map(|grant| grant.access_until().0),
@@ -233,6 +236,7 @@ impl Standing {
         let could = (!self.could_approve.is_empty())
             .then(|| format!("could approve now: {}", self.could_approve.join(", ")));
         [
+            self.was.as_ref().map(|was| format!("it was: {was}")),
             Some(format!("now: {}", self.status)),
             could,
             moment("decide by", self.decide_by),
@@ -253,6 +257,24 @@ fn status(past: &Past, evaluation: &Evaluation<'_>) -> String {
         Status::Active => "approved and in use".to_owned(),
         over => standing(&past.chain, over).message.trim_end_matches('.').to_owned(),
     }
+}
+
+/// What became of it, by its certificates and by what the bundle of then said.
+fn was(past: &Past) -> Option<String> {
+    let said = past.granted.as_ref().or(past.last.as_ref())?;
+    let certified = past.certificates.last();
+    let decided = said.decision.as_ref().ok().map(|(rule, _)| rule);
+    let mut was = past.outcome();
+    if let Some(rule) = certified.map(|certified| &certified.rule).or(decided) {
+        was.push_str(&format!(" under the rule {rule}"));
+    }
+    if !said.approvers.is_empty() {
+        was.push_str(&format!(", approved by {}", texts(&said.approvers).join(", ")));
+    }
+    if let Some(certified) = certified {
+        was.push_str(&format!(", access until {}", utc(certified.access_until)));
+    }
+    Some(was)
 }
 
 fn texts<T: ToString>(items: &[T]) -> Vec<String> {
