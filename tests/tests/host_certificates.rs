@@ -136,7 +136,7 @@ fn ssh_knows_a_host_by_its_certificate_and_by_no_other_name() {
     let again = renew(&site, "test-host").unwrap();
     assert_eq!(again.certificate, certificate.certificate);
     checked(&site, "test-host", &again);
-    assert!(site.verify_log().contains("1 host certificates"), "{}", site.verify_log());
+    assert!(site.verify_log().contains("1 host certificate"), "{}", site.verify_log());
     let printed = alice.jit(&["hosts", "--known-hosts"]).run().fine().out;
     assert_eq!(printed.trim_end(), kept.trim_end());
     // It is said once.
