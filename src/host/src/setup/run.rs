@@ -1,12 +1,15 @@
 //! The order of effects, which is the promise of `setup`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jit_ssh_core::names::Login;
 
 use super::foresee;
 use crate::apply::Applied;
+use crate::config::{Found, What};
 use crate::current::{self, Current};
+use crate::doctor::directives;
 use crate::error::CommandError;
 use crate::guard_service::{self, GuardService, Started};
 use crate::labels::Labels;
@@ -203,6 +206,9 @@ fn confirm(
             Goal::Removed => verify::gone(layout, &current.found, login, &effective)?,
         }
     }
+    if let Goal::SetUp(_) = goal {
+        elsewhere(host, current, logins)?;
+    }
     let Some((lines, _)) = guard_wanted(goal) else {
         return Ok(());
     };
@@ -210,6 +216,24 @@ fn confirm(
         .ok_or_else(|| CommandError::new(format!("{} went away.", layout.pam().display())))?;
     let read = |name: &str| file.included.get(name).cloned();
     pam::check(&pam::Service { path: &file.path, text: file.text()?, read: &read }, &lines.hook)
+}
+
+/// Asks sshd about connections that a `Match` with a setting of ours fits. There, others may be
+/// trusted instead of this CA; but where it is trusted, its certificates must meet our rules.
+fn elsewhere(host: &Host<'_>, current: &Current, logins: &[Login]) -> Result<(), CommandError> {
+    let names: Vec<String> = logins.iter().map(ToString::to_string).collect();
+    let is_setting = |found: &&Found| matches!(found.what, What::Setting { .. });
+    let matches = current.found.iter().filter(is_setting).filter_map(|found| found.under.as_ref());
+    for under in matches.collect::<BTreeSet<_>>() {
+        let Some((user, connection)) = directives::connection_for(under, &names) else { continue };
+        let Some(login) = logins.iter().find(|login| login.as_str() == user) else { continue };
+        // A connection that was made up may be one that this sshd can not be asked about.
+        let Ok(effective) = host.sshd.effective_where(&connection) else { continue };
+        if effective.get("TrustedUserCAKeys") == host.layout.trusted_user_ca_keys() {
+            verify::in_force(host.layout, &current.found, login, &effective)?;
+        }
+    }
+    Ok(())
 }
 
 fn reload_running(sshd: &Sshd, logins: &[Login]) -> Result<Reload, CommandError> {
