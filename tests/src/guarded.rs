@@ -367,7 +367,14 @@ impl Drop for GuardedHost {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         let _ = fs::remove_file(format!("/etc/pam.d/{}", self.service));
-        let _ = Command::new("userdel").arg(&self.user).stderr(Stdio::null()).status();
+        // userdel waits for nobody, and refuses while one of the account's processes is still going.
+        for _ in 0..200 {
+            let done = Command::new("userdel").arg(&self.user).stderr(Stdio::null()).status();
+            if done.is_ok_and(|done| done.success()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
     }
 }
 
