@@ -11,7 +11,7 @@ use crate::config::{Found, What};
 use crate::current::{self, Current};
 use crate::doctor::directives;
 use crate::error::CommandError;
-use crate::guard_service::{self, GuardService, Started};
+use crate::guard_service::{self, GuardService, Starting};
 use crate::labels::Labels;
 use crate::layout::Layout;
 use crate::pam;
@@ -81,8 +81,10 @@ pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, Comm
         eprintln!("Dry run: nothing is written.");
         return Ok(Done { plan, reloaded: false });
     }
+    let is_changed = host.guard.unit().is_some_and(|unit| plan.changes(unit));
+    let starting = Starting::new(host.guard, current.unit.as_ref(), is_changed);
     if plan.is_empty() {
-        start_guard(host, goal, &current, &plan)?;
+        start_guard(host, goal, &starting)?;
         confirm(host, goal, &current, &logins)?;
         eprintln!("There is nothing to change.");
         return Ok(Done { plan, reloaded: false });
@@ -90,22 +92,22 @@ pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, Comm
 
     let applied = Applied::all(&plan.files)?;
     label(host, &plan.files);
-    let started = match start_guard(host, goal, &current, &plan) {
-        Ok(started) => started,
-        Err(error) => return Err(applied.take_back(error)),
-    };
-    let take_back_guard = || started.into_iter().for_each(Started::take_back);
-    let applied = match applied.and(&plan.switch) {
-        Ok(applied) => applied,
-        Err(error) => {
-            take_back_guard();
-            return Err(error);
+    let take_back = |applied: Applied<'_>, error| {
+        if guard_wanted(goal).is_none() {
+            return applied.take_back(error);
         }
+        starting.stop_new();
+        let error = applied.take_back(error);
+        starting.restore();
+        error
     };
+    if let Err(error) = start_guard(host, goal, &starting) {
+        return Err(take_back(applied, error));
+    }
+    let (applied, done) = applied.and(&plan.switch);
     label(host, &plan.switch);
-    if let Err(error) = confirm(host, goal, &current, &logins) {
-        take_back_guard();
-        return Err(applied.take_back(error));
+    if let Err(error) = done.and_then(|()| confirm(host, goal, &current, &logins)) {
+        return Err(take_back(applied, error));
     }
     let reload = match plan.changes_configuration(layout, &current) {
         true => reload_running(sshd, &logins)?,
@@ -149,24 +151,16 @@ fn guard_wanted(goal: &Goal) -> Option<(&GuardLines, &Wanted)> {
 }
 
 /// Has the guard run, where the goal wants one. Where it is optional, a word is enough.
-fn start_guard<'a>(
-    host: &Host<'a>,
-    goal: &Goal,
-    current: &Current,
-    plan: &Plan,
-) -> Result<Option<Started<'a>>, CommandError> {
+fn start_guard(host: &Host<'_>, goal: &Goal, starting: &Starting<'_>) -> Result<(), CommandError> {
     let Some((_, wanted)) = guard_wanted(goal) else {
-        return Ok(None);
+        return Ok(());
     };
-    let is_changed = host.guard.unit().is_some_and(|unit| plan.changes(unit));
-    let by_hand = foresee::guard_by_hand(host.layout);
-    match guard_service::start(host.guard, current.unit.as_ref(), is_changed, &by_hand) {
-        Ok(started) => Ok(Some(started)),
+    match starting.start(&foresee::guard_by_hand(host.layout)) {
         Err(error) if wanted.settings.guard == Guard::Optional => {
             eprintln!("warning: until the guard runs, no session is ended\n{error}");
-            Ok(None)
+            Ok(())
         }
-        Err(error) => Err(error),
+        done => done,
     }
 }
 
