@@ -96,6 +96,11 @@ impl Layout {
         self.own_dir().join("revoked.krl")
     }
 
+    /// The certificate of sshd's own key, once the guard got one.
+    pub(crate) fn host_certificate(&self) -> PathBuf {
+        self.own_dir().join("ssh_host_ed25519_key-cert.pub")
+    }
+
     /// The folder with one principals file for each login.
     pub(crate) fn principals_dir(&self) -> PathBuf {
         self.own_dir().join("principals")

@@ -110,7 +110,9 @@ pub(crate) fn plan_setup(
 
     // The hook first: whoever is let in by a certificate from now on is watched.
     plan.hook(layout, current, guard.as_ref())?;
-    plan.switch.extend(file(current, layout.drop_in(), &current.drop_in, content::drop_in(layout)));
+    let certified = current.host_certificate.as_ref().is_some_and(content::is_certificate);
+    let text = content::drop_in(layout, certified);
+    plan.switch.extend(file(current, layout.drop_in(), &current.drop_in, text));
     plan.switch.extend(config_step(
         current,
         match config::drop_in_wins(&current.found) {
@@ -191,6 +193,7 @@ pub(crate) fn plan_remove(
     for (path, state, is_ours) in [
         (layout.user_ca(), &current.user_ca, content::is_marked as fn(&FileState) -> bool),
         (layout.revoked_keys(), &current.revoked, |state| revoked::is_list(&state.content)),
+        (layout.host_certificate(), &current.host_certificate, content::is_certificate),
         (layout.settings(), &current.settings, content::is_marked),
     ] {
         let step = plan.without(path, state, is_ours);

@@ -46,8 +46,7 @@ struct Link<'p> {
 ///
 /// # Errors
 /// Why it broke, or what is in the way here.
-pub(super) async fn run(place: &mut Place) -> Result<(), CommandError> {
-    let place = &*place;
+pub(super) async fn run(place: &Place) -> Result<(), CommandError> {
     let mut link = Link::open(place).await?;
     let mut watch = link.watch().await?;
     let mut tell = interval(TELL);
@@ -61,7 +60,12 @@ pub(super) async fn run(place: &mut Place) -> Result<(), CommandError> {
                 Some(news) => link.hear(news).await?,
                 None => return Ok(()),
             },
-            _ = tell.tick() => link.tell().await?,
+            _ = tell.tick() => {
+                if place.is_set_up_anew() {
+                    return Ok(());
+                }
+                link.tell().await?;
+            }
             _ = poll.tick() => link.poll().await?,
         }
     }

@@ -49,21 +49,25 @@ pub(crate) struct LinkArgs {
 /// Runs `jit-ssh-host link` until it is stopped.
 pub(crate) fn cmd_link(args: &LinkArgs) -> Result<(), CommandError> {
     supervisor::end_with_the_guard();
-    let place = Place::open(&args.etc, &args.run, &args.state)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))?;
-    runtime.block_on(keep_connected(place))
+    runtime.block_on(keep_connected(args))
 }
 
-async fn keep_connected(mut place: Place) -> ! {
+async fn keep_connected(args: &LinkArgs) -> ! {
     let mut rest = FIRST_REST;
     let mut told = String::new();
     loop {
         let began = Instant::now();
-        let problem = match connection::run(&mut place).await {
-            Ok(()) => "The CA ended the connection.".to_owned(),
+        // Anew each time: setup may have said otherwise meanwhile.
+        let connected = match Place::open(&args.etc, &args.run, &args.state) {
+            Ok(place) => connection::run(&place).await,
+            Err(error) => Err(error),
+        };
+        let problem = match connected {
+            Ok(()) => "The connection to the CA ended.".to_owned(),
             Err(error) => error.to_string(),
         };
         if began.elapsed() > LONGEST_REST {

@@ -26,6 +26,8 @@ const GUARD_PATIENCE: Duration = Duration::from_secs(2);
 /// See the module.
 pub(super) struct Place {
     pub(super) settings: Settings,
+    /// The text they were read from.
+    text: String,
     layout: Layout,
     run: PathBuf,
     /// The folder with the newest list of each signer.
@@ -50,7 +52,12 @@ impl Place {
         let lists = state.join("krl");
         fs::create_dir_all(&lists)
             .map_err(|e| CommandError::new(format!("{} can not be made: {e}.", lists.display())))?;
-        Ok(Place { settings, layout, run: run.to_owned(), lists })
+        Ok(Place { settings, text, layout, run: run.to_owned(), lists })
+    }
+
+    /// Whether `setup` has said otherwise since.
+    pub(super) fn is_set_up_anew(&self) -> bool {
+        fs::read_to_string(self.layout.settings()).ok().as_deref() != Some(&self.text)
     }
 
     /// The newest lists that were kept; those of the signers of `trusted` alone.

@@ -61,6 +61,7 @@ fn fresh(included: bool) -> Current {
         user_ca: None,
         settings: None,
         revoked: None,
+        host_certificate: None,
         pam: Vec::new(),
         unit: None,
         drop_in: None,
@@ -303,5 +304,19 @@ fn paths_that_sshd_would_read_otherwise_are_refused() {
     for bad in ["/etc/a b", "/etc/%u", "/etc/#", "/etc/*", "/etc/\"x\"", "/etc/\n"] {
         let error = Layout::new(Path::new(bad), None).unwrap_err();
         assert_eq!(error.exit(), crate::error::Exit::Usage, "{bad:?}");
+    }
+}
+
+#[test]
+fn a_certificate_of_the_host_is_shown_once_there_is_one_and_goes_with_the_rest() {
+    let mut current = fresh(true);
+    let line = "HostCertificate /etc/ssh/jit-ssh/ssh_host_ed25519_key-cert.pub\n";
+    for (content, shown) in [("ssh-ed25519-cert-v01@openssh.com AAAA", true), ("else", false)] {
+        current.host_certificate = Some(file(content));
+        let plan = plan_setup(&layout(), &wanted(&["deploy"]), &current, None).unwrap();
+        let now = after(&plan, &current);
+        assert_eq!(text(&now.drop_in).contains(line), shown);
+        let removed = plan_remove(&layout(), &now, None).unwrap();
+        assert_eq!(removed.removed().contains(&&*layout().host_certificate()), shown);
     }
 }
