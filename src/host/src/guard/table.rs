@@ -206,11 +206,7 @@ impl Table {
         if !is_left {
             self.finish(token, now);
         } else if !is_ending {
-            let title = watched.row.title();
-            log::say(
-                Level::Info,
-                &format!("{title} is closed; what it left ends with the access."),
-            );
+            // What it left, if that does not go at once, ends with the access.
             self.close(token, now);
             self.record();
         }
