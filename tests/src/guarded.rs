@@ -200,7 +200,9 @@ impl GuardedHost {
 
     /// Starts the guard.
     pub fn start_guard(&mut self) {
-        let guard = Program::new("jit-ssh-host").args(["guard", "--no-link", "--etc"]).args([self.path("etc")]);
+        let guard = Program::new("jit-ssh-host")
+            .args(["guard", "--no-link", "--etc"])
+            .args([self.path("etc")]);
         let guard = guard.args(["--run"]).args([self.path("run")]);
         let socket = self.path("run/guard.sock");
         let _ = fs::remove_file(&socket);

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use jit_ssh_tests::network::{Machine, Network};
@@ -46,7 +47,10 @@ impl Host {
         let key = dir.path().join("key");
         let make = ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"];
         Program::new("ssh-keygen").args(make).args([&key]).run().fine();
-        let service = format!("jit-ssh-test-{}{name}", std::process::id());
+        // Both tests may run at a time.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let service = format!("jit-ssh-test-{}x{count}", std::process::id());
         let pam = PathBuf::from("/etc/pam.d").join(&service);
         fs::write(&pam, PAM).unwrap();
         // Before 9.8, the PAM service has the program's name; from then on a keyword says it.
@@ -99,10 +103,12 @@ impl Host {
         let guard = guard.args(["--state"]).args([self.path("state")]).stderr(log);
         self.guard = Some(guard.start());
         let socket = self.path("run/guard.sock");
-        wait_until("the guard", || std::os::unix::net::UnixStream::connect(&socket).is_err_and(
-            |error| error.kind() != std::io::ErrorKind::NotFound
-                && error.kind() != std::io::ErrorKind::ConnectionRefused,
-        ));
+        wait_until("the guard", || {
+            std::os::unix::net::UnixStream::connect(&socket).is_err_and(|error| {
+                error.kind() != std::io::ErrorKind::NotFound
+                    && error.kind() != std::io::ErrorKind::ConnectionRefused
+            })
+        });
     }
 
     fn logs(&self) -> String {
@@ -210,7 +216,8 @@ fn three_hosts_hold_what_they_were_told_with_the_ca_near_away_and_back() {
 
     // What is given back ends at once, wherever it runs, and nobody else's does.
     let other = fleet.login(two, "5m");
-    let (here, there) = (one.ssh(alice, "sleep 50").start(), two.ssh(alice, "sleep 20; echo whole"));
+    let (here, there) =
+        (one.ssh(alice, "sleep 50").start(), two.ssh(alice, "sleep 20; echo whole"));
     let there = there.start();
     wait_until("the sessions", || {
         let logins = |id: &str| fleet.show(id).field("uses").as_array().unwrap().len();
@@ -237,9 +244,7 @@ fn three_hosts_hold_what_they_were_told_with_the_ca_near_away_and_back() {
     // The CA dies and comes back: what is revoked then ends.
     let id = fleet.login(two, "5m");
     let session = two.ssh(alice, "sleep 100").start();
-    wait_until("the session", || {
-        !fleet.show(&id).field("uses").as_array().unwrap().is_empty()
-    });
+    wait_until("the session", || !fleet.show(&id).field("uses").as_array().unwrap().is_empty());
     fleet.site.kill();
     assert_eq!(two.ssh(alice, "echo in").run().out, "in\n");
     fleet.site.serve();

@@ -97,9 +97,7 @@ impl GuardService for System {
             Answer::Registered
             | Answer::Prolonged { .. }
             | Answer::Events { .. }
-            | Answer::Noted => {
-                Err("what answers there is not the guard".to_owned())
-            }
+            | Answer::Noted => Err("what answers there is not the guard".to_owned()),
         }
     }
 }
