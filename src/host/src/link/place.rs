@@ -111,7 +111,8 @@ impl Place {
         let root = "root".parse().map_err(|e| CommandError::new(format!("{e}.")))?;
         let effective = sshd.effective(&root)?;
         for path in effective.all("HostKey").iter().map(Path::new) {
-            let public = fs::read_to_string(path.with_added_extension("pub")).unwrap_or_default();
+            let public = fs::read_to_string(format!("{}.pub", path.display()));
+            let public = public.unwrap_or_default();
             if public.trim_end().parse::<HostKey>().is_ok_and(|found| found == *key) {
                 let unusable = |why: String| {
                     CommandError::new(format!("{} can not be used: {why}.", path.display()))
