@@ -23,7 +23,8 @@ fn set(serials: &[Serial]) -> BTreeSet<Serial> {
 }
 
 #[test]
-fn what_is_given_back_or_taken_away_is_in_the_list_before_the_answer_and_not_after_the_access_is_over() {
+fn what_is_given_back_or_taken_away_is_in_the_list_before_the_answer_and_not_after_the_access_is_over()
+ {
     let (node, mut signer) = Node::with_bundle();
     let World { alice, carol, ann, bot, .. } = &node.world;
     assert!(node.krl().serials().is_empty(), "there is a list from the start");
