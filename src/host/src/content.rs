@@ -37,6 +37,12 @@ RevokedKeys {}
     )
 }
 
+/// The drop-in's last line on a host that has a certificate. sshd shows each of its certificates, so
+/// those of others stay.
+pub(crate) fn host_certificate_line(layout: &Layout) -> String {
+    format!("HostCertificate {}\n", layout.host_certificate().display())
+}
+
 /// The CA keys, one per line, below the version they are from; a sealed key comes last.
 pub(crate) fn user_ca(facts: &HostFacts, offline: Option<&CaKey>) -> String {
     let mut text = format!("{MARK}\n{VERSION}{}{OF_CA}{}\n", facts.version, facts.ca);

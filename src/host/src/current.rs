@@ -63,6 +63,8 @@ pub(crate) struct Current {
     pub(crate) settings: Option<FileState>,
     /// `revoked.krl`.
     pub(crate) revoked: Option<FileState>,
+    /// This host's certificate.
+    pub(crate) host_certificate: Option<FileState>,
     /// Our drop-in.
     pub(crate) drop_in: Option<FileState>,
     /// Files in the principals folder, by name.
@@ -134,6 +136,7 @@ pub(crate) fn read(layout: &Layout, unit: Option<&Path>) -> Result<Current, Comm
         user_ca: file(&layout.user_ca())?,
         settings,
         revoked: file(&layout.revoked_keys())?,
+        host_certificate: file(&layout.host_certificate())?,
         drop_in: file(&layout.drop_in())?,
         principals: files_in(&layout.principals_dir())?,
         dirs: dirs(layout)?,

@@ -5,7 +5,7 @@ use jit_ssh_api::v1::{
     BundlePart, GetBundleRequest, GetBundleResponse, GetKrlRequest, GetKrlResponse,
 };
 use jit_ssh_api::{ApiError, CaUrl, Client, ClientError};
-use jit_ssh_core::bundle::{Hosts, Signers};
+use jit_ssh_core::bundle::{Host, Hosts, Signers};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::root::Root;
@@ -18,11 +18,25 @@ use crate::revoked::Lists;
 /// Names shown to somebody who mistyped one.
 const SUGGESTIONS: usize = 3;
 
-/// Asks the CA at `url` for what this host needs.
+/// What the admins signed that concerns this host.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    /// What setup needs of it.
+    pub(crate) facts: HostFacts,
+    /// The signers.
+    pub(crate) signers: Signers,
+    /// The host in hosts.toml.
+    pub(crate) host: Host,
+}
+
+/// Asks the CA at `url` for what this host needs; gives the connection too, for what comes next.
 ///
 /// # Errors
 /// If the CA does not answer, is another, or does not know the host. Nothing is changed then.
-pub(crate) async fn fetch(url: &CaUrl, name: &HostName) -> Result<HostFacts, CommandError> {
+pub(crate) async fn fetch(
+    url: &CaUrl,
+    name: &HostName,
+) -> Result<(Client, Verified), CommandError> {
     let root = Client::fetch_root(url).await.map_err(no_connection)?;
     let client = Client::connect(url, &root).await.map_err(no_connection)?;
     let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
@@ -36,10 +50,12 @@ pub(crate) async fn fetch(url: &CaUrl, name: &HostName) -> Result<HostFacts, Com
         // A CA that can not tell now, or never could: what is in place stays.
         Err(_) => None,
     };
-    verify(&root, &answer, lists.as_ref(), name)
+    let verified = verify(&root, &answer, lists.as_ref(), name)?;
+    Ok((client, verified))
 }
 
-fn no_connection(error: ClientError) -> CommandError {
+/// A failure to reach the CA, in words.
+pub(crate) fn no_connection(error: ClientError) -> CommandError {
     let message = format!("{error}.");
     match error {
         ClientError::Unreachable { .. } | ClientError::Api(ApiError::Unreachable(_)) => {
@@ -71,7 +87,7 @@ fn verify(
     answer: &GetBundleResponse,
     lists: Option<&GetKrlResponse>,
     name: &HostName,
-) -> Result<HostFacts, CommandError> {
+) -> Result<Verified, CommandError> {
     let Some(signed) = &answer.bundle else {
         return Err(CommandError::new("The CA has no bundle yet.")
             .named("NO_BUNDLE")
@@ -100,14 +116,16 @@ fn verify(
             .map_err(|e| untrue(format!("Not to be trusted: {e}.")))?,
         None => Lists::unknown(&signers),
     };
-    Ok(HostFacts {
+    let facts = HostFacts {
         revoked,
         name: name.clone(),
         ca: root.fingerprint(),
         version: bundle.body.version,
         ca_keys: signers.iter().map(|s| (s.number, s.ca_key.clone())).collect(),
         logins: host.logins.as_ref().clone(),
-    })
+    };
+    let host = host.clone();
+    Ok(Verified { facts, signers, host })
 }
 
 /// The bytes of a part, if they are the ones the admins signed.

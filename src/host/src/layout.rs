@@ -96,6 +96,12 @@ impl Layout {
         self.own_dir().join("revoked.krl")
     }
 
+    /// This host's certificate, whatever the type of its key: what sshd must have among its
+    /// `HostCertificate`s.
+    pub(crate) fn host_certificate(&self) -> PathBuf {
+        self.own_dir().join("ssh_host_ed25519_key-cert.pub")
+    }
+
     /// The folder with one principals file for each login.
     pub(crate) fn principals_dir(&self) -> PathBuf {
         self.own_dir().join("principals")

@@ -26,7 +26,7 @@ fn wanted(logins: &[&str]) -> Wanted {
         pam: "/etc/pam.d/sshd".into(),
         offline_ca: None,
     };
-    Wanted { facts: facts(logins), settings, guard: None }
+    Wanted { facts: facts(logins), settings, guard: None, host_certificate: None }
 }
 
 fn facts(logins: &[&str]) -> HostFacts {
@@ -61,6 +61,7 @@ fn fresh(included: bool) -> Current {
         user_ca: None,
         settings: None,
         revoked: None,
+        host_certificate: None,
         pam: Vec::new(),
         unit: None,
         drop_in: None,
@@ -102,6 +103,8 @@ fn put(now: &mut Current, path: &Path, state: Option<FileState>) {
         now.settings = state;
     } else if path == layout.revoked_keys() {
         now.revoked = state;
+    } else if path == layout.host_certificate() {
+        now.host_certificate = state;
     } else {
         assert_eq!(path.parent().unwrap(), layout.principals_dir());
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();

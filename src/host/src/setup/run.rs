@@ -80,7 +80,7 @@ pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, Comm
     }
     if plan.is_empty() {
         start_guard(host, goal, &current, &plan)?;
-        confirm(host, goal, &current, &logins)?;
+        confirm(host, goal, &current, &plan, &logins)?;
         eprintln!("There is nothing to change.");
         return Ok(Done { plan, reloaded: false });
     }
@@ -100,7 +100,7 @@ pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, Comm
         }
     };
     label(host, &plan.switch);
-    if let Err(error) = confirm(host, goal, &current, &logins) {
+    if let Err(error) = confirm(host, goal, &current, &plan, &logins) {
         take_back_guard();
         return Err(applied.take_back(error));
     }
@@ -192,6 +192,7 @@ fn confirm(
     host: &Host<'_>,
     goal: &Goal,
     current: &Current,
+    plan: &Plan,
     logins: &[Login],
 ) -> Result<(), CommandError> {
     let Host { layout, sshd, .. } = host;
@@ -202,6 +203,7 @@ fn confirm(
             Goal::SetUp(_) => verify::in_force(layout, &current.found, login, &effective)?,
             Goal::Removed => verify::gone(layout, &current.found, login, &effective)?,
         }
+        verify::host_certificate(layout, plan.host_certificate.as_deref(), &effective)?;
     }
     let Some((lines, _)) = guard_wanted(goal) else {
         return Ok(());
