@@ -289,6 +289,14 @@ const CASES: &[Case] = &[
         let sign = ["-s", &path("ca"), "-h", "-I", "h", "-n", "prod-host"];
         keygen(&[&sign[..], &["-V", "20200101:20200102", &path("host_key.pub")]].concat());
     }),
+    (&["HOST_CERTIFICATE_OTHER_KEY"], |h| {
+        let path = |name: &str| h.path(name).display().to_string();
+        let sign = ["-s", &path("ca"), "-h", "-I", "h", "-n", "prod-host", "-V", "+1h"];
+        keygen(&["-N", "", "-t", "ed25519", "-f", &path("other_key")]);
+        keygen(&[&sign[..], &[&path("other_key.pub")]].concat());
+        fs::rename(h.path("other_key-cert.pub"), h.path("host_key-cert.pub")).unwrap();
+        fs::remove_file(h.path("other_key")).unwrap();
+    }),
     (&["HOST_CERTIFICATE_OTHER_NAME"], |h| {
         let path = |name: &str| h.path(name).display().to_string();
         let sign = ["-s", &path("ca"), "-h", "-I", "h", "-n", "other-host"];
