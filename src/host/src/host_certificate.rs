@@ -125,8 +125,9 @@ pub(crate) async fn fetch(
         }
         Err(error) => return Ok(Answer::Without(Without::Refused(sentence(&error)))),
     };
-    let certificate =
-        answer.certificate.ok_or_else(|| untrue("the CA answered with no host certificate"))?;
+    let certificate = answer
+        .certificate
+        .ok_or_else(|| untrue("The CA answered with no host certificate.".to_owned()))?;
     verified(&certificate, &identity, signers, now).map(Answer::Certificate)
 }
 
@@ -152,16 +153,13 @@ fn verified(
         signer: sent.signer,
     };
     check_host(&receipt, identity, signers, now)
-        .map_err(|e| untrue(&format!("the host certificate that the CA sent is not used: {e}")))?;
+        .map_err(|e| untrue(format!("The host certificate that the CA sent is not used: {e}.")))?;
     let base64 = Base64::encode_string(&sent.certificate);
     let (kind, name) = (identity.key.type_name(), &identity.name);
     Ok(format!("{kind}-cert-v01@openssh.com {base64} {name}\n").into_bytes())
 }
 
-fn untrue(what: &str) -> CommandError {
-    let mut chars = what.chars();
-    let first = chars.next().map(|first| first.to_ascii_uppercase());
-    let message: String = first.into_iter().chain(chars).chain(['.']).collect();
+fn untrue(message: String) -> CommandError {
     CommandError::new(message).named("UNTRUE")
 }
 
@@ -240,5 +238,64 @@ mod tests {
         assert!(other.ends_with(&line(OWN)), "{other}");
         let bare = identity(&host(&line(OWN)), &[]).unwrap_err().in_words();
         assert!(bare.contains("ssh-keygen -A"), "{bare}");
+    }
+
+    /// A certificate of the form the CA gives, made by the real ssh-keygen: for `prod-host` and `www`,
+    /// from `after` for a week and an hour; with what it is judged by.
+    fn made(after: u64) -> (Vec<u8>, HostIdentity, Signers) {
+        let dir = tempfile::TempDir::new().unwrap();
+        let keygen = |arguments: &[&str]| {
+            let mut keygen = std::process::Command::new("ssh-keygen");
+            keygen.current_dir(dir.path()).arg("-q").args(arguments);
+            assert!(keygen.status().unwrap().success());
+        };
+        let public = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        for name in ["key", "ca"] {
+            keygen(&["-t", "ed25519", "-N", "", "-C", "", "-f", name]);
+        }
+        let until = after + 3_600 + 7 * 86_400;
+        let (id, times) = (format!("host/prod-host/{until}"), format!("{after:#x}:{until:#x}"));
+        let serial = (1u64 << 48 | 7).to_string();
+        let what = ["-s", "ca", "-h", "-I", &id, "-n", "prod-host,www", "-z", &serial];
+        keygen(&[&what[..], &["-V", &times, "key.pub"]].concat());
+
+        let key = public("key.pub").trim().to_owned();
+        let host = host(&format!("aliases = [\"www\"]\nkey = \"{key}\""));
+        let log_key = "ca.example/1+ce6835b4+AW9Xk/nbgjDerDaWVYM+W3oYyPVTw0zId4OlsrngbSUx";
+        let signers = format!(
+            "[[signer]]\nnumber = 1\nca_key = \"{OWN}\"\nhost_ca_key = \"{}\"\nlog_key = \"{log_key}\"\n",
+            public("ca.pub").trim()
+        );
+        let signers = Signers::parse(signers.as_bytes()).unwrap_or_else(|e| unreachable!("{e}"));
+        let identity = identity(&host, &[key.parse().unwrap()]).unwrap();
+        (public("key-cert.pub").into_bytes(), identity, signers)
+    }
+
+    #[test]
+    fn a_certificate_is_due_from_half_of_its_life_on_or_where_it_is_another_s() {
+        let (after, life) = (1_790_000_000, 3_600 + 7 * 86_400);
+        let (file, identity, signers) = made(after);
+        let at = |offset| UnixTime(after + offset);
+        let due = |offset| is_due(&file, &identity, &signers, at(offset));
+        assert_eq!(
+            (due(0), due(life / 2 - 1), due(life / 2), due(life)),
+            (false, false, true, true)
+        );
+        let good = |offset| is_good(&file, &identity, &signers, at(offset));
+        assert_eq!((good(0), good(life - 1), good(life)), (true, true, false));
+
+        // Others' certificates, other names, and what is no certificate, are due whatever the hour.
+        let (other, _, others_signers) = made(after);
+        let renamed = HostIdentity { aliases: Vec::new(), ..identity.clone() };
+        for (file, identity, signers) in [
+            (&other[..], &identity, &signers),
+            (&file[..], &renamed, &signers),
+            (&file[..], &identity, &others_signers),
+            (b"", &identity, &signers),
+            (b"\xff\xfe", &identity, &signers),
+        ] {
+            assert!(is_due(file, identity, signers, at(0)));
+            assert!(!is_good(file, identity, signers, at(0)));
+        }
     }
 }
