@@ -200,7 +200,9 @@ impl GuardedHost {
 
     /// Starts the guard.
     pub fn start_guard(&mut self) {
-        let guard = Program::new("jit-ssh-host").args(["guard", "--etc"]).args([self.path("etc")]);
+        let guard = Program::new("jit-ssh-host")
+            .args(["guard", "--no-link", "--etc"])
+            .args([self.path("etc")]);
         let guard = guard.args(["--run"]).args([self.path("run")]);
         let socket = self.path("run/guard.sock");
         let _ = fs::remove_file(&socket);
@@ -367,7 +369,14 @@ impl Drop for GuardedHost {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         let _ = fs::remove_file(format!("/etc/pam.d/{}", self.service));
-        let _ = Command::new("userdel").arg(&self.user).stderr(Stdio::null()).status();
+        // userdel waits for nobody, and refuses while one of the account's processes is still going.
+        for _ in 0..200 {
+            let done = Command::new("userdel").arg(&self.user).stderr(Stdio::null()).status();
+            if done.is_ok_and(|done| done.success()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
     }
 }
 

@@ -30,6 +30,7 @@ fn folder_of(binary: &str) -> PathBuf {
 pub struct Program {
     command: Command,
     shown: String,
+    stderr: Option<std::fs::File>,
 }
 
 /// What a program said and how it ended.
@@ -54,7 +55,7 @@ impl Program {
             command.env_remove(name);
         }
         command.stdin(Stdio::null());
-        Program { command, shown: name.to_owned() }
+        Program { command, shown: name.to_owned(), stderr: None }
     }
 
     /// Where one of ours, or any other, lies.
@@ -97,6 +98,13 @@ impl Program {
         self
     }
 
+    /// Has it say what it says on standard error to a file.
+    #[must_use]
+    pub fn stderr(mut self, to: std::fs::File) -> Program {
+        self.stderr = Some(to);
+        self
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Said {
         self.start().wait()
@@ -104,7 +112,8 @@ impl Program {
 
     /// Starts it.
     pub fn start(mut self) -> Running {
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command.stdout(Stdio::piped());
+        self.command.stderr(self.stderr.take().map_or_else(Stdio::piped, Stdio::from));
         let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.shown));
         let out = collect(child.stdout.take());
         let err = collect(child.stderr.take());
@@ -117,7 +126,7 @@ type Collected = thread::JoinHandle<String>;
 fn collect(from: Option<impl std::io::Read + Send + 'static>) -> Collected {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        let _ = from.unwrap().read_to_end(&mut bytes);
+        let _ = from.map(|mut from| from.read_to_end(&mut bytes));
         String::from_utf8_lossy(&bytes).into_owned()
     })
 }

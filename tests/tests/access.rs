@@ -84,14 +84,20 @@ fn an_approved_certificate_opens_its_host_and_no_other_until_it_ends() {
 #[test]
 fn nobody_approves_their_own_request_and_no_second_opinion_is_lost() {
     let (site, alice, bob) = Site::running(POLICY);
+    // bob is the only lead: nobody could approve what he asks for, and he hears so at once.
+    let said = bob.jit(&ASK).args(["--no-wait", "--json"]).run().ended(REFUSED);
+    assert_eq!(said.text("error"), "POLICY_REFUSED");
+    assert!(said.text("message").starts_with("nobody could approve"), "{said:?}");
+    let said = bob.jit(&ASK).args(["--dry-run", "--json"]).run().ended(REFUSED);
+    assert_eq!(said.text("error"), "POLICY_REFUSED");
+    let carol = Persona::new(site.path(), "carol");
+    site.write_people(&[(&alice, &["sre"]), (&bob, &["sre", "leads"]), (&carol, &["leads"])]);
+    site.apply();
     let id = ask(&bob);
     let own = bob.jit(&["approve", &id, "--yes", "--json"]).run().ended(REFUSED);
     assert_eq!(own.text("error"), "NOT_ALLOWED");
     // alice is no lead: she does not even see it.
     alice.jit(&["approve", &id, "--yes"]).run().ended(1);
-    let carol = Persona::new(site.path(), "carol");
-    site.write_people(&[(&alice, &["sre"]), (&bob, &["sre", "leads"]), (&carol, &["leads"])]);
-    site.apply();
     carol.enroll(&site.url);
     carol.jit(&["approve", &id, "--yes"]).run().fine();
     bob.jit(&["watch", &id]).run().fine();

@@ -66,7 +66,7 @@ fn a_log_that_is_gone_or_was_set_back_is_found_and_one_that_has_not_begun_is_fin
     let (mut site, alice, _bob) = Site::running(POLICY);
     let log = site.state().join("log");
     let verify = |args: &[&str]| site.ca(&[&["log", "verify"], args].concat()).run();
-    assert!(site.verify_log().contains("1 bundles"));
+    assert!(site.verify_log().contains("1 bundle"));
     site.ca(&["log", "export", "--config", "ca-config", "--to", "copy"]).run().fine();
     verify(&["--from", "copy"]).fine();
     let early = fs::read(log.join("checkpoint")).unwrap();

@@ -143,5 +143,5 @@ fn a_pending_request_and_its_approval_survive_front_and_signer() {
     site.serve();
     alice.jit(&["watch", &id]).run().fine();
     assert_eq!(alice.certificates().len(), 1);
-    assert!(site.verify_log().contains("1 certificates"));
+    assert!(site.verify_log().contains("1 certificate"));
 }

@@ -34,7 +34,7 @@ fn cast() -> Cast {
         (&alice, &["sre"]),
         (&bob, &["sre", "leads"]),
         (&carol, &["dev"]),
-        (&dave, &["audit"]),
+        (&dave, &["audit", "leads"]),
     ]);
     site.write_hosts();
     site.write_policy(&policy);

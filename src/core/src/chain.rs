@@ -39,8 +39,8 @@ pub struct Chain {
     ends: Vec<Verified<End>>,
     first_issued: Option<Issued>,
     last_issued: Option<Issued>,
-    /// Those that were valid when the last one was issued, by serial.
-    live: Vec<Issued>,
+    /// Those whose access was not over when the last one was issued, by serial.
+    open: Vec<Issued>,
 }
 
 /// A statement names another request than the chain's.
@@ -66,7 +66,7 @@ impl Chain {
             ends: Vec::new(),
             first_issued: None,
             last_issued: None,
-            live: Vec::new(),
+            open: Vec::new(),
         }
     }
 
@@ -136,9 +136,10 @@ impl Chain {
         self.last_issued.as_ref()
     }
 
-    /// Every certificate that is valid at `now`, by serial.
-    pub fn live(&self, now: UnixTime) -> impl Iterator<Item = &Issued> {
-        self.live.iter().filter(move |issued| issued.valid_before > now)
+    /// Every certificate whose access is not over at `now`, by serial: a session that began with it may
+    /// still run, also where the certificate itself has expired.
+    pub fn open(&self, now: UnixTime) -> impl Iterator<Item = &Issued> {
+        self.open.iter().filter(move |issued| issued.access_until > now)
     }
 
     /// Adds a decision; one that is known already changes nothing.
@@ -172,10 +173,10 @@ impl Chain {
             self.last_issued = Some(issued);
         }
         let newest = self.last_issued.map_or(issued.at, |last| last.at);
-        self.live.retain(|known| known.valid_before > newest && known.serial != issued.serial);
-        if issued.valid_before > newest {
-            let place = self.live.partition_point(|known| known.serial < issued.serial);
-            self.live.insert(place, issued);
+        self.open.retain(|known| known.access_until > newest && known.serial != issued.serial);
+        if issued.access_until > newest {
+            let place = self.open.partition_point(|known| known.serial < issued.serial);
+            self.open.insert(place, issued);
         }
     }
 

@@ -2,7 +2,7 @@
 //! and the signed note they travel in.
 //!
 //! A list is of one signer: its CA key and the serials of certificates that were given back or taken
-//! away and have not expired. It is built in one way only, and what is not built so is refused. It is
+//! away before their access was over. It is built in one way only, and what is not built so is refused. It is
 //! worth nothing until [`open`] found it signed by the signer's log key: sshd believes any list it
 //! is given, and one that is cut short shuts everybody out.
 //!

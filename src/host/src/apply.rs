@@ -27,14 +27,14 @@ impl<'a> Applied<'a> {
     /// # Errors
     /// Names the step that failed.
     pub(crate) fn all(steps: &'a [Step]) -> Result<Applied<'a>, CommandError> {
-        Applied::default().and(steps)
+        match Applied::default().and(steps) {
+            (applied, Ok(())) => Ok(applied),
+            (applied, Err(error)) => Err(applied.take_back(error)),
+        }
     }
 
-    /// Carries out further steps; if one fails, everything is taken back.
-    ///
-    /// # Errors
-    /// Names the step that failed.
-    pub(crate) fn and(self, steps: &'a [Step]) -> Result<Applied<'a>, CommandError> {
+    /// Carries out further steps up to the first that fails. Nothing is taken back yet.
+    pub(crate) fn and(self, steps: &'a [Step]) -> (Applied<'a>, Result<(), CommandError>) {
         let mut applied = self;
         for step in steps {
             match apply(step) {
@@ -50,11 +50,11 @@ impl<'a> Applied<'a> {
                     }
                     // The failed step itself may be half done: its file is whole, old or new.
                     applied.done.push(step);
-                    return Err(applied.take_back(failed));
+                    return (applied, Err(failed));
                 }
             }
         }
-        Ok(applied)
+        (applied, Ok(()))
     }
 
     /// Puts everything back as it was, the last step first, and says so in `error`.
@@ -144,6 +144,14 @@ fn make_dir(path: &Path, mode: u32, owner: Option<Owner>) -> io::Result<()> {
 
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// Puts a whole file in the place of another, or of none, for the user this process runs as.
+///
+/// # Errors
+/// What the system says; then the file is as it was.
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    write(path, &FileContent { content: content.to_vec(), mode, owner: None })
 }
 
 fn write(path: &Path, new: &FileContent) -> io::Result<()> {

@@ -6,10 +6,10 @@ use jit_ssh_api::v1::{
 };
 use jit_ssh_api::{ApiError, CaUrl, Client, ClientError};
 use jit_ssh_core::bundle::{Host, Hosts, Signers};
-use jit_ssh_core::digest::Digest;
+use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::root::Root;
-use jit_ssh_core::statement;
+use jit_ssh_core::statement::{self, SignedBundle};
 
 use crate::error::CommandError;
 use crate::plan::HostFacts;
@@ -18,17 +18,6 @@ use crate::revoked::Lists;
 /// Names shown to somebody who mistyped one.
 const SUGGESTIONS: usize = 3;
 
-/// What the admins signed that concerns this host.
-#[derive(Debug)]
-pub(crate) struct Verified {
-    /// What setup needs of it.
-    pub(crate) facts: HostFacts,
-    /// The signers.
-    pub(crate) signers: Signers,
-    /// The host in hosts.toml.
-    pub(crate) host: Host,
-}
-
 /// Asks the CA at `url` for what this host needs; gives the connection too, for what comes next.
 ///
 /// # Errors
@@ -36,7 +25,7 @@ pub(crate) struct Verified {
 pub(crate) async fn fetch(
     url: &CaUrl,
     name: &HostName,
-) -> Result<(Client, Verified), CommandError> {
+) -> Result<(Client, Trusted, HostFacts), CommandError> {
     let root = Client::fetch_root(url).await.map_err(no_connection)?;
     let client = Client::connect(url, &root).await.map_err(no_connection)?;
     let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
@@ -50,11 +39,11 @@ pub(crate) async fn fetch(
         // A CA that can not tell now, or never could: what is in place stays.
         Err(_) => None,
     };
-    let verified = verify(&root, &answer, lists.as_ref(), name)?;
-    Ok((client, verified))
+    let (trusted, facts) = verify(&root, &answer, lists.as_ref(), name)?;
+    Ok((client, trusted, facts))
 }
 
-/// A failure to reach the CA, in words.
+/// What to tell of a CA that can not be asked.
 pub(crate) fn no_connection(error: ClientError) -> CommandError {
     let message = format!("{error}.");
     match error {
@@ -78,6 +67,33 @@ pub(crate) fn no_connection(error: ClientError) -> CommandError {
     }
 }
 
+/// What the admins signed about this host and its CA.
+#[derive(Debug, Clone)]
+pub(crate) struct Trusted {
+    /// The CA.
+    ca: RootFingerprint,
+    /// The bundle's version.
+    pub(crate) version: u64,
+    /// Whose certificates, lists and proofs count.
+    pub(crate) signers: Signers,
+    /// This host.
+    pub(crate) host: Host,
+}
+
+impl Trusted {
+    /// What follows for this host, with what the signers revoked.
+    pub(crate) fn facts(&self, revoked: Lists) -> HostFacts {
+        HostFacts {
+            revoked,
+            name: self.host.name.clone(),
+            ca: self.ca,
+            version: self.version,
+            ca_keys: self.signers.iter().map(|s| (s.number, s.ca_key.clone())).collect(),
+            logins: self.host.logins.as_ref().clone(),
+        }
+    }
+}
+
 /// From an answer nobody vouches for to facts the admins signed.
 ///
 /// # Errors
@@ -87,22 +103,27 @@ fn verify(
     answer: &GetBundleResponse,
     lists: Option<&GetKrlResponse>,
     name: &HostName,
-) -> Result<Verified, CommandError> {
-    let Some(signed) = &answer.bundle else {
-        return Err(CommandError::new("The CA has no bundle yet.")
-            .named("NO_BUNDLE")
-            .hint("an admin hands in the first one with: jit-ssh-ca apply"));
+) -> Result<(Trusted, HostFacts), CommandError> {
+    let trusted = trusted(root, answer, name)?;
+    let revoked = match lists {
+        Some(lists) => Lists::verified(&trusted.signers, lists)
+            .map_err(|e| untrue(format!("Not to be trusted: {e}.")))?,
+        None => Lists::unknown(&trusted.signers),
     };
-    let signatures: Vec<Vec<u8>> = signed.signatures.iter().map(|s| s.to_vec()).collect();
-    let bundle = statement::open_bundle(&signed.statement, &signatures, root)
-        .map_err(|e| untrue(format!("The CA's bundle can not be trusted: {e}.")))?;
-    if !bundle.is_complete(root) {
-        return Err(untrue(format!(
-            "The CA's bundle can not be trusted: {} of {} admin signatures are there.",
-            bundle.admins.len(),
-            root.threshold()
-        )));
-    }
+    let facts = trusted.facts(revoked);
+    Ok((trusted, facts))
+}
+
+/// What an answer says of this host, if enough admins signed it.
+///
+/// # Errors
+/// Whatever does not hold, and whose fault that is.
+pub(crate) fn trusted(
+    root: &Root,
+    answer: &GetBundleResponse,
+    name: &HostName,
+) -> Result<Trusted, CommandError> {
+    let bundle = signed(root, answer)?;
     let signers = part(answer, BundlePart::Signers, bundle.body.signers)?;
     let hosts = part(answer, BundlePart::Hosts, bundle.body.hosts)?;
     let signers = Signers::parse(signers).map_err(|e| malformed("signers.toml", &e))?;
@@ -111,21 +132,34 @@ fn verify(
         let names = hosts.iter().map(|host| host.name.as_str());
         return Err(unknown_host(name, names, bundle.body.version));
     };
-    let revoked = match lists {
-        Some(lists) => Lists::verified(&signers, lists)
-            .map_err(|e| untrue(format!("Not to be trusted: {e}.")))?,
-        None => Lists::unknown(&signers),
+    let (ca, version) = (root.fingerprint(), bundle.body.version);
+    Ok(Trusted { ca, version, signers, host: host.clone() })
+}
+
+/// The bundle statement of an answer, if enough admins signed it.
+///
+/// # Errors
+/// Whatever does not hold.
+pub(crate) fn signed(
+    root: &Root,
+    answer: &GetBundleResponse,
+) -> Result<SignedBundle, CommandError> {
+    let Some(signed) = &answer.bundle else {
+        return Err(CommandError::new("The CA has no bundle yet.")
+            .named("NO_BUNDLE")
+            .hint("an admin hands in the first one with: jit-ssh-ca apply"));
     };
-    let facts = HostFacts {
-        revoked,
-        name: name.clone(),
-        ca: root.fingerprint(),
-        version: bundle.body.version,
-        ca_keys: signers.iter().map(|s| (s.number, s.ca_key.clone())).collect(),
-        logins: host.logins.as_ref().clone(),
-    };
-    let host = host.clone();
-    Ok(Verified { facts, signers, host })
+    let signatures: Vec<Vec<u8>> = signed.signatures.iter().map(|s| s.to_vec()).collect();
+    let bundle = statement::open_bundle(&signed.statement, &signatures, root)
+        .map_err(|e| untrue(format!("The CA's bundle can not be trusted: {e}.")))?;
+    if bundle.is_complete(root) {
+        return Ok(bundle);
+    }
+    Err(untrue(format!(
+        "The CA's bundle can not be trusted: {} of {} admin signatures are there.",
+        bundle.admins.len(),
+        root.threshold()
+    )))
 }
 
 /// The bytes of a part, if they are the ones the admins signed.

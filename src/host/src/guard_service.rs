@@ -94,9 +94,10 @@ impl GuardService for System {
         match protocol::ask(&self.run, &Ask::Status, None, Instant::now() + ANSWER_PATIENCE)? {
             Answer::Status { .. } => Ok(()),
             Answer::Unable { why } | Answer::Refused { why } => Err(format!("it says that {why}")),
-            Answer::Registered | Answer::Prolonged { .. } => {
-                Err("what answers there is not the guard".to_owned())
-            }
+            Answer::Registered
+            | Answer::Prolonged { .. }
+            | Answer::Events { .. }
+            | Answer::Noted => Err("what answers there is not the guard".to_owned()),
         }
     }
 }
@@ -119,54 +120,61 @@ pub(crate) fn is_ours(state: &FileState) -> bool {
     first.starts_with(b"# jit-ssh:")
 }
 
-/// A guard that runs; what was done so that it does can be taken back.
-pub(crate) struct Started<'a> {
+/// A guard that is made to run, and what there was before.
+pub(crate) struct Starting<'a> {
     service: &'a dyn GuardService,
-    was_new: bool,
-}
-
-/// Has the guard run, with the unit that is in place by now. `was` is the unit that was there.
-///
-/// # Errors
-/// If it does not answer; nothing is left running that was not.
-pub(crate) fn start<'a>(
-    service: &'a dyn GuardService,
-    was: Option<&FileState>,
+    was_there: bool,
     is_changed: bool,
-    by_hand: &str,
-) -> Result<Started<'a>, CommandError> {
-    let refused = |why: String| {
-        CommandError::new(format!("The guard does not run: {why}.")).named("NO_GUARD")
-    };
-    if service.unit().is_none() {
-        let hint =
-            format!("there is no systemd here: start it as root, and at each boot: {by_hand}");
-        service.wait().map_err(|why| refused(why).hint(hint))?;
-        return Ok(Started { service, was_new: false });
-    }
-    let started = Started { service, was_new: was.is_none() };
-    // A guard that is started anew resumes its deadlines; no session notices.
-    let verb = if is_changed { "restart" } else { "start" };
-    let told = service
-        .systemctl(&["daemon-reload"])
-        .and_then(|()| service.systemctl(&["enable", SERVICE]))
-        .and_then(|()| service.systemctl(&[verb, SERVICE]))
-        .and_then(|()| service.wait());
-    match told {
-        Ok(()) => Ok(started),
-        Err(why) => {
-            started.take_back();
-            Err(refused(why).hint("see: journalctl -u jit-ssh-guard"))
-        }
-    }
 }
 
-impl Started<'_> {
-    /// Ends the guard again, if there was none before.
-    pub(crate) fn take_back(self) {
-        if self.was_new {
+impl<'a> Starting<'a> {
+    /// `was` is the unit that was there; `is_changed` says whether it is another by now.
+    pub(crate) fn new(
+        service: &'a dyn GuardService,
+        was: Option<&FileState>,
+        is_changed: bool,
+    ) -> Starting<'a> {
+        Starting { service, was_there: was.is_some(), is_changed }
+    }
+
+    /// Has the guard run, with the unit that is in place. `by_hand` is how somebody starts it.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(crate) fn start(&self, by_hand: &str) -> Result<(), CommandError> {
+        let refused = |why: String| {
+            CommandError::new(format!("The guard does not run: {why}.")).named("NO_GUARD")
+        };
+        if self.service.unit().is_none() {
+            let hint =
+                format!("there is no systemd here: start it as root, and at each boot: {by_hand}");
+            return self.service.wait().map_err(|why| refused(why).hint(hint));
+        }
+        // A guard that is started anew resumes its deadlines; no session notices.
+        let verb = if self.is_changed { "restart" } else { "start" };
+        self.service
+            .systemctl(&["daemon-reload"])
+            .and_then(|()| self.service.systemctl(&["enable", SERVICE]))
+            .and_then(|()| self.service.systemctl(&[verb, SERVICE]))
+            .and_then(|()| self.service.wait())
+            .map_err(|why| refused(why).hint("see: journalctl -u jit-ssh-guard"))
+    }
+
+    /// Ends a guard that was not there before; to be called while its unit still is.
+    pub(crate) fn stop_new(&self) {
+        if self.service.unit().is_some() && !self.was_there {
             // What is left of it does no harm, and the first failure is the one to tell.
             let _ = self.service.systemctl(&["disable", "--now", SERVICE]);
+        }
+    }
+
+    /// Has the guard of before run again, once its unit is as it was.
+    pub(crate) fn restore(&self) {
+        if self.service.unit().is_some() && self.is_changed {
+            let _ = self.service.systemctl(&["daemon-reload"]);
+            if self.was_there {
+                let _ = self.service.systemctl(&["restart", SERVICE]);
+            }
         }
     }
 }

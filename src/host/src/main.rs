@@ -8,7 +8,8 @@
 //! - [`pam`], [`hook`]: the line in PAM that calls the guard's hook; [`guard_service`]: the guard as a
 //!   service; [`lock_out`]: which other ways in there are; [`labels`]: SELinux;
 //! - [`offline`]: the sealed key for the day without a CA;
-//! - [`guard`]: the command `guard`, which ends sessions; [`session`]: its PAM hook;
+//! - [`guard`]: the command `guard`, which ends sessions; [`session`]: its PAM hook; [`link`]: its way to
+//!   the CA;
 //! - [`clock`]: what time it is;
 //! - [`layout`]: which files are ours; [`content`]: what stands in them; [`config`]: how sshd reads
 //!   its configuration;
@@ -33,6 +34,7 @@ mod hook;
 mod host_certificate;
 mod labels;
 mod layout;
+mod link;
 mod lock_out;
 mod offline;
 mod pam;
@@ -73,6 +75,7 @@ enum Command {
     Setup(setup::SetupArgs),
     Doctor(doctor::DoctorArgs),
     Guard(guard::GuardArgs),
+    Link(link::LinkArgs),
 }
 
 fn main() -> ExitCode {
@@ -122,6 +125,7 @@ fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Setup(args) => setup::cmd_setup(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::cmd_doctor(&args),
         Command::Guard(args) => guard::cmd_guard(&args).map(|()| ExitCode::SUCCESS),
+        Command::Link(args) => link::cmd_link(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -93,43 +93,16 @@ pub(crate) fn plan_setup(
     unit: Option<&Path>,
 ) -> Result<Plan, CommandError> {
     let Wanted { facts, settings, guard, host_certificate } = wanted;
-    for (path, state) in [
-        (layout.user_ca(), &current.user_ca),
-        (layout.drop_in(), &current.drop_in),
-        (layout.settings(), &current.settings),
-    ] {
+    for (path, state) in
+        [(layout.drop_in(), &current.drop_in), (layout.settings(), &current.settings)]
+    {
         if state.as_ref().is_some_and(|state| !content::is_marked(state)) {
             return Err(in_the_way(&path));
         }
     }
-    if let Some(state) = &current.user_ca {
-        content::check_version(facts, &layout.user_ca(), state)?;
-    }
-
-    let mut plan = Plan::default();
-    plan.files.extend(dir(current, layout.etc(), false));
-    plan.files.extend(dir(current, &layout.own_dir(), true));
-    plan.files.extend(dir(current, &layout.principals_dir(), true));
+    let mut plan = plan_login(layout, facts, settings, current)?;
     let settings_text = settings.render();
     plan.files.extend(file(current, layout.settings(), &current.settings, settings_text));
-    let keys = content::user_ca(facts, settings.offline_ca.as_ref());
-    plan.files.extend(file(current, layout.user_ca(), &current.user_ca, keys));
-    let same_ca = current.user_ca.as_ref().is_some_and(|keys| content::is_of_ca(keys, facts.ca));
-    let in_place = current.revoked.as_ref().filter(|_| same_ca);
-    let (list, word) = revoked::choose(&facts.revoked, in_place.map(|state| &*state.content));
-    plan.warnings.extend(word);
-    plan.files.extend(file(current, layout.revoked_keys(), &current.revoked, list));
-    for login in &facts.logins {
-        let old = current.principals.get(login.as_str()).cloned();
-        let principal = Principal::new(login.clone(), facts.name.clone());
-        let text = content::principals(&principal);
-        plan.files.extend(file(current, layout.principals(login), &old, text));
-    }
-    let (obsolete, words) = obsolete_principals(layout, current, |name| {
-        facts.logins.iter().all(|login| login.as_str() != name)
-    });
-    plan.files.extend(obsolete);
-    plan.warnings.extend(words);
     let host_certificate = host_certificate.as_ref().filter(|_| plan.can_name_one(layout, current));
     if let Some(certificate) = host_certificate {
         let (path, old) = (layout.host_certificate(), &current.host_certificate);
@@ -162,6 +135,47 @@ pub(crate) fn plan_setup(
             false => content::with_include(layout, &current.config_without_ours),
         },
     ));
+    Ok(plan)
+}
+
+/// Plans what sshd reads at every login: CA keys, revoked keys and principals, as the CA says them now.
+///
+/// # Errors
+/// If a file in the way is not ours, or the CA offers an older bundle than the one in place.
+pub(crate) fn plan_login(
+    layout: &Layout,
+    facts: &HostFacts,
+    settings: &Settings,
+    current: &Current,
+) -> Result<Plan, CommandError> {
+    if let Some(state) = &current.user_ca {
+        if !content::is_marked(state) {
+            return Err(in_the_way(&layout.user_ca()));
+        }
+        content::check_version(facts, &layout.user_ca(), state)?;
+    }
+    let mut plan = Plan::default();
+    plan.files.extend(dir(current, layout.etc(), false));
+    plan.files.extend(dir(current, &layout.own_dir(), true));
+    plan.files.extend(dir(current, &layout.principals_dir(), true));
+    let keys = content::user_ca(facts, settings.offline_ca.as_ref());
+    plan.files.extend(file(current, layout.user_ca(), &current.user_ca, keys));
+    let same_ca = current.user_ca.as_ref().is_some_and(|keys| content::is_of_ca(keys, facts.ca));
+    let in_place = current.revoked.as_ref().filter(|_| same_ca);
+    let (list, word) = revoked::choose(&facts.revoked, in_place.map(|state| &*state.content));
+    plan.warnings.extend(word);
+    plan.files.extend(file(current, layout.revoked_keys(), &current.revoked, list));
+    for login in &facts.logins {
+        let old = current.principals.get(login.as_str()).cloned();
+        let principal = Principal::new(login.clone(), facts.name.clone());
+        let text = content::principals(&principal);
+        plan.files.extend(file(current, layout.principals(login), &old, text));
+    }
+    let (obsolete, words) = obsolete_principals(layout, current, |name| {
+        facts.logins.iter().all(|login| login.as_str() != name)
+    });
+    plan.files.extend(obsolete);
+    plan.warnings.extend(words);
     Ok(plan)
 }
 

@@ -5,7 +5,7 @@
 
 use std::num::NonZeroU16;
 
-use jit_ssh_api::v1::{GetKrlResponse, SignedKrl};
+use jit_ssh_api::v1::GetKrlResponse;
 use jit_ssh_core::bundle::{SignerInfo, Signers};
 use jit_ssh_core::krl::{self, Krl, Revocations};
 use jit_ssh_core::log::VerifierKey;
@@ -29,11 +29,16 @@ impl Lists {
         for signer in signers.iter() {
             let number = u32::from(signer.number.get());
             match answer.krls.iter().find(|sent| sent.signer == number) {
-                Some(sent) => lists.known.push(open(signer, sent)?),
+                Some(sent) => lists.known.push(open(signer, &sent.note)?),
                 None => lists.lacking.push(signer.number),
             }
         }
         Ok(lists)
+    }
+
+    /// These lists, and the signers whose list is not known.
+    pub(crate) fn of(known: Vec<Krl>, lacking: Vec<NonZeroU16>) -> Lists {
+        Lists { known, lacking }
     }
 
     /// Lists of signers who say nothing.
@@ -47,13 +52,17 @@ impl Lists {
     }
 }
 
-fn open(signer: &SignerInfo, sent: &SignedKrl) -> Result<Krl, String> {
+/// The list in a note, if this signer signed it and it is of its CA key.
+///
+/// # Errors
+/// What does not hold, as a sentence without its full stop.
+pub(crate) fn open(signer: &SignerInfo, note: &[u8]) -> Result<Krl, String> {
     let number = signer.number;
     let key: VerifierKey = signer
         .log_key
         .parse()
         .map_err(|error| format!("signer {number} has no usable log key: {error}"))?;
-    let list = krl::open(&sent.note, &key).map_err(|error| {
+    let list = krl::open(note, &key).map_err(|error| {
         format!("the revocation list of signer {number} is not its own: {error}")
     })?;
     match *list.ca_key() == signer.ca_key {

@@ -139,7 +139,7 @@ impl Memory {
         let mut issued = Vec::new();
         let mut row = vec![digest];
         while let Some(digest) = row.pop() {
-            issued.extend(self.known.get(&digest).iter().flat_map(|known| known.chain.live(now)));
+            issued.extend(self.known.get(&digest).iter().flat_map(|known| known.chain.open(now)));
             row.extend(self.extensions.get(&digest).into_iter().flatten());
         }
         issued

@@ -1,5 +1,6 @@
-//! Which certificates were given back or taken away and have not expired: what the next list says,
-//! and whether it is time for one.
+//! Which certificates were given back or taken away before their access was over: what the next list
+//! says, and whether it is time for one. A certificate that has expired lets nobody in any more, but a
+//! session that began with it may still run, and the guard ends it by the list.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +10,11 @@ use crate::chain::Issued;
 use crate::key::CaKey;
 use crate::time::UnixTime;
 
-/// The serials, each with the end of its certificate.
+/// The serials, each with the end of its access.
 pub struct Revoked {
     serials: BTreeMap<Serial, UnixTime>,
-    /// When the next of them expires.
-    next_expiry: UnixTime,
+    /// When the access of the next of them is over.
+    next_over: UnixTime,
     /// The list that stands.
     published: Option<Krl>,
     /// Whether another may be due.
@@ -27,7 +28,7 @@ impl Revoked {
     pub fn new(published: Option<Krl>) -> Revoked {
         Revoked {
             serials: BTreeMap::new(),
-            next_expiry: UnixTime::MAX,
+            next_over: UnixTime::MAX,
             published,
             changed: true,
             failing: false,
@@ -38,8 +39,8 @@ impl Revoked {
     pub fn add(&mut self, certificates: Vec<Issued>) {
         for issued in certificates {
             let Some(serial) = Serial::from_u64(issued.serial) else { continue };
-            self.serials.insert(serial, issued.valid_before);
-            self.next_expiry = self.next_expiry.min(issued.valid_before);
+            self.serials.insert(serial, issued.access_until);
+            self.next_over = self.next_over.min(issued.access_until);
             self.changed = true;
         }
     }
@@ -54,11 +55,11 @@ impl Revoked {
     /// The list to be published, if it is another than the one that stands. `size` is that of the
     /// log: it grows with every end, and tells which ends the list knows of.
     pub fn due(&mut self, size: u64, ca_key: &CaKey, now: UnixTime) -> Option<Krl> {
-        if !self.changed && now < self.next_expiry {
+        if !self.changed && now < self.next_over {
             return None;
         }
         self.serials.retain(|_, until| *until > now);
-        self.next_expiry = self.serials.values().min().copied().unwrap_or(UnixTime::MAX);
+        self.next_over = self.serials.values().min().copied().unwrap_or(UnixTime::MAX);
         let serials = self.serials.keys().copied().collect();
         let stands = self.published.as_ref();
         self.changed = stands.is_none_or(|krl| *krl.serials() != serials || krl.ca_key() != ca_key);

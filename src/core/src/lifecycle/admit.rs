@@ -264,9 +264,9 @@ pub fn admit_end(
             format!("request {id} has a certificate already and can not be cancelled."),
         )
         .hint(format!("to give the access back: jit-ssh release {id}"))),
-        // A certificate may still be valid under a rule that is gone: it can be ended all the same.
+        // What it opened may go on under a rule that is gone: it can be ended all the same.
         (Status::Refused(_), Cause::Release | Cause::Revoke)
-            if chain.live(now).next().is_some() =>
+            if chain.open(now).next().is_some() =>
         {
             Ok(())
         }

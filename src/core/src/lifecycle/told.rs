@@ -34,9 +34,9 @@ pub fn told_by<B: Borrow<Bundle>>(
 ) -> Option<usize> {
     if let Some(last) = chain.last_issued() {
         let place = in_force_at(since, last.at)?;
-        // Moments are whole seconds, so a neighbour may have been the one.
-        let near = [Some(place), place.checked_add(1), place.checked_sub(1)];
-        return near.into_iter().flatten().filter(|place| *place < since.len()).find(|place| {
+        // One that came into force within the same second may have been the one.
+        let last_place = place.saturating_add(1).min(since.len().saturating_sub(1));
+        return (place..=last_place).find(|place| {
             open(*place).is_some_and(|bundle| {
                 let evaluation = evaluate(chain, bundle.borrow(), now);
                 let until = evaluation.grant.map(|grant| grant.access_until());
@@ -65,9 +65,10 @@ pub fn told_by<B: Borrow<Bundle>>(
     refused
 }
 
-/// The place of the bundle that was in force at `moment`; before the first, the first.
+/// The place of the bundle that was in force when the second `moment` began; before the first, the
+/// first.
 pub fn in_force_at(since: &[UnixTime], moment: UnixTime) -> Option<usize> {
-    let after = since.partition_point(|since| *since <= moment);
+    let after = since.partition_point(|since| *since < moment);
     if since.is_empty() { None } else { Some(after.saturating_sub(1)) }
 }
 

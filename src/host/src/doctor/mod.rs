@@ -6,7 +6,7 @@
 //! - [`enforces`]: what holds, less what the findings break; pure;
 //! - [`render`]: what is shown; pure.
 
-mod directives;
+pub(crate) mod directives;
 mod enforces;
 pub(crate) mod facts;
 mod finding;

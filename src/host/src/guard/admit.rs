@@ -10,7 +10,7 @@ use jit_ssh_core::time::UnixTime;
 
 use super::event::{Event, Kind};
 use super::log::{self, Level};
-use super::process::{Process, Snapshot, check_is_sshd_of_root};
+use super::process::{Process, check_is_sshd_of_root};
 use super::protocol::{Answer, Register};
 use super::row::{Grant, New, Row};
 use super::serve::Server;
@@ -78,8 +78,7 @@ impl Server {
         if self.table.len() >= self.max_sessions {
             return Err(Unable(format!("{} sessions are watched already", self.max_sessions)));
         }
-        let all = Snapshot::take();
-        let cgroup = self.cgroups.as_ref().and_then(|groups| groups.own_of(monitor.id(), &all));
+        let cgroup = self.cgroups.as_ref().and_then(|groups| groups.own_of(monitor.id()));
         let row = Row::new(
             New {
                 monitor: monitor.id(),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use jit_ssh_core::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
-use super::process::{Process, ProcessId, Snapshot};
+use super::process::{Process, ProcessId, descends_from};
 
 /// A connection's own group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,10 +61,10 @@ impl Cgroups {
     }
 
     /// The connection's own group: the one it is in, or one made for it. `None` if neither can be.
-    pub(crate) fn own_of(&self, monitor: ProcessId, all: &Snapshot) -> Option<Cgroup> {
+    pub(crate) fn own_of(&self, monitor: ProcessId) -> Option<Cgroup> {
         let path = group_of(&monitor.pid.to_string())?;
         let dir = folder(&self.mount, &path);
-        if is_logind_scope(&path) && holds_only(&dir, monitor.pid, all) {
+        if is_logind_scope(&path) && holds_only(&dir, monitor.pid) {
             return Some(Cgroup { ino: fs::metadata(&dir).ok()?.ino(), path: dir, made: false });
         }
         self.make(monitor).ok()
@@ -189,11 +189,9 @@ fn is_logind_scope(path: &str) -> bool {
     }
 }
 
-fn holds_only(dir: &Path, monitor: i32, all: &Snapshot) -> bool {
-    let own = all.descendants(monitor);
+fn holds_only(dir: &Path, monitor: i32) -> bool {
     let members = members(dir);
-    !members.is_empty()
-        && members.iter().all(|pid| *pid == monitor || own.iter().any(|stat| stat.id.pid == *pid))
+    !members.is_empty() && members.iter().all(|pid| descends_from(*pid, monitor))
 }
 
 fn members(dir: &Path) -> Vec<i32> {

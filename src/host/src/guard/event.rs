@@ -1,5 +1,6 @@
 //! What the guard has to report: logins and ends.
 
+use jit_ssh_core::digest::Digest;
 use jit_ssh_core::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ use super::row::{Grant, Row};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Event {
-    /// 32 random hex digits: who hears of it twice knows it by them.
+    /// 32 hex digits that are this connection's, and no other's of this host: the same in its login and
+    /// its end. Who hears of one twice knows it by them.
     pub(crate) id: String,
     /// What.
     pub(crate) kind: Kind,
@@ -57,7 +59,7 @@ impl Event {
     pub(crate) fn of(row: &Row, kind: Kind, cause: Option<Cause>, at: UnixTime) -> Event {
         let own = row.grants.first();
         Event {
-            id: random_id(),
+            id: connection(row),
             kind,
             serial: own.map_or(0, |grant: &Grant| grant.serial),
             key_id: own.map(|grant| grant.key_id.clone()).unwrap_or_default(),
@@ -69,12 +71,11 @@ impl Event {
     }
 }
 
-fn random_id() -> String {
-    let mut bytes = [0u8; 16];
-    let mut have = 0;
-    while let Some(rest) = bytes.get_mut(have..).filter(|rest| !rest.is_empty()) {
-        // Fails only before the kernel has any randomness, long before sshd lets anybody in.
-        have += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
-    }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// What tells a connection from every other one of this host, over boots too: its monitor and the moment
+/// it registered.
+fn connection(row: &Row) -> String {
+    let told = format!("{:?} {} {}", row.monitor, row.since, row.from);
+    let mut id = Digest::of(told.as_bytes()).to_string();
+    id.truncate(32);
+    id
 }

@@ -13,7 +13,7 @@
 mod admit;
 mod alarm;
 mod cgroup;
-mod event;
+pub(crate) mod event;
 pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod protocol;
@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::CommandError;
+use crate::link::supervisor;
 
 /// The unit that runs the guard under systemd.
 pub(crate) const UNIT: &str = include_str!("../../units/jit-ssh-guard.service");
@@ -57,6 +58,9 @@ pub(crate) struct GuardArgs {
     /// Where events wait for the CA
     #[arg(long, value_name = "DIR", default_value = "/var/lib/jit-ssh")]
     state: PathBuf,
+    /// Goes by the files there are, and asks no CA
+    #[arg(long)]
+    no_link: bool,
 }
 
 /// Runs `jit-ssh-host guard`.
@@ -73,5 +77,17 @@ pub(crate) fn cmd_guard(args: &GuardArgs) -> Result<(), CommandError> {
         state: args.state.clone(),
     };
     let mut server = serve::Server::open(places)?;
+    if !args.no_link {
+        start_link(args);
+    }
     server.run()
+}
+
+/// Without the link, sessions end all the same.
+fn start_link(args: &GuardArgs) {
+    let places = [("--etc", &args.etc), ("--run", &args.run), ("--state", &args.state)];
+    let places = places.into_iter().flat_map(|(option, path)| [option.into(), path.into()]);
+    if let Err(error) = supervisor::start(places.collect()) {
+        log::say(log::Level::Error, &format!("there is no link to the CA: {error}."));
+    }
 }

@@ -139,6 +139,13 @@ pub(crate) fn check_is_sshd_of_root(pid: i32) -> Result<(), String> {
     }
 }
 
+/// Whether a process is `ancestor`, or descends from it.
+pub(crate) fn descends_from(pid: i32, ancestor: i32) -> bool {
+    // No chain of parents is longer than there are processes; this is longer than any that is sane.
+    let parents = std::iter::successors(Some(pid), |pid| Some(stat(*pid)?.parent)).take(1_000);
+    parents.take_while(|pid| *pid > 0).any(|pid| pid == ancestor)
+}
+
 /// All processes at one moment.
 #[derive(Debug)]
 pub(crate) struct Snapshot(Vec<Stat>);
@@ -222,8 +229,14 @@ mod tests {
     }
 
     #[test]
-    fn this_test_is_no_sshd() {
+    fn this_test_is_no_sshd_and_descends_from_its_parent() {
         let own = i32::try_from(std::process::id()).unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(descends_from(pid, own) && descends_from(own, own) && descends_from(pid, 1));
+        assert!(!descends_from(own, pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
         assert!(check_is_sshd_of_root(own).unwrap_err().contains("not sshd"));
     }
 }

@@ -16,6 +16,7 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::event::Event;
 use super::process::ProcessId;
 
 /// Longest message, in bytes: a certificate has less than 32 KiB, and base64 makes 43 of it.
@@ -36,6 +37,13 @@ pub(crate) enum Ask {
     Prolong {
         /// `type base64`.
         certificate: String,
+    },
+    /// Say what the CA has not heard of yet.
+    Events,
+    /// The CA has heard of all events before the one of this number.
+    Taken {
+        /// The number.
+        next: u64,
     },
     /// Say how it goes.
     Status,
@@ -68,6 +76,17 @@ pub(crate) enum Answer {
         /// How many.
         sessions: usize,
     },
+    /// What the CA has not heard of yet, oldest first; there may be more.
+    Events {
+        /// The number of the first event after these.
+        next: u64,
+        /// How many were lost since the spool began.
+        dropped: u64,
+        /// The events.
+        events: Vec<Event>,
+    },
+    /// It is noted.
+    Noted,
     /// How it goes.
     Status {
         /// How many sessions it watches.

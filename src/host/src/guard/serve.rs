@@ -285,6 +285,8 @@ impl Server {
                 Ok(sessions) => Answer::Prolonged { sessions },
                 Err(no) => no.into(),
             },
+            Ask::Events => self.table.untold(),
+            Ask::Taken { next } => self.table.told(next),
             Ask::Status => Answer::Status { sessions: self.table.len() },
         }
     }

@@ -140,34 +140,33 @@ impl Spool {
         Ok(())
     }
 
-    /// The oldest events that were not taken, at most so many.
+    /// The oldest events that were not taken, at most so many, and the number of the first after them.
     ///
     /// # Errors
     /// What the disk says.
-    #[allow(dead_code, reason = "the link to the CA sends them")]
-    pub(crate) fn oldest(&self, most: usize) -> io::Result<Vec<Event>> {
-        let mut events = Vec::new();
+    pub(crate) fn oldest(&self, most: usize) -> io::Result<(u64, Vec<Event>)> {
+        let (mut next, mut events) = (self.head.first, Vec::new());
         for first in self.segments.keys() {
             let text = fs::read_to_string(self.segment_path(*first))?;
             for (number, line) in (*first..).zip(text.lines()) {
                 if events.len() >= most {
-                    return Ok(events);
+                    return Ok((next, events));
                 }
                 if number >= self.head.first {
                     events.push(serde_json::from_str(line)?);
+                    next = number.saturating_add(1);
                 }
             }
         }
-        Ok(events)
+        Ok((next, events))
     }
 
-    /// Notes that the oldest `count` events were taken.
+    /// Notes that all events before the one of this number were taken.
     ///
     /// # Errors
     /// What the disk says; then they may be offered again.
-    #[allow(dead_code, reason = "the link to the CA says so")]
-    pub(crate) fn taken(&mut self, count: u64) -> io::Result<()> {
-        let first = self.head.first.saturating_add(count).min(self.next());
+    pub(crate) fn taken(&mut self, next: u64) -> io::Result<()> {
+        let first = self.head.first.max(next).min(self.next());
         self.write_head(Head { first, ..self.head })?;
         self.forget_taken()
     }
@@ -255,7 +254,7 @@ mod tests {
     }
 
     fn serials(spool: &Spool, most: usize) -> Vec<u64> {
-        spool.oldest(most).unwrap().iter().map(|event| event.serial).collect()
+        spool.oldest(most).unwrap().1.iter().map(|event| event.serial).collect()
     }
 
     #[test]

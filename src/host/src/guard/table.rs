@@ -11,12 +11,16 @@ use jit_ssh_core::time::UnixTime;
 use super::event::{Cause, Event, Kind};
 use super::log::{self, Level};
 use super::process::{ProcessId, Snapshot};
+use super::protocol::Answer;
 use super::revoked::Revoked;
 use super::row::Row;
 use super::spool::Spool;
 use super::state::StateFile;
 use super::warning;
 use super::watched::Watched;
+
+/// Most events that are told at once: a report holds as many.
+const MAX_TOLD: usize = jit_ssh_core::statement::MAX_EVENTS;
 
 /// What the loop knows a session by, while it runs.
 pub(crate) type Token = u64;
@@ -202,11 +206,7 @@ impl Table {
         if !is_left {
             self.finish(token, now);
         } else if !is_ending {
-            let title = watched.row.title();
-            log::say(
-                Level::Info,
-                &format!("{title} is closed; what it left ends with the access."),
-            );
+            // What it left, if that does not go at once, ends with the access.
             self.close(token, now);
             self.record();
         }
@@ -224,6 +224,24 @@ impl Table {
             if self.sessions.get_mut(&token).is_some_and(|watched| watched.look(instant)) {
                 self.finish(token, now);
             }
+        }
+    }
+
+    /// What the CA has not heard of yet.
+    pub(crate) fn untold(&self) -> Answer {
+        let Some(spool) = &self.spool else { return no_spool() };
+        match spool.oldest(MAX_TOLD) {
+            Ok((next, events)) => Answer::Events { next, dropped: spool.dropped(), events },
+            Err(error) => Answer::Unable { why: format!("the spool can not be read: {error}") },
+        }
+    }
+
+    /// Notes that the CA has heard of all events before the one of this number.
+    pub(crate) fn told(&mut self, next: u64) -> Answer {
+        let Some(spool) = &mut self.spool else { return no_spool() };
+        match spool.taken(next) {
+            Ok(()) => Answer::Noted,
+            Err(error) => Answer::Unable { why: format!("the spool can not be written: {error}") },
         }
     }
 
@@ -248,4 +266,8 @@ impl Table {
         }
         self.record();
     }
+}
+
+fn no_spool() -> Answer {
+    Answer::Unable { why: "there is no spool".into() }
 }

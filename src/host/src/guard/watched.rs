@@ -110,7 +110,8 @@ impl Watched {
         let orphans = monitor.into_iter().flat_map(|id| all.of_session(id.pid));
         self.left.extend(orphans.filter_map(|stat| Process::open_same(stat.id)));
         self.row.left = self.left.iter().map(Process::id).collect();
-        self.look_at = Some(now + SLOW);
+        // Mostly these are just about to go, too; what is there later is looked at seldom.
+        self.look_at = Some(now + LOOK);
         !self.is_gone()
     }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 
 use jit_ssh_api::v1::SignedKrl;
-use jit_ssh_core::bundle::{SignerInfo, Signers};
-use jit_ssh_core::krl::{self, Krl};
-use jit_ssh_core::log::VerifierKey;
+use jit_ssh_core::bundle::Signers;
+use jit_ssh_core::krl::Krl;
+
+use crate::revoked::{self, Lists};
 
 /// The newest list of each signer, with the note that proves it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -32,9 +33,12 @@ impl Krls {
         let number = u16::try_from(sent.signer).ok().and_then(NonZeroU16::new);
         let signer = number.and_then(|number| signers.get(number));
         let Some(signer) = signer else {
-            return Err(format!("a revocation list of signer {}, whom the bundle does not name", sent.signer));
+            return Err(format!(
+                "a revocation list of signer {}, whom the bundle does not name",
+                sent.signer
+            ));
         };
-        let list = open(signer, &sent.note)?;
+        let list = revoked::open(signer, &sent.note)?;
         if let Some(known) = self.0.get(&signer.number) {
             let (found, newest) = (list.version(), known.list.version());
             // One version has one content: another under the same number is no news either.
@@ -60,7 +64,7 @@ impl Krls {
     /// Takes back what an earlier run wrote by [`Krls::notes`].
     pub(crate) fn restore(&mut self, signers: &Signers, number: NonZeroU16, note: &[u8]) {
         let Some(signer) = signers.get(number) else { return };
-        if let Ok(list) = open(signer, note) {
+        if let Ok(list) = revoked::open(signer, note) {
             self.0.insert(number, Proven { list, note: note.to_vec() });
         }
     }
@@ -70,27 +74,12 @@ impl Krls {
         self.0.iter().map(|(number, known)| (*number, known.note.as_slice()))
     }
 
-    /// The file for sshd's `RevokedKeys`; `None` as long as the list of some signer is not known:
-    /// a file without it would take back what the list there is revokes.
-    pub(crate) fn for_sshd(&self, signers: &Signers) -> Option<Vec<u8>> {
-        let whole = signers.iter().all(|signer| self.0.contains_key(&signer.number));
-        whole.then(|| Krl::join(self.0.values().map(|known| &known.list)))
+    /// What the signers revoked, as far as it is known here.
+    pub(crate) fn lists(&self, signers: &Signers) -> Lists {
+        let lacking = signers.iter().map(|signer| signer.number);
+        let lacking = lacking.filter(|number| !self.0.contains_key(number)).collect();
+        Lists::of(self.0.values().map(|known| known.list.clone()).collect(), lacking)
     }
-}
-
-/// The list in a note, if this signer signed it and it is of its CA key.
-fn open(signer: &SignerInfo, note: &[u8]) -> Result<Krl, String> {
-    let number = signer.number;
-    let key: VerifierKey = signer
-        .log_key
-        .parse()
-        .map_err(|error| format!("signer {number} has no usable log key: {error}"))?;
-    let list = krl::open(note, &key)
-        .map_err(|error| format!("a revocation list that signer {number} did not make: {error}"))?;
-    if *list.ca_key() != signer.ca_key {
-        return Err(format!("a revocation list of signer {number} for another CA key"));
-    }
-    Ok(list)
 }
 
 #[cfg(test)]
@@ -98,7 +87,7 @@ mod tests {
     use jit_ssh_core::certificate::Serial;
     use jit_ssh_core::key::CaKey;
     use jit_ssh_core::krl::sign;
-    use jit_ssh_core::log::NoteError;
+    use jit_ssh_core::log::{NoteError, VerifierKey};
     use jit_ssh_core::time::UnixTime;
 
     use super::*;
@@ -136,7 +125,12 @@ mod tests {
             self.list_of(&self.ca, version, serials).unwrap()
         }
 
-        fn list_of(&self, ca: &CaKey, version: u64, serials: &[u64]) -> Result<SignedKrl, NoteError> {
+        fn list_of(
+            &self,
+            ca: &CaKey,
+            version: u64,
+            serials: &[u64],
+        ) -> Result<SignedKrl, NoteError> {
             use ed25519_dalek::Signer as _;
             let number = NonZeroU16::new(self.number).unwrap();
             let serials = serials.iter().map(|index| Serial::new(number, *index).unwrap());
@@ -168,11 +162,11 @@ mod tests {
         refused(&mut krls, one.list(4, &[]), "an old revocation list");
         refused(&mut krls, one.list(5, &[7, 8]), "an old revocation list");
         refused(&mut krls, two.list(9, &[]), "does not name");
-        refused(&mut krls, SignedKrl { signer: 1, ..two.list(9, &[]) }, "did not make");
+        refused(&mut krls, SignedKrl { signer: 1, ..two.list(9, &[]) }, "is not its own");
         refused(&mut krls, one.list_of(&two.ca, 9, &[]).unwrap(), "another CA key");
         let mut cut = one.list(9, &[]);
         cut.note.truncate(cut.note.len() - 3);
-        refused(&mut krls, cut, "did not make");
+        refused(&mut krls, cut, "is not its own");
 
         // The same again is no problem, and a newer one is taken, though one beside it is not.
         assert_eq!(krls.take(&known, &[one.list(5, &[7])]), Vec::<String>::new());
@@ -181,16 +175,21 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_file_for_sshd_once_the_list_of_every_signer_is_known() {
+    fn what_was_kept_is_read_back_and_a_signer_that_is_gone_takes_its_list_along() {
         let (one, two) = (Signer::new(1), Signer::new(2));
         let both = signers(&[&one, &two]);
         let mut krls = Krls::default();
         krls.take(&both, &[one.list(5, &[7])]);
-        assert_eq!(krls.for_sshd(&both), None);
+        let in_place = Krl::join([]);
+        let file =
+            |krls: &Krls, signers: &Signers| revoked::choose(&krls.lists(signers), Some(&in_place));
+        let (kept, word) = file(&krls, &both);
+        assert_eq!(kept, in_place, "the list of one signer is not known");
+        assert!(word.is_some());
         krls.take(&both, &[two.list(3, &[])]);
-        assert!(krls.for_sshd(&both).is_some());
+        assert_eq!(file(&krls, &both).1, None);
 
-        // What was kept is read back, and checked as if it came now.
+        // Checked as if it came now.
         let mut again = Krls::default();
         for (number, note) in krls.notes() {
             again.restore(&both, number, note);
@@ -200,7 +199,7 @@ mod tests {
         // A signer that is gone is no reason to wait for it, and its list goes with it.
         let only = signers(&[&one]);
         krls.keep(&only);
-        let alone = krls.for_sshd(&only).unwrap();
+        let alone = file(&krls, &only).0;
         assert_eq!(Krl::parse(&alone).unwrap(), Krl::parse(&one.list(5, &[7]).krl).unwrap());
     }
 
@@ -212,8 +211,9 @@ mod tests {
         let mut krls = Krls::default();
         assert!(krls.take(&both, &[one.list(5, &[7]), two.list(3, &[1, 2])]).is_empty());
         let path = folder.path().join("krl");
-        std::fs::write(&path, krls.for_sshd(&both).unwrap()).unwrap();
-        let said = std::process::Command::new("ssh-keygen").args(["-Q", "-l", "-f"]).arg(path).output();
+        std::fs::write(&path, revoked::choose(&krls.lists(&both), None).0).unwrap();
+        let said =
+            std::process::Command::new("ssh-keygen").args(["-Q", "-l", "-f"]).arg(path).output();
         let said = String::from_utf8(said.unwrap().stdout).unwrap();
         let serial = |signer: u64, index: u64| (signer << 48 | index).to_string();
         for serial in [serial(1, 7), format!("{}-{}", serial(2, 1), serial(2, 2))] {

@@ -62,7 +62,7 @@ impl Step {
         }
     }
 
-    pub(super) fn removed(&self) -> Option<&Path> {
+    pub(crate) fn removed(&self) -> Option<&Path> {
         match self {
             Step::Remove { path, .. } => Some(path),
             Step::Dir { .. } | Step::Write { .. } | Step::RemoveDir { .. } => None,

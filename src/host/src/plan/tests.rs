@@ -308,3 +308,21 @@ fn paths_that_sshd_would_read_otherwise_are_refused() {
         assert_eq!(error.exit(), crate::error::Exit::Usage, "{bad:?}");
     }
 }
+
+#[test]
+fn a_certificate_of_the_host_is_shown_where_there_is_one_and_what_is_none_of_ours_stays() {
+    let line = "HostCertificate /etc/ssh/jit-ssh/ssh_host_ed25519_key-cert.pub\n";
+    for certificate in [Some(b"new".to_vec()), None] {
+        let mut current = fresh(true);
+        current.host_certificate = Some(file("mine"));
+        let wanted = Wanted { host_certificate: certificate.clone(), ..wanted(&["deploy"]) };
+        let plan = plan_setup(&layout(), &wanted, &current, None).unwrap();
+        let now = after(&plan, &current);
+        assert_eq!(text(&now.drop_in).contains(line), certificate.is_some());
+        assert_eq!(text(&now.host_certificate).contains("new"), certificate.is_some());
+        // Neither of the two is a certificate.
+        let removed = plan_remove(&layout(), &now, None).unwrap();
+        assert!(!removed.removed().contains(&&*layout().host_certificate()));
+        assert!(removed.warnings.iter().any(|word| word.contains("key-cert.pub was not written")));
+    }
+}

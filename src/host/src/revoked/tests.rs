@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use ed25519_dalek::{Signer as _, SigningKey};
+use jit_ssh_api::v1::SignedKrl;
 use jit_ssh_core::certificate::Serial;
 use jit_ssh_core::key::CaKey;
 use jit_ssh_core::time::UnixTime;

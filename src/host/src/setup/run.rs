@@ -1,14 +1,17 @@
 //! The order of effects, which is the promise of `setup`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jit_ssh_core::names::Login;
 
 use super::foresee;
 use crate::apply::Applied;
+use crate::config::{Found, What};
 use crate::current::{self, Current};
+use crate::doctor::directives;
 use crate::error::CommandError;
-use crate::guard_service::{self, GuardService, Started};
+use crate::guard_service::{self, GuardService, Starting};
 use crate::labels::Labels;
 use crate::layout::Layout;
 use crate::pam;
@@ -78,8 +81,10 @@ pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, Comm
         eprintln!("Dry run: nothing is written.");
         return Ok(Done { plan, reloaded: false });
     }
+    let is_changed = host.guard.unit().is_some_and(|unit| plan.changes(unit));
+    let starting = Starting::new(host.guard, current.unit.as_ref(), is_changed);
     if plan.is_empty() {
-        start_guard(host, goal, &current, &plan)?;
+        start_guard(host, goal, &starting)?;
         confirm(host, goal, &current, &plan, &logins)?;
         eprintln!("There is nothing to change.");
         return Ok(Done { plan, reloaded: false });
@@ -87,22 +92,22 @@ pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, Comm
 
     let applied = Applied::all(&plan.files)?;
     label(host, &plan.files);
-    let started = match start_guard(host, goal, &current, &plan) {
-        Ok(started) => started,
-        Err(error) => return Err(applied.take_back(error)),
-    };
-    let take_back_guard = || started.into_iter().for_each(Started::take_back);
-    let applied = match applied.and(&plan.switch) {
-        Ok(applied) => applied,
-        Err(error) => {
-            take_back_guard();
-            return Err(error);
+    let take_back = |applied: Applied<'_>, error| {
+        if guard_wanted(goal).is_none() {
+            return applied.take_back(error);
         }
+        starting.stop_new();
+        let error = applied.take_back(error);
+        starting.restore();
+        error
     };
+    if let Err(error) = start_guard(host, goal, &starting) {
+        return Err(take_back(applied, error));
+    }
+    let (applied, done) = applied.and(&plan.switch);
     label(host, &plan.switch);
-    if let Err(error) = confirm(host, goal, &current, &plan, &logins) {
-        take_back_guard();
-        return Err(applied.take_back(error));
+    if let Err(error) = done.and_then(|()| confirm(host, goal, &current, &plan, &logins)) {
+        return Err(take_back(applied, error));
     }
     let reload = match plan.changes_configuration(layout, &current) {
         true => reload_running(sshd, &logins)?,
@@ -146,24 +151,16 @@ fn guard_wanted(goal: &Goal) -> Option<(&GuardLines, &Wanted)> {
 }
 
 /// Has the guard run, where the goal wants one. Where it is optional, a word is enough.
-fn start_guard<'a>(
-    host: &Host<'a>,
-    goal: &Goal,
-    current: &Current,
-    plan: &Plan,
-) -> Result<Option<Started<'a>>, CommandError> {
+fn start_guard(host: &Host<'_>, goal: &Goal, starting: &Starting<'_>) -> Result<(), CommandError> {
     let Some((_, wanted)) = guard_wanted(goal) else {
-        return Ok(None);
+        return Ok(());
     };
-    let is_changed = host.guard.unit().is_some_and(|unit| plan.changes(unit));
-    let by_hand = foresee::guard_by_hand(host.layout);
-    match guard_service::start(host.guard, current.unit.as_ref(), is_changed, &by_hand) {
-        Ok(started) => Ok(Some(started)),
+    match starting.start(&foresee::guard_by_hand(host.layout)) {
         Err(error) if wanted.settings.guard == Guard::Optional => {
             eprintln!("warning: until the guard runs, no session is ended\n{error}");
-            Ok(None)
+            Ok(())
         }
-        Err(error) => Err(error),
+        done => done,
     }
 }
 
@@ -205,6 +202,9 @@ fn confirm(
         }
         verify::host_certificate(layout, plan.host_certificate.as_deref(), &effective)?;
     }
+    if let Goal::SetUp(_) = goal {
+        elsewhere(host, current, logins)?;
+    }
     let Some((lines, _)) = guard_wanted(goal) else {
         return Ok(());
     };
@@ -212,6 +212,24 @@ fn confirm(
         .ok_or_else(|| CommandError::new(format!("{} went away.", layout.pam().display())))?;
     let read = |name: &str| file.included.get(name).cloned();
     pam::check(&pam::Service { path: &file.path, text: file.text()?, read: &read }, &lines.hook)
+}
+
+/// Asks sshd about connections that a `Match` with a setting of ours fits. There, others may be
+/// trusted instead of this CA; but where it is trusted, its certificates must meet our rules.
+fn elsewhere(host: &Host<'_>, current: &Current, logins: &[Login]) -> Result<(), CommandError> {
+    let names: Vec<String> = logins.iter().map(ToString::to_string).collect();
+    let is_setting = |found: &&Found| matches!(found.what, What::Setting { .. });
+    let matches = current.found.iter().filter(is_setting).filter_map(|found| found.under.as_ref());
+    for under in matches.collect::<BTreeSet<_>>() {
+        let Some((user, connection)) = directives::connection_for(under, &names) else { continue };
+        let Some(login) = logins.iter().find(|login| login.as_str() == user) else { continue };
+        // A connection that was made up may be one that this sshd can not be asked about.
+        let Ok(effective) = host.sshd.effective_where(&connection) else { continue };
+        if effective.get("TrustedUserCAKeys") == host.layout.trusted_user_ca_keys() {
+            verify::in_force(host.layout, &current.found, login, &effective)?;
+        }
+    }
+    Ok(())
 }
 
 fn reload_running(sshd: &Sshd, logins: &[Login]) -> Result<Reload, CommandError> {

@@ -92,6 +92,16 @@ async fn what_is_over_is_told_as_it_was_whatever_the_policy_says_by_now() {
 }
 
 #[tokio::test]
+async fn a_bundle_of_the_same_second_takes_nothing_from_the_one_before() {
+    let (old, new) = (version(1, &PERSONS, "prod"), version(2, &OTHERS, "renamed"));
+    for (what, known, last) in [("denied", denied(), 30), ("certified", certified(), 70)] {
+        let since = [(NOW.minus_secs(60), old.clone()), (NOW.plus_secs(last), new.clone())];
+        let is = access(&Eras::of(&since), &known, &new, CHANGE).await;
+        assert_eq!(is.rule, "prod", "{what}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_alive_is_told_by_the_bundle_in_force_and_so_is_what_a_change_stopped() {
     let (old, renamed) = (version(1, &PERSONS, "prod"), version(2, &PERSONS, "renamed"));
     let early = NOW.plus_secs(100);

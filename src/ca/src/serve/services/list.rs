@@ -242,19 +242,16 @@ impl Wanted<'_> {
         if known.chain.request().body().at < self.since {
             return false;
         }
-        let wanted = {
-            let evaluation = evaluate(&known.chain, &in_force.bundle, *now);
-            if self.open_only && !is_live(&evaluation.status) {
-                return false;
-            }
-            match self.scope {
-                v1::Scope::Mine => is_own(&caller.id, known),
-                v1::Scope::ToDecide => awaits(&caller.id, known, &evaluation, &in_force.bundle),
-                v1::Scope::Unspecified => false,
-                v1::Scope::All => return shelves.eras.sees(caller, known, in_force, *now).await,
-            }
-        };
-        wanted
+        let evaluation = evaluate(&known.chain, &in_force.bundle, *now);
+        if self.open_only && !is_live(&evaluation.status) {
+            return false;
+        }
+        match self.scope {
+            v1::Scope::Mine => is_own(&caller.id, known),
+            v1::Scope::ToDecide => awaits(&caller.id, known, &evaluation, &in_force.bundle),
+            v1::Scope::All => shelves.eras.sees(caller, known, in_force, *now).await,
+            v1::Scope::Unspecified => false,
+        }
     }
 }
 

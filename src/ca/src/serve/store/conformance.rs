@@ -318,12 +318,16 @@ async fn bundles_are_listed_by_when_they_came_and_the_earliest_moment_stays(plac
         signatures: vec![Bytes::from_static(b"one"), Bytes::new()],
     };
     assert_eq!(store.bundles().await.unwrap(), []);
-    for noted in [bundle("b", 20), bundle("a", 12), bundle("a", 10), bundle("a", 30)] {
+    // Those of one second stay in the order in which they came.
+    let later = ["f", "c", "e", "d"].map(|name| bundle(name, 20));
+    let first = [bundle("b", 20), bundle("a", 12), bundle("a", 10), bundle("a", 30)];
+    for noted in first.into_iter().chain(later.clone()) {
         store.append(vec![Record::Bundle(noted)]).await.unwrap();
     }
     store.close();
     let found = place.open().bundles().await.unwrap();
-    assert_eq!(found, [bundle("a", 10), bundle("b", 20)]);
+    let expected = [bundle("a", 10), bundle("b", 20)].into_iter().chain(later);
+    assert_eq!(found, expected.collect::<Vec<_>>());
 }
 
 async fn one_proposal_stands_at_a_time(place: &impl Place) {

@@ -111,11 +111,12 @@ CREATE INDEX approvals_by_rule ON approvals (rule, at, wait);
 /// which is taken over once more: what is here already stays as it is.
 const VERSION_3: &str = "
 CREATE TABLE bundles (
-    digest     BLOB PRIMARY KEY,
+    seq        INTEGER PRIMARY KEY, -- which of those of one second came first
+    digest     BLOB NOT NULL UNIQUE,
     since      INTEGER NOT NULL,
     statement  BLOB NOT NULL,
     signatures BLOB NOT NULL -- each behind its length, a big-endian u32
-) STRICT, WITHOUT ROWID;
+) STRICT;
 DELETE FROM marks;
 ";
 

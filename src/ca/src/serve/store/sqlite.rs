@@ -192,9 +192,8 @@ impl Store for SqliteStore {
 
     fn bundles(&self) -> Later<Vec<StoredBundle>> {
         self.read(|connection| {
-            let mut query = connection.prepare(
-                "SELECT since, statement, signatures FROM bundles ORDER BY since, digest",
-            )?;
+            let mut query = connection
+                .prepare("SELECT since, statement, signatures FROM bundles ORDER BY since, seq")?;
             let bundles = query.query_and_then((), bundle)?;
             bundles.collect::<rusqlite::Result<_>>().map_err(in_row("bundles", "of some digest"))
         })

@@ -98,7 +98,7 @@ pub struct Report {
     pub host: HostName,
     /// What happened, in order; 1 to [`MAX_EVENTS`].
     pub events: Vec<Event>,
-    /// Events before these that the host had no room to keep; 0 if none was lost.
+    /// Events that the host had no room to keep, since it began to count; 0 if none was lost.
     pub lost: u32,
     /// When the report was made.
     pub at: UnixTime,

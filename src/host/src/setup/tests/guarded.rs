@@ -95,9 +95,8 @@ fn a_guard_that_does_not_come_up_changes_nothing_unless_it_is_optional() {
         let hint = if systemd { "journalctl" } else { "jit-ssh-host guard --etc " };
         assert!(error.contains(hint), "{error}");
         assert_eq!((timeless(host.snapshot()), pam(&host).as_str()), (before, PAM));
-        let last = told(&host).last().cloned();
-        let stopped = systemd.then(|| "disable --now jit-ssh-guard.service".to_owned());
-        assert_eq!(last, stopped);
+        let stops = |told: &String| told == "disable --now jit-ssh-guard.service";
+        assert_eq!(told(&host).iter().any(stops), systemd);
         assert!(host.guard.unit.iter().all(|unit| !unit.exists()));
 
         host.run(&goal(&host, Guard::Optional), ANYWAY).unwrap();
@@ -116,7 +115,7 @@ fn what_sshd_does_not_confirm_takes_hook_and_guard_back_too() {
     let before = timeless(host.snapshot());
     assert!(host.run(&goal(&host, Guard::Required), ANYWAY).is_err());
     assert_eq!((timeless(host.snapshot()), pam(&host).as_str()), (before, PAM));
-    assert_eq!(told(&host).last().unwrap(), "disable --now jit-ssh-guard.service");
+    assert!(told(&host).contains(&"disable --now jit-ssh-guard.service".to_owned()));
     assert!(!host.guard.unit.clone().unwrap().exists());
 }
 
@@ -181,4 +180,20 @@ fn a_unit_of_somebody_else_stays() {
     host.remove().unwrap();
     assert_eq!(fs::read_to_string(&unit).unwrap(), "[Service]\n");
     assert!(told(&host).is_empty());
+}
+
+#[test]
+fn a_new_unit_that_does_not_come_up_gives_way_to_the_one_before() {
+    let mut host = host("", true, true);
+    host.run(&goal(&host, Guard::Required), ANYWAY).unwrap();
+    told(&host);
+    let unit = host.guard.unit.clone().unwrap();
+    fs::write(&unit, "# jit-ssh: the one before\n").unwrap();
+    host.guard.starts = false;
+    host.guard.down.replace(Some("it is down".to_owned()));
+    assert!(host.run(&goal(&host, Guard::Required), ANYWAY).is_err());
+    assert_eq!(fs::read_to_string(&unit).unwrap(), "# jit-ssh: the one before\n");
+    let told = told(&host);
+    assert_eq!(told[told.len() - 2..], ["daemon-reload", "restart jit-ssh-guard.service"]);
+    assert!(pam(&host).contains(HOOK), "logins still ask the guard");
 }

@@ -57,3 +57,41 @@ fn a_keys_command_before_ours_does_not_hide_that_a_principals_command_is_in_forc
     assert_eq!(effective.get("AuthorizedPrincipalsCommand"), "none");
     assert_eq!(effective.get("AuthorizedKeysCommand"), "/bin/true");
 }
+
+#[test]
+fn where_some_connections_meet_other_rules_this_ca_must_not_be_trusted() {
+    for rule in ["AuthorizedPrincipalsFile /other", "RevokedKeys none"] {
+        for who in ["Address 10.0.0.0/8", "User dep*,bob Address 10.1.*", "LocalPort 2222"] {
+            let host = TestHost::new(&format!("Match {who}\n  {rule}\n"));
+            let before = timeless(host.snapshot());
+            let error = set_up(&host, ANYWAY).err().unwrap().to_string();
+            assert!(error.contains(&format!("(under `Match {who}`) sets it")), "{error}");
+            assert_eq!(timeless(host.snapshot()), before);
+        }
+        // The neighbours: another CA for these connections, and an account that is no login here.
+        let other = format!("Match Address 10.0.0.0/8\n  {rule}\n  TrustedUserCAKeys /other\n");
+        set_up(&TestHost::new(&other), ANYWAY).unwrap();
+        let nobody = format!("Match User bob Address 10.0.0.0/8\n  {rule}\n");
+        set_up(&TestHost::new(&nobody), ANYWAY).unwrap();
+    }
+}
+
+#[test]
+fn match_blocks_about_something_else_are_left_alone_wherever_they_stand() {
+    for config in [
+        "Match User bob\n  X11Forwarding no\nMatch all\nInclude ETC/sshd_config.d/*.conf\n",
+        "Include ETC/sshd_config.d/*.conf\nMatch User deploy Address 10.0.0.0/8\n  AllowTcpForwarding no\n",
+        "Match Group wheel\n  PasswordAuthentication yes\n",
+    ] {
+        let host = TestHost::new(config);
+        let before = timeless(host.snapshot());
+        set_up(&host, ANYWAY).unwrap();
+        assert!(set_up(&host, ANYWAY).unwrap().plan.is_empty());
+        host.remove().unwrap();
+        let mut after = timeless(host.snapshot());
+        if config.contains("Include") {
+            after.remove(&host.layout.drop_in_dir());
+        }
+        assert_eq!(after, before, "{config}");
+    }
+}

@@ -1,0 +1,224 @@
+//! One connection to the CA, from the first call to its end.
+
+use std::time::Duration;
+
+use jit_ssh_api::own_key::OwnKey;
+use jit_ssh_api::v1::{
+    BundlePart, GetBundleRequest, GetKrlRequest, SignedKrl, SignedStatement, WatchHostsResponse,
+};
+use jit_ssh_api::{ApiError, Client, HostWatch};
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::refusal::Reason;
+use jit_ssh_core::root::Root;
+use jit_ssh_core::statement::{Kind, Nonce, Session, encode};
+use jit_ssh_core::time::Seconds;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::krls::Krls;
+use super::place::Place;
+use super::reports;
+use crate::clock::now;
+use crate::error::CommandError;
+use crate::fetch::{self, Trusted, no_connection};
+use crate::guard::log::{self, Level};
+use crate::guard::protocol::{Answer, Ask};
+
+/// How often the guard is asked for what it saw.
+const TELL: Duration = Duration::from_secs(2);
+/// How often the CA is asked though it would have said so by itself; without a stream more often.
+const POLL: Duration = Duration::from_secs(300);
+const POLL_ALONE: Duration = Duration::from_secs(10);
+/// Seconds for which the host proves who it is: the stream lasts as long as the connection.
+const PROOF: u32 = 60;
+
+/// What is known through this connection.
+struct Link<'p> {
+    place: &'p Place,
+    client: Client,
+    root: Root,
+    bundle: Digest,
+    trusted: Trusted,
+    krls: Krls,
+    own: Option<OwnKey>,
+}
+
+/// Follows the CA until the connection breaks.
+///
+/// # Errors
+/// Why it broke, or what is in the way here.
+pub(super) async fn run(place: &Place) -> Result<(), CommandError> {
+    let mut link = Link::open(place).await?;
+    let mut watch = link.watch().await?;
+    let mut tell = interval(TELL);
+    tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut poll = interval(if watch.is_some() { POLL } else { POLL_ALONE });
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    poll.reset();
+    loop {
+        tokio::select! {
+            news = next(&mut watch) => match news.map_err(|e| no_connection(e.into()))? {
+                Some(news) => link.hear(news).await?,
+                None => return Ok(()),
+            },
+            _ = tell.tick() => {
+                if place.is_set_up_anew() {
+                    return Ok(());
+                }
+                link.tell().await?;
+            }
+            _ = poll.tick() => link.poll().await?,
+        }
+    }
+}
+
+/// The next news; never, where the CA has no room for one more stream.
+async fn next(watch: &mut Option<HostWatch>) -> Result<Option<WatchHostsResponse>, ApiError> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<'p> Link<'p> {
+    async fn open(place: &'p Place) -> Result<Link<'p>, CommandError> {
+        let url = &place.settings.ca;
+        let root = Client::fetch_root(url).await.map_err(no_connection)?;
+        let client = Client::connect(url, &root).await.map_err(no_connection)?;
+        let (bundle, trusted) = bundle(&client, &root, place).await?;
+        let krls = place.kept_lists(&trusted);
+        let mut link = Link { place, client, root, bundle, trusted, krls, own: None };
+        link.own = link.own_key();
+        link.ask_for_lists().await?;
+        Ok(link)
+    }
+
+    /// The key by which this host speaks; without one it listens only.
+    fn own_key(&self) -> Option<OwnKey> {
+        let Some(key) = &self.trusted.host.key else {
+            log::say(
+                Level::Info,
+                "this host has no `key` in hosts.toml: the CA hears nothing of its logins.",
+            );
+            return None;
+        };
+        let own = self.place.own_key(key);
+        own.inspect_err(|error| log::say(Level::Warning, &error.to_string())).ok()
+    }
+
+    async fn watch(&mut self) -> Result<Option<HostWatch>, CommandError> {
+        let proof = match &mut self.own {
+            Some(own) => Some(proof(own, self.place, &self.root)?),
+            None => None,
+        };
+        match self.client.watch_hosts(proof).await {
+            Ok(watch) => Ok(Some(watch)),
+            Err(ApiError::Refused(detail)) if detail.refusal.reason == Reason::Quota => {
+                log::say(Level::Warning, "the CA has no room for one more stream: it is polled.");
+                Ok(None)
+            }
+            Err(error) => Err(no_connection(error.into())),
+        }
+    }
+
+    async fn hear(&mut self, news: WatchHostsResponse) -> Result<(), CommandError> {
+        if news.bundle_version > self.trusted.version {
+            self.refresh().await?;
+        }
+        self.take(&news.krls)?;
+        for certificate in &news.prolonging {
+            self.prolong(certificate);
+        }
+        Ok(())
+    }
+
+    /// Believes of the lists what holds, and has sshd read it.
+    fn take(&mut self, sent: &[SignedKrl]) -> Result<(), CommandError> {
+        for problem in self.krls.take(&self.trusted.signers, sent) {
+            log::say(Level::Warning, &format!("The CA sent {problem}: it changes nothing."));
+        }
+        self.place.install(&self.trusted, &self.krls)
+    }
+
+    async fn ask_for_lists(&mut self) -> Result<(), CommandError> {
+        match self.client.get_krl(GetKrlRequest {}).await {
+            Ok(lists) => self.take(&lists.krls),
+            Err(ApiError::Refused(_)) => self.take(&[]),
+            Err(error) => Err(no_connection(error.into())),
+        }
+    }
+
+    /// Tells the guard of a certificate that prolongs access: the guard verifies it.
+    fn prolong(&self, certificate: &[u8]) {
+        let Some(line) = reports::certificate_line(certificate) else { return };
+        match self.place.ask_guard(&Ask::Prolong { certificate: line }) {
+            Ok(Answer::Prolonged { .. }) => {}
+            Ok(other) => log::say(Level::Warning, &format!("nothing is prolonged: {other:?}.")),
+            Err(why) => log::say(Level::Warning, &format!("nothing is prolonged: {why}.")),
+        }
+    }
+
+    /// Tells the CA what the guard saw.
+    async fn tell(&mut self) -> Result<(), CommandError> {
+        let Some(own) = &mut self.own else { return Ok(()) };
+        let told = reports::tell(self.place, &self.client, own, self.root.fingerprint()).await;
+        told.map_err(|error| no_connection(error.into()))
+    }
+
+    async fn poll(&mut self) -> Result<(), CommandError> {
+        let statement = GetBundleRequest { parts: Vec::new(), proposal: false };
+        let answer =
+            self.client.get_bundle(statement).await.map_err(|e| no_connection(e.into()))?;
+        if fetch::signed(&self.root, &answer)?.digest != self.bundle {
+            self.refresh().await?;
+        }
+        self.ask_for_lists().await
+    }
+
+    /// Takes over another bundle.
+    async fn refresh(&mut self) -> Result<(), CommandError> {
+        let (digest, trusted) = bundle(&self.client, &self.root, self.place).await?;
+        if trusted.version < self.trusted.version {
+            let (old, new) = (trusted.version, self.trusted.version);
+            log::say(
+                Level::Warning,
+                &format!(
+                    "The CA offers bundle version {old}, and {new} is known: it changes nothing."
+                ),
+            );
+            return Ok(());
+        }
+        let spoke_by = std::mem::replace(&mut self.trusted, trusted).host.key;
+        self.bundle = digest;
+        self.krls.keep(&self.trusted.signers);
+        if self.trusted.host.key != spoke_by {
+            // The next connection proves itself by the other key.
+            self.own = self.own_key();
+        }
+        self.place.install(&self.trusted, &self.krls)
+    }
+}
+
+async fn bundle(
+    client: &Client,
+    root: &Root,
+    place: &Place,
+) -> Result<(Digest, Trusted), CommandError> {
+    let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
+    let request = GetBundleRequest { parts, proposal: false };
+    let answer = client.get_bundle(request).await.map_err(|e| no_connection(e.into()))?;
+    let digest = fetch::signed(root, &answer)?.digest;
+    Ok((digest, fetch::trusted(root, &answer, &place.settings.name)?))
+}
+
+/// What proves which host listens.
+fn proof(own: &mut OwnKey, place: &Place, root: &Root) -> Result<SignedStatement, CommandError> {
+    let failed =
+        |error: String| CommandError::new(format!("The host can not prove itself: {error}."));
+    let by = place.settings.name.as_str().parse().map_err(|e| failed(format!("{e}")))?;
+    let span = Seconds::new(PROOF).ok_or_else(|| failed("no time".to_owned()))?;
+    let nonce = Nonce(rand::random());
+    let session = Session::new(root.fingerprint(), by, span, now(), nonce);
+    let statement = encode(&session).map_err(|e| failed(e.to_string()))?;
+    let signature = own.sign(Kind::Session, &statement).map_err(|e| failed(e.to_string()))?;
+    Ok(SignedStatement { statement: statement.into(), signatures: vec![signature.into()] })
+}

@@ -1,0 +1,137 @@
+//! What the link works on: the host's files, the guard's socket, and what is kept between two runs.
+
+use std::fs;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jit_ssh_api::own_key::{KeyFile, OwnKey};
+use jit_ssh_core::key::HostKey;
+
+use super::krls::Krls;
+use crate::apply::{self, Applied};
+use crate::current;
+use crate::error::CommandError;
+use crate::fetch::Trusted;
+use crate::guard::log::{self, Level};
+use crate::guard::protocol::{self, Answer, Ask};
+use crate::layout::Layout;
+use crate::plan;
+use crate::settings::{self, Settings};
+use crate::sshd::Sshd;
+
+/// How long the guard may take to answer.
+const GUARD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// See the module.
+pub(super) struct Place {
+    pub(super) settings: Settings,
+    /// The text they were read from.
+    text: String,
+    layout: Layout,
+    run: PathBuf,
+    /// The folder with the newest list of each signer.
+    lists: PathBuf,
+}
+
+impl Place {
+    /// The place as `setup` left it.
+    ///
+    /// # Errors
+    /// If the host was not set up, or what is kept can not be.
+    pub(super) fn open(etc: &Path, run: &Path, state: &Path) -> Result<Place, CommandError> {
+        let layout = Layout::new(etc, None)?;
+        let path = layout.settings();
+        let unusable = |problem: String| {
+            CommandError::new(format!("{} can not be used: {problem}.", path.display()))
+                .hint("run: jit-ssh-host setup")
+        };
+        let text = fs::read_to_string(&path).map_err(|e| unusable(e.to_string()))?;
+        let settings = settings::parse(&text).map_err(|e| unusable(e.problem))?;
+        let layout = Layout::new(etc, Some(&settings.sshd_config))?;
+        let lists = state.join("krl");
+        fs::create_dir_all(&lists)
+            .map_err(|e| CommandError::new(format!("{} can not be made: {e}.", lists.display())))?;
+        Ok(Place { settings, text, layout, run: run.to_owned(), lists })
+    }
+
+    /// Whether `setup` has said otherwise since.
+    pub(super) fn is_set_up_anew(&self) -> bool {
+        fs::read_to_string(self.layout.settings()).ok().as_deref() != Some(&self.text)
+    }
+
+    /// The newest lists that were kept; those of the signers of `trusted` alone.
+    pub(super) fn kept_lists(&self, trusted: &Trusted) -> Krls {
+        let mut krls = Krls::default();
+        for signer in trusted.signers.iter() {
+            if let Ok(note) = fs::read(self.list_path(signer.number)) {
+                krls.restore(&trusted.signers, signer.number, &note);
+            }
+        }
+        krls
+    }
+
+    fn list_path(&self, signer: NonZeroU16) -> PathBuf {
+        self.lists.join(signer.to_string())
+    }
+
+    /// Writes what sshd reads at every login, where it is not there already.
+    ///
+    /// # Errors
+    /// What is in the way; then everything is as it was.
+    pub(super) fn install(&self, trusted: &Trusted, krls: &Krls) -> Result<(), CommandError> {
+        // First what keeps an older list from coming back.
+        for (number, note) in krls.notes() {
+            let path = self.list_path(number);
+            if fs::read(&path).ok().as_deref() != Some(note) {
+                apply::replace(&path, note, 0o600)
+                    .map_err(|e| CommandError::new(format!("{}: {e}.", path.display())))?;
+            }
+        }
+        let facts = trusted.facts(krls.lists(&trusted.signers));
+        let current = current::read(&self.layout, None)?;
+        let plan = plan::plan_login(&self.layout, &facts, &self.settings, &current)?;
+        for word in &plan.warnings {
+            log::say(Level::Warning, word);
+        }
+        for step in &plan.files {
+            if let Some(path) = step.written().or(step.removed()) {
+                log::say(Level::Info, &format!("{} changes.", path.display()));
+            }
+        }
+        Applied::all(&plan.files).map(|_| ())
+    }
+
+    /// The private half of the host key that the bundle names, and by which this host speaks.
+    ///
+    /// # Errors
+    /// If sshd has no such key, or it can not be used.
+    pub(super) fn own_key(&self, key: &HostKey) -> Result<OwnKey, CommandError> {
+        let sshd = Sshd::find(None, self.layout.config())?;
+        let root = "root".parse().map_err(|e| CommandError::new(format!("{e}.")))?;
+        let effective = sshd.effective(&root)?;
+        for path in effective.all("HostKey").iter().map(Path::new) {
+            let public = fs::read_to_string(format!("{}.pub", path.display()));
+            let public = public.unwrap_or_default();
+            if public.trim_end().parse::<HostKey>().is_ok_and(|found| found == *key) {
+                let unusable = |why: String| {
+                    CommandError::new(format!("{} can not be used: {why}.", path.display()))
+                };
+                return match KeyFile::read(path).map_err(|e| unusable(e.to_string()))? {
+                    KeyFile::Private(own) => Ok(own),
+                    KeyFile::Public(_) => Err(unusable("this is a public key".to_owned())),
+                };
+            }
+        }
+        Err(CommandError::new("The key of this host in hosts.toml is none of sshd's host keys.")
+            .hint("an admin sets `key` of the host to its ssh_host_ed25519_key.pub, then: jit-ssh-ca apply"))
+    }
+
+    /// Asks the guard.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub(super) fn ask_guard(&self, ask: &Ask) -> Result<Answer, String> {
+        protocol::ask(&self.run, ask, None, Instant::now() + GUARD_PATIENCE)
+    }
+}

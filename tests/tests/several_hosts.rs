@@ -1,0 +1,273 @@
+//! Three hosts and a CA, each a machine of its own with its own address, sshd and guard: what crosses
+//! the network between them, and what holds when it does not.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use jit_ssh_tests::network::{Machine, Network};
+use jit_ssh_tests::program::{Running, Said, wait_until};
+use jit_ssh_tests::{Persona, Program, Site};
+use tempfile::TempDir;
+
+const POLICY: &str = r#"
+[[allow]]
+name = "fleet"
+who = ["group:sre"]
+hosts = ["label:env=prod"]
+logins = ["root"]
+max_for = "30m"
+cert_for = "5m"
+auto = {}
+permit = ["pty"]
+extend = { max = "1m", times = 2 }
+"#;
+
+const PAM: &str = "auth required pam_deny.so\naccount required pam_permit.so\n\
+    session optional pam_loginuid.so\nsession required pam_permit.so\n";
+
+/// A host on a machine of its own.
+struct Host {
+    name: &'static str,
+    machine: Machine,
+    /// Short paths, which nobody else can write to.
+    dir: TempDir,
+    pam: PathBuf,
+    sshd: Option<Running>,
+    guard: Option<Running>,
+}
+
+impl Host {
+    fn new(name: &'static str, machine: Machine) -> Host {
+        let dir = TempDir::with_prefix_in("jit-ssh-fleet-", "/run").unwrap();
+        let etc = dir.path().join("etc");
+        fs::create_dir_all(etc.join("sshd_config.d")).unwrap();
+        let key = dir.path().join("key");
+        let make = ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"];
+        Program::new("ssh-keygen").args(make).args([&key]).run().fine();
+        // Both tests may run at a time.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let service = format!("jit-ssh-test-{}x{count}", std::process::id());
+        let pam = PathBuf::from("/etc/pam.d").join(&service);
+        fs::write(&pam, PAM).unwrap();
+        // Before 9.8, the PAM service has the program's name; from then on a keyword says it.
+        let program = dir.path().join(&service);
+        let sshd = fs::canonicalize(Program::path("sshd")).unwrap();
+        std::os::unix::fs::symlink(sshd, &program).unwrap();
+        let shown = dir.path().display();
+        let config = format!(
+            "Include {shown}/etc/sshd_config.d/*.conf\nListenAddress {}:22\nHostKey {shown}/key\n\
+             PidFile {shown}/sshd.pid\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             PermitRootLogin prohibit-password\nAuthorizedKeysFile none\nUsePAM yes\nUseDNS no\n",
+            machine.address
+        );
+        let path = etc.join("sshd_config");
+        fs::write(&path, &config).unwrap();
+        let asked = Program::new(&program.display().to_string()).args(["-T", "-f"]).args([&path]);
+        if asked.run().fine().out.contains("pamservicename") {
+            fs::write(&path, format!("{config}PAMServiceName {service}\n")).unwrap();
+        }
+        Host { name, machine, dir, pam, sshd: None, guard: None }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn key(&self) -> String {
+        fs::read_to_string(self.path("key.pub")).unwrap().trim().to_owned()
+    }
+
+    fn sshd_program(&self) -> PathBuf {
+        self.dir.path().join(self.pam.file_name().unwrap())
+    }
+
+    fn start(&mut self, url: &str) {
+        let sshd = self.machine.program(&self.sshd_program().display().to_string());
+        let sshd = sshd.args(["-D", "-f"]).args([self.path("etc/sshd_config")]);
+        self.sshd = Some(sshd.args(["-E"]).args([self.path("sshd.log")]).start());
+        self.start_guard();
+        let setup = self.machine.program("jit-ssh-host").args(["setup", "--ca", url, "--name"]);
+        let setup = setup.args([self.name, "--allow-lock-out", "--etc"]).args([self.path("etc")]);
+        let setup = setup.args(["--sshd"]).args([self.sshd_program()]).args(["--pam"]);
+        setup.args([&self.pam]).args(["--run"]).args([self.path("run")]).run().fine();
+    }
+
+    fn start_guard(&mut self) {
+        let log = fs::File::create(self.path("guard.log")).unwrap();
+        let guard = self.machine.program("jit-ssh-host").args(["guard", "--etc"]);
+        let guard = guard.args([self.path("etc")]).args(["--run"]).args([self.path("run")]);
+        let guard = guard.args(["--state"]).args([self.path("state")]).stderr(log);
+        self.guard = Some(guard.start());
+        let socket = self.path("run/guard.sock");
+        wait_until("the guard", || {
+            std::os::unix::net::UnixStream::connect(&socket).is_err_and(|error| {
+                error.kind() != std::io::ErrorKind::NotFound
+                    && error.kind() != std::io::ErrorKind::ConnectionRefused
+            })
+        });
+    }
+
+    fn logs(&self) -> String {
+        let read = |name| fs::read_to_string(self.path(name)).unwrap_or_default();
+        format!("{}\n{}", read("guard.log"), read("sshd.log"))
+    }
+
+    fn ssh(&self, who: &Persona, command: &str) -> Program {
+        let address = format!("root@{}", self.machine.address);
+        who.program("ssh")
+            .args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"])
+            .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"])
+            .args(["-o", "IdentityFile=none", "-o", "ConnectTimeout=5", &address, command])
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        for process in [self.guard.take(), self.sshd.take()].into_iter().flatten() {
+            process.kill();
+        }
+        let _ = fs::remove_file(&self.pam);
+    }
+}
+
+/// A network with a CA, three hosts that it knows, and alice.
+struct Fleet {
+    site: Site,
+    alice: Persona,
+    hosts: [Host; 3],
+    ca: Machine,
+    // Goes last: the machines must be empty.
+    _network: Network,
+}
+
+impl Fleet {
+    fn new() -> Fleet {
+        let mut network = Network::new();
+        let ca = network.machine();
+        let mut hosts = ["one", "two", "three"].map(|name| Host::new(name, network.machine()));
+        let mut site = Site::initialised_on(&ca);
+        let (mut alice, mut bob) = site.populate(POLICY);
+        let desk = network.machine();
+        (alice.machine, bob.machine) = (Some(desk.clone()), Some(desk));
+        let block = |host: &Host| {
+            format!(
+                "[[host]]\nname = \"{}\"\naddress = \"{}:22\"\nlabels = {{ env = \"prod\" }}\nlogins = [\"root\"]\nkey = \"{}\"\n",
+                host.name,
+                host.machine.address,
+                host.key()
+            )
+        };
+        let toml: String = hosts.iter().map(block).collect();
+        fs::write(site.config().join("hosts.toml"), toml).unwrap();
+        site.serve();
+        site.apply();
+        alice.enroll(&site.url);
+        for host in &mut hosts {
+            host.start(&site.url);
+        }
+        Fleet { site, alice, hosts, ca, _network: network }
+    }
+
+    fn login(&self, host: &Host, span: &str) -> String {
+        let login = ["login", host.name, "--for", span, "--because", "INC-1 look", "--new"];
+        self.alice.jit(&login).args(["--json"]).run().fine().text("id")
+    }
+
+    fn show(&self, id: &str) -> Said {
+        self.alice.jit(&["show", id, "--json"]).run().fine()
+    }
+
+    /// Waits until the hosts have told of a logout with this cause.
+    fn wait_for_logout(&self, id: &str, closed: &str) {
+        wait_until("the host's report", || {
+            let uses = self.show(id).field("uses");
+            uses.as_array().unwrap().iter().any(|told| told["closed"] == closed)
+        });
+    }
+}
+
+/// Seconds until a session has ended by itself.
+fn ends(session: Running) -> (Said, Duration) {
+    let begun = Instant::now();
+    (session.wait(), begun.elapsed())
+}
+
+#[test]
+fn three_hosts_hold_what_they_were_told_with_the_ca_near_away_and_back() {
+    if Program::new("id").args(["-u"]).run().fine().out.trim() != "0" {
+        return eprintln!("skipped: only root can make machines");
+    }
+    let mut fleet = Fleet::new();
+    let [one, two, three] = &fleet.hosts;
+    let alice = &fleet.alice;
+
+    // A certificate for one host opens that host, and no other that trusts the same CA.
+    let id = fleet.login(one, "5m");
+    let said = one.ssh(alice, "echo in").run();
+    assert_eq!(said.out, "in\n", "{}\n{}", said.err, one.logs());
+    for other in [two, three] {
+        assert_ne!(other.ssh(alice, "echo in").run().code, 0, "{}", other.name);
+    }
+    fleet.wait_for_logout(&id, "closed");
+
+    // What is given back ends at once, wherever it runs, and nobody else's does.
+    let other = fleet.login(two, "5m");
+    let (here, there) =
+        (one.ssh(alice, "sleep 50").start(), two.ssh(alice, "sleep 20; echo whole"));
+    let there = there.start();
+    wait_until("the sessions", || {
+        let logins = |id: &str| fleet.show(id).field("uses").as_array().unwrap().len();
+        logins(&id) == 2 && logins(&other) == 1
+    });
+    alice.jit(&["release", &id, "--yes"]).run().fine();
+    let (said, took) = ends(here);
+    assert_ne!(said.code, 0);
+    assert!(took < Duration::from_secs(20), "it took {took:?}: {}", one.logs());
+    eprintln!("from release to the end of the session: {took:?}");
+    fleet.wait_for_logout(&id, "revoked");
+    assert_eq!(there.wait().out, "whole\n", "{}", two.logs());
+
+    // With the CA away, certificates work, and sessions end in time.
+    let id = fleet.login(three, "12s");
+    fleet.ca.unplug();
+    let (said, took) = ends(three.ssh(alice, "echo in; sleep 50; echo not ended").start());
+    assert_eq!(said.out, "in\n", "{}\n{}", said.err, three.logs());
+    assert!(took < Duration::from_secs(25), "it took {took:?}");
+    fleet.ca.plug_in();
+    // What the host had to tell meanwhile it tells now.
+    fleet.wait_for_logout(&id, "expired");
+
+    // The CA dies and comes back: what is revoked then ends.
+    let id = fleet.login(two, "5m");
+    let session = two.ssh(alice, "sleep 100").start();
+    wait_until("the session", || !fleet.show(&id).field("uses").as_array().unwrap().is_empty());
+    fleet.site.kill();
+    assert_eq!(two.ssh(alice, "echo in").run().out, "in\n");
+    fleet.site.serve();
+    fleet.alice.jit(&["release", &id, "--yes"]).run().fine();
+    let (said, _) = ends(session);
+    assert_ne!(said.code, 0, "{}", fleet.hosts[1].logs());
+    fleet.wait_for_logout(&id, "revoked");
+}
+
+#[test]
+fn an_extension_moves_the_end_of_a_session_that_runs() {
+    if Program::new("id").args(["-u"]).run().fine().out.trim() != "0" {
+        return eprintln!("skipped: only root can make machines");
+    }
+    let fleet = Fleet::new();
+    let [one, two, _] = &fleet.hosts;
+    fleet.login(one, "15s");
+    let session = one.ssh(&fleet.alice, "sleep 22; echo whole").start();
+    let extend = ["login", one.name, "--extend", "--for", "1m", "--because", "INC-1 more"];
+    fleet.alice.jit(&extend).run().fine();
+    // A neighbour that nobody prolongs ends in its time.
+    fleet.login(two, "10s");
+    let cut = two.ssh(&fleet.alice, "sleep 22; echo whole").start();
+    assert_eq!(cut.wait().out, "", "{}", two.logs());
+    assert_eq!(session.wait().out, "whole\n", "{}", one.logs());
+}
