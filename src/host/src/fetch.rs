@@ -18,11 +18,14 @@ use crate::revoked::Lists;
 /// Names shown to somebody who mistyped one.
 const SUGGESTIONS: usize = 3;
 
-/// Asks the CA at `url` for what this host needs.
+/// Asks the CA at `url` for what this host needs; gives the connection too, for what comes next.
 ///
 /// # Errors
 /// If the CA does not answer, is another, or does not know the host. Nothing is changed then.
-pub(crate) async fn fetch(url: &CaUrl, name: &HostName) -> Result<HostFacts, CommandError> {
+pub(crate) async fn fetch(
+    url: &CaUrl,
+    name: &HostName,
+) -> Result<(Client, Trusted, HostFacts), CommandError> {
     let root = Client::fetch_root(url).await.map_err(no_connection)?;
     let client = Client::connect(url, &root).await.map_err(no_connection)?;
     let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
@@ -36,7 +39,8 @@ pub(crate) async fn fetch(url: &CaUrl, name: &HostName) -> Result<HostFacts, Com
         // A CA that can not tell now, or never could: what is in place stays.
         Err(_) => None,
     };
-    verify(&root, &answer, lists.as_ref(), name)
+    let (trusted, facts) = verify(&root, &answer, lists.as_ref(), name)?;
+    Ok((client, trusted, facts))
 }
 
 /// What to tell of a CA that can not be asked.
@@ -99,14 +103,15 @@ fn verify(
     answer: &GetBundleResponse,
     lists: Option<&GetKrlResponse>,
     name: &HostName,
-) -> Result<HostFacts, CommandError> {
+) -> Result<(Trusted, HostFacts), CommandError> {
     let trusted = trusted(root, answer, name)?;
     let revoked = match lists {
         Some(lists) => Lists::verified(&trusted.signers, lists)
             .map_err(|e| untrue(format!("Not to be trusted: {e}.")))?,
         None => Lists::unknown(&trusted.signers),
     };
-    Ok(trusted.facts(revoked))
+    let facts = trusted.facts(revoked);
+    Ok((trusted, facts))
 }
 
 /// What an answer says of this host, if enough admins signed it.
