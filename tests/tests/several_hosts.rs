@@ -35,6 +35,8 @@ struct Host {
     /// Short paths, which nobody else can write to.
     dir: TempDir,
     pam: PathBuf,
+    /// How far its clock is off, as faketime has it.
+    skew: Option<&'static str>,
     sshd: Option<Running>,
     guard: Option<Running>,
 }
@@ -70,7 +72,7 @@ impl Host {
         if asked.run().fine().out.contains("pamservicename") {
             fs::write(&path, format!("{config}PAMServiceName {service}\n")).unwrap();
         }
-        Host { name, machine, dir, pam, sshd: None, guard: None }
+        Host { name, machine, dir, pam, skew: None, sshd: None, guard: None }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -85,8 +87,18 @@ impl Host {
         self.dir.path().join(self.pam.file_name().unwrap())
     }
 
+    /// A daemon of this host, by this host's clock.
+    fn daemon(&self, name: &str) -> Program {
+        let program = self.machine.program(name);
+        match self.skew {
+            None => program,
+            // Not by the program `faketime`, which would be killed in its child's stead.
+            Some(skew) => program.env("LD_PRELOAD", fake_clock()).env("FAKETIME", skew),
+        }
+    }
+
     fn start(&mut self, url: &str) {
-        let sshd = self.machine.program(&self.sshd_program().display().to_string());
+        let sshd = self.daemon(&self.sshd_program().display().to_string());
         let sshd = sshd.args(["-D", "-f"]).args([self.path("etc/sshd_config")]);
         self.sshd = Some(sshd.args(["-E"]).args([self.path("sshd.log")]).start());
         self.start_guard();
@@ -98,7 +110,7 @@ impl Host {
 
     fn start_guard(&mut self) {
         let log = fs::File::create(self.path("guard.log")).unwrap();
-        let guard = self.machine.program("jit-ssh-host").args(["guard", "--etc"]);
+        let guard = self.daemon("jit-ssh-host").args(["guard", "--etc"]);
         let guard = guard.args([self.path("etc")]).args(["--run"]).args([self.path("run")]);
         let guard = guard.args(["--state"]).args([self.path("state")]).stderr(log);
         self.guard = Some(guard.start());
@@ -141,6 +153,13 @@ impl Drop for Host {
     }
 }
 
+/// What tells a program a wrong time.
+fn fake_clock() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").unwrap().flatten();
+    let mut paths = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    paths.find(|path| path.exists()).expect("faketime is installed by ./run test")
+}
+
 /// A network with a CA, three hosts that it knows, and alice.
 struct Fleet {
     site: Site,
@@ -153,9 +172,15 @@ struct Fleet {
 
 impl Fleet {
     fn new() -> Fleet {
+        Fleet::with_skews([None; 3])
+    }
+
+    /// The same with clocks that are off.
+    fn with_skews(skews: [Option<&'static str>; 3]) -> Fleet {
         let mut network = Network::new();
         let ca = network.machine();
         let mut hosts = ["one", "two", "three"].map(|name| Host::new(name, network.machine()));
+        hosts.iter_mut().zip(skews).for_each(|(host, skew)| host.skew = skew);
         let mut site = Site::initialised_on(&ca);
         let (mut alice, mut bob) = site.populate(POLICY);
         let desk = network.machine();
@@ -306,4 +331,30 @@ fn an_extension_moves_the_end_of_a_session_that_runs() {
     let cut = two.ssh(&fleet.alice, "sleep 22; echo whole").start();
     assert_eq!(cut.wait().out, "", "{}", two.logs());
     assert_eq!(session.wait().out, "whole\n", "{}", one.logs());
+}
+
+#[test]
+fn a_clock_that_is_off_keeps_nobody_in_for_ever_and_lets_in_nobody_whose_time_it_is_not() {
+    if Program::new("id").args(["-u"]).run().fine().out.trim() != "0" {
+        return eprintln!("skipped: only root can make machines");
+    }
+    let fleet = Fleet::with_skews([Some("+40s"), Some("-40s"), Some("+10m")]);
+    let [ahead, behind, far] = &fleet.hosts;
+    let alice = &fleet.alice;
+    // A clock that is ahead ends the session earlier, by as much.
+    fleet.login(ahead, "55s");
+    let (said, took) = ends(ahead.ssh(alice, "echo in; sleep 100; echo whole").start());
+    assert_eq!(said.out, "in\n", "{}\n{}", said.err, ahead.logs());
+    assert!(took < Duration::from_secs(45), "it took {took:?}");
+    // One that is behind has revoked what is revoked all the same.
+    let id = fleet.login(behind, "5m");
+    let session = behind.ssh(alice, "echo in; sleep 100; echo whole").start();
+    wait_until("the session", || !fleet.show(&id).field("uses").as_array().unwrap().is_empty());
+    alice.jit(&["release", &id, "--yes"]).run().fine();
+    let (said, took) = ends(session);
+    assert_eq!(said.out, "in\n", "{}\n{}", said.err, behind.logs());
+    assert!(took < Duration::from_secs(30), "it took {took:?}");
+    // By one that is far off, the certificate is over.
+    fleet.login(far, "5m");
+    assert_ne!(far.ssh(alice, "echo in").run().code, 0);
 }
