@@ -1,7 +1,9 @@
 //! One access, from what the log says of one request.
 
 use std::collections::BTreeSet;
+use std::iter::successors;
 
+use jit_ssh_core::chain::Chain;
 use jit_ssh_core::lifecycle::{Basis, Status};
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{Cause, End, Verified};
@@ -122,7 +124,11 @@ impl Row {
             }
             (None, _) => return None,
         };
-        let end = past.chain.ends().iter().find(|end| end.body().at < until);
+        let end = first_end(&past.chain, until);
+        if certified.is_none() && end.is_some_and(|end| end.body().request != past.chain.digest()) {
+            // It fell with what it prolongs before anybody used it.
+            return None;
+        }
         let request = past.request();
         let rule = certified.map(|last| last.rule.to_string());
         let rule = rule.or_else(|| {
@@ -279,6 +285,14 @@ fn basis(past: &Past) -> &'static str {
         None if past.request().break_glass.is_some() => "break-glass",
         None => "approvals",
     }
+}
+
+/// The first end that came before the access was over: the request's own, or that of something it
+/// prolongs, for it falls with that.
+fn first_end(chain: &Chain, until: UnixTime) -> Option<&Verified<End>> {
+    let row = successors(Some(chain), |chain| chain.prolonged());
+    let ends = row.flat_map(Chain::ends).filter(|end| end.body().at < until);
+    ends.min_by_key(|end| end.body().at)
 }
 
 fn ended(

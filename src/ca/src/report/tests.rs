@@ -1,6 +1,6 @@
 //! Every kind of access, as the report tells it.
 
-use jit_ssh_core::statement::Cause;
+use jit_ssh_core::statement::{Cause, Request};
 use jit_ssh_core::time::UnixTime;
 use jit_ssh_core::usage::Use;
 
@@ -46,6 +46,64 @@ fn what_is_live_is_told_so_and_what_was_over_before_is_left_out() {
     let late = rows(&log, at(1215), at(1200));
     assert_eq!(late.len(), 2);
     assert!(late[0].in_words().contains("prolonging"));
+}
+
+#[test]
+fn an_extension_falls_with_what_it_prolongs() {
+    for (cause, by, how) in [
+        (Cause::Revoke, "carol", "revoked by carol"),
+        (Cause::Release, "alice", "released by alice"),
+    ] {
+        let mut log = TestLog::new(POLICY);
+        let base = log.request(10, "alice", "web-1", |_| ());
+        log.approve(20, "bob", &base);
+        log.certify(30, &base);
+        let extends = |request: &mut Request, of| request.extends = Some(of);
+        let second = log.request(400, "alice", "web-1", |r| extends(r, base.digest()));
+        log.approve(410, "carol", &second);
+        log.certify(420, &second);
+        let third = log.request(430, "alice", "web-1", |r| extends(r, second.digest()));
+        log.approve(440, "carol", &third);
+        log.certify(450, &third);
+        // Prolongs it too, and nobody ever used it.
+        let unused = log.request(460, "alice", "web-1", |r| extends(r, base.digest()));
+        log.approve(470, "carol", &unused);
+        let other = log.request(475, "dave", "test-1", |_| ());
+        log.certify(476, &other);
+
+        let before = rows(&log, UnixTime(0), at(480));
+        assert_eq!(before.len(), 5);
+        assert!(before[1].in_words().contains("1 certificate; live  because"));
+
+        log.end(490, by, &base, cause);
+        let after = rows(&log, UnixTime(0), at(500));
+        let words: Vec<String> = after.iter().map(Row::in_words).collect();
+        assert_eq!(words.len(), 4, "{words:?}");
+        let fallen = format!("to {}  rule prod", crate::terminal::utc(at(490)));
+        for word in &words[..3] {
+            assert!(word.contains(&fallen), "{word}");
+            assert!(word.contains(&format!("1 certificate; {how} (enough)  because")), "{word}");
+        }
+        assert!(words[3].contains("1 certificate; live  because"), "{}", words[3]);
+    }
+}
+
+#[test]
+fn the_end_of_an_extension_is_its_own() {
+    let mut log = TestLog::new(POLICY);
+    let base = log.request(10, "alice", "web-1", |_| ());
+    log.approve(20, "bob", &base);
+    log.certify(30, &base);
+    let second = log.request(400, "alice", "web-1", |request| {
+        request.extends = Some(base.digest());
+    });
+    log.approve(410, "carol", &second);
+    log.certify(420, &second);
+    // The extension's own end leaves what it prolongs as it was.
+    log.end(490, "alice", &second, Cause::Release);
+    let rows = rows(&log, UnixTime(0), at(500));
+    assert!(rows[0].in_words().contains("; live  because"), "{}", rows[0].in_words());
+    assert!(rows[1].in_words().contains("; released by alice"), "{}", rows[1].in_words());
 }
 
 #[test]
