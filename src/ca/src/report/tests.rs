@@ -31,7 +31,7 @@ fn every_access_is_told_with_its_leave_and_its_end() {
             format!("alice  deploy@web-1  2026-09-21 14:20:20 UTC to 2026-09-21 14:33:40 UTC  rule prod, approved by carol, prolonging {parent}; 1 certificate; expired  because INC-42 disk full"),
             "dave  deploy@test-1  2026-09-21 14:23:21 UTC to 2026-09-21 14:25:00 UTC  rule test-auto, by itself; 1 certificate; released by dave (enough)  because INC-42 disk full".to_owned(),
             "alice  deploy@web-2  2026-09-21 14:26:50 UTC to 2026-09-21 14:29:10 UTC  rule prod, break-glass, reviewed by bob; 1 certificate; revoked by carol (enough)  because INC-42 disk full; nobody answers".to_owned(),
-            "dave  deploy@web-1  2026-09-21 14:30:10 UTC to 2026-09-21 14:40:10 UTC  rule prod, approved by erin; never certified; unused  because INC-42 disk full".to_owned(),
+            "dave  deploy@web-1  2026-09-21 14:30:10 UTC to 2026-09-21 14:40:10 UTC  rule prod, approved by erin; no certificate yet; not used yet  because INC-42 disk full".to_owned(),
         ],
         "neither who was denied nor who waits had access"
     );
@@ -111,19 +111,36 @@ fn a_window_that_has_not_opened_is_not_begun_and_not_unused() {
     let mut log = TestLog::new(POLICY);
     let request = log.request(10, "alice", "web-1", |request| {
         request.not_before = Some(at(5_000));
+        request.r#for = "30m".parse().unwrap();
     });
     log.approve(20, "bob", &request);
     let row = |now: u64| rows(&log, UnixTime(0), at(now)).remove(0);
     let early = row(4_999);
     assert!(early.in_words().contains("; no certificate yet; not begun  "), "{}", early.in_words());
     assert_eq!(summary(&[early]), "1 access, 1 not begun");
-    let opened = row(5_000);
-    assert!(opened.in_words().contains("; never certified; unused  "), "{}", opened.in_words());
+    // It can be used for `use_within`, 15 minutes.
+    let still = "; no certificate yet; not used yet  ";
+    for opened in [row(5_000), row(5_900)] {
+        assert!(opened.in_words().contains(still), "{}", opened.in_words());
+        assert_eq!(serde_json::to_value(&opened).unwrap()["ended"], "open");
+        assert_eq!(summary(&[opened]), "1 access, 1 not used yet");
+    }
+    let unused = row(5_901);
+    assert!(unused.in_words().contains("; never certified; unused  "), "{}", unused.in_words());
     assert_eq!(
-        summary(&[opened, row(4_999)]),
-        "2 accesses, 1 of them never certified, 1 not begun"
+        summary(&[unused, row(5_000), row(4_999)]),
+        "3 accesses, 1 of them never certified, 1 not used yet, 1 not begun"
     );
     assert_eq!(summary(&[]), "0 accesses");
+}
+
+#[test]
+fn what_nobody_used_is_open_until_its_access_would_be_over() {
+    let log = full();
+    let last = |now: u64| rows(&log, UnixTime(0), at(now)).pop().unwrap();
+    // Approved at 1010 for 10 minutes: over before the rule's 15 to use it are.
+    assert!(last(1609).is_open());
+    assert!(last(1610).in_words().contains("; never certified; unused  "));
 }
 
 #[test]
