@@ -57,6 +57,8 @@ pub(crate) struct Said {
     pub(crate) needed: usize,
     pub(crate) status: Status,
     pub(crate) grant: Option<Grant>,
+    /// When its first certificate must be asked for by, if it is granted.
+    pub(crate) use_by: Option<UnixTime>,
     /// Whose approvals count, oldest first.
     pub(crate) approvers: Vec<ActorId>,
 }

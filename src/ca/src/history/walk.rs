@@ -242,6 +242,7 @@ fn said(chain: &Chain, bundle: &Bundle, at: UnixTime) -> Said {
         needed: evaluation.needed,
         status: evaluation.status,
         grant: evaluation.grant,
+        use_by: evaluation.use_by,
         approvers,
     }
 }

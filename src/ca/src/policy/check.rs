@@ -5,7 +5,7 @@ use std::path::Path;
 use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::policy::cases::{self, Case, Verdict};
-use jit_ssh_core::policy::lint::{Finding, lint};
+use jit_ssh_core::policy::lint::{Finding, Severity, lint};
 use jit_ssh_core::time::UnixTime;
 
 use super::config::{Audience, count, plural, read_cases, tell};
@@ -110,14 +110,20 @@ pub(crate) fn tell_lint(bundle: &Bundle, policy: &[u8], now: UnixTime) -> Vec<Fi
 }
 
 /// What is found, with how many there are first; nothing where nothing is found. An error of the lint is
-/// no more than a warning to who applies.
+/// no more than a warning to who applies, who is told that it is one to the lint.
 fn warnings(found: &[Finding]) -> Vec<String> {
     if found.is_empty() {
         return Vec::new();
     }
     let verb = if found.len() == 1 { "does" } else { "do" };
-    let heading =
-        format!("{} about the rules, which {verb} not stop this:", count(found.len(), "warning"));
+    let errors = found.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let errors = match (errors, found.len()) {
+        (0, _) => String::new(),
+        (1, 1) => " (`policy lint` calls it an error)".to_owned(),
+        (errors, _) => format!(" (`policy lint` calls {errors} of them errors)"),
+    };
+    let warnings = count(found.len(), "warning");
+    let heading = format!("{warnings} about the rules, which {verb} not stop this{errors}:");
     let shown = found.iter().map(|finding| {
         let text = finding.at.to_string();
         format!("warning{}\n", text.strip_prefix("error").unwrap_or(&text))
@@ -144,7 +150,7 @@ mod tests {
         let again = POLICY.replace("\"prod\"\nwho", "\"again\"\nwho").replace("test-auto", "more");
         let more = told(&format!("{POLICY}{again}"));
         assert!(
-            more[0].ends_with(" warnings about the rules, which do not stop this:"),
+            more[0].ends_with("which do not stop this (`policy lint` calls 2 of them errors):"),
             "{}",
             more[0]
         );

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use jit_ssh_core::bundle::Bundle;
-use jit_ssh_core::lifecycle::{Basis, principals};
+use jit_ssh_core::lifecycle::{Basis, check_approvable, principals};
 use jit_ssh_core::names::RuleName;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::policy::{Asked, decide};
@@ -209,7 +209,9 @@ fn after(past: &Past, bundle: &Bundle) -> Mode {
     };
     let presence = past.signed().presence();
     let asked = Asked { request, requester, presence, extension: past.extension };
-    match decide(asked, bundle) {
+    let decision = decide(asked, bundle)
+        .and_then(|rule| check_approvable(rule, request, bundle).map(|()| rule));
+    match decision {
         Err(refusal) => Mode::Refused(refusal),
         Ok(rule) => Mode::of(&rule.name, Basis::of(rule, request), rule.approval.count()),
     }

@@ -91,14 +91,18 @@ fn told(folder: &Folder) -> Option<ToldReader> {
     told.inspect_err(warn).ok()
 }
 
-/// `7 accesses, 2 of them never certified, 1 not begun`.
+/// `7 accesses, 2 of them never certified, 1 not used yet, 1 not begun`.
 fn summary(rows: &[Row]) -> String {
     let begun = rows.iter().filter(|row| row.has_begun());
-    let unused = begun.filter(|row| !row.certified).count();
+    let unused = begun.filter(|row| !row.certified && !row.is_open()).count();
+    let open = rows.iter().filter(|row| row.is_open()).count();
     let early = rows.iter().filter(|row| !row.has_begun()).count();
     let mut parts = vec![plural(rows.len(), "access", "accesses")];
     if unused > 0 {
         parts.push(format!("{unused} of them never certified"));
+    }
+    if open > 0 {
+        parts.push(format!("{open} not used yet"));
     }
     if early > 0 {
         parts.push(format!("{early} not begun"));

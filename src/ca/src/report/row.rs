@@ -1,7 +1,9 @@
 //! One access, from what the log says of one request.
 
 use std::collections::BTreeSet;
+use std::iter::successors;
 
+use jit_ssh_core::chain::Chain;
 use jit_ssh_core::lifecycle::{Basis, Status};
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::{Cause, End, Verified};
@@ -44,7 +46,8 @@ pub(super) struct Row {
     certificates: usize,
     /// Whether there ever was a certificate.
     pub(super) certified: bool,
-    /// `expired`, `live`, `released`, `revoked`, `unused`, or `not begun`: a window that has not opened.
+    /// `expired`, `live`, `released`, `revoked`, `unused`, `open`: not used yet, and it can still be; or
+    /// `not begun`: a window that has not opened.
     ended: &'static str,
     ended_by: Option<String>,
     end_reason: Option<String>,
@@ -122,7 +125,11 @@ impl Row {
             }
             (None, _) => return None,
         };
-        let end = past.chain.ends().iter().find(|end| end.body().at < until);
+        let end = first_end(&past.chain, until);
+        if certified.is_none() && end.is_some_and(|end| end.body().request != past.chain.digest()) {
+            // It fell with what it prolongs before anybody used it.
+            return None;
+        }
         let request = past.request();
         let rule = certified.map(|last| last.rule.to_string());
         let rule = rule.or_else(|| {
@@ -170,6 +177,11 @@ impl Row {
         self.ended != NOT_BEGUN
     }
 
+    /// Whether it was not used yet, and can still be.
+    pub(super) fn is_open(&self) -> bool {
+        self.ended == OPEN
+    }
+
     /// As [`Row::HEADING`] names them.
     pub(super) fn cells(&self) -> [String; 20] {
         [
@@ -214,7 +226,7 @@ impl Row {
             _ => format!("approved by {}", self.approved_by.join(", ")),
         };
         let certificates = match self.certificates {
-            0 if !self.has_begun() => "no certificate yet".to_owned(),
+            0 if !self.has_begun() || self.is_open() => "no certificate yet".to_owned(),
             0 => "never certified".to_owned(),
             certificates => count(certificates, "certificate"),
         };
@@ -229,6 +241,7 @@ impl Row {
         let ended = match (&self.ended_by, &self.end_reason) {
             (Some(by), Some(reason)) => format!("{} by {by} ({reason})", self.ended),
             (Some(by), None) => format!("{} by {by}", self.ended),
+            (None, _) if self.is_open() => "not used yet".to_owned(),
             (None, _) => self.ended.to_owned(),
         };
         let extends =
@@ -250,6 +263,9 @@ impl Row {
 
 /// How an access stands whose window has not opened.
 const NOT_BEGUN: &str = "not begun";
+
+/// How an access stands that was not used yet, and can still be.
+const OPEN: &str = "open";
 
 /// Whether a request was over before it had a certificate, though it was approved.
 fn ended_before(said: Option<&Said>) -> bool {
@@ -281,6 +297,22 @@ fn basis(past: &Past) -> &'static str {
     }
 }
 
+/// Whether what is approved and has no certificate can still get its first before its access is over, as
+/// far as its last entry says.
+fn can_still_be_used(past: &Past, now: UnixTime) -> bool {
+    past.last.as_ref().is_some_and(|said| {
+        said.status == Status::Approved && said.use_by.is_some_and(|use_by| now <= use_by)
+    })
+}
+
+/// The first end that came before the access was over: the request's own, or that of something it
+/// prolongs, for it falls with that.
+fn first_end(chain: &Chain, until: UnixTime) -> Option<&Verified<End>> {
+    let row = successors(Some(chain), |chain| chain.prolonged());
+    let ends = row.flat_map(Chain::ends).filter(|end| end.body().at < until);
+    ends.min_by_key(|end| end.body().at)
+}
+
 fn ended(
     past: &Past,
     end: Option<&Verified<End>>,
@@ -297,6 +329,7 @@ fn ended(
     }
     let how = match (past.certificates.is_empty(), now >= until) {
         (true, _) if now < from => NOT_BEGUN,
+        (true, false) if can_still_be_used(past, now) => OPEN,
         (true, _) => "unused",
         (false, true) => "expired",
         (false, false) => "live",

@@ -1,6 +1,6 @@
 //! Every kind of access, as the report tells it.
 
-use jit_ssh_core::statement::Cause;
+use jit_ssh_core::statement::{Cause, Request};
 use jit_ssh_core::time::UnixTime;
 use jit_ssh_core::usage::Use;
 
@@ -31,7 +31,7 @@ fn every_access_is_told_with_its_leave_and_its_end() {
             format!("alice  deploy@web-1  2026-09-21 14:20:20 UTC to 2026-09-21 14:33:40 UTC  rule prod, approved by carol, prolonging {parent}; 1 certificate; expired  because INC-42 disk full"),
             "dave  deploy@test-1  2026-09-21 14:23:21 UTC to 2026-09-21 14:25:00 UTC  rule test-auto, by itself; 1 certificate; released by dave (enough)  because INC-42 disk full".to_owned(),
             "alice  deploy@web-2  2026-09-21 14:26:50 UTC to 2026-09-21 14:29:10 UTC  rule prod, break-glass, reviewed by bob; 1 certificate; revoked by carol (enough)  because INC-42 disk full; nobody answers".to_owned(),
-            "dave  deploy@web-1  2026-09-21 14:30:10 UTC to 2026-09-21 14:40:10 UTC  rule prod, approved by erin; never certified; unused  because INC-42 disk full".to_owned(),
+            "dave  deploy@web-1  2026-09-21 14:30:10 UTC to 2026-09-21 14:40:10 UTC  rule prod, approved by erin; no certificate yet; not used yet  because INC-42 disk full".to_owned(),
         ],
         "neither who was denied nor who waits had access"
     );
@@ -49,23 +49,98 @@ fn what_is_live_is_told_so_and_what_was_over_before_is_left_out() {
 }
 
 #[test]
+fn an_extension_falls_with_what_it_prolongs() {
+    for (cause, by, how) in [
+        (Cause::Revoke, "carol", "revoked by carol"),
+        (Cause::Release, "alice", "released by alice"),
+    ] {
+        let mut log = TestLog::new(POLICY);
+        let base = log.request(10, "alice", "web-1", |_| ());
+        log.approve(20, "bob", &base);
+        log.certify(30, &base);
+        let extends = |request: &mut Request, of| request.extends = Some(of);
+        let second = log.request(400, "alice", "web-1", |r| extends(r, base.digest()));
+        log.approve(410, "carol", &second);
+        log.certify(420, &second);
+        let third = log.request(430, "alice", "web-1", |r| extends(r, second.digest()));
+        log.approve(440, "carol", &third);
+        log.certify(450, &third);
+        // Prolongs it too, and nobody ever used it.
+        let unused = log.request(460, "alice", "web-1", |r| extends(r, base.digest()));
+        log.approve(470, "carol", &unused);
+        let other = log.request(475, "dave", "test-1", |_| ());
+        log.certify(476, &other);
+
+        let before = rows(&log, UnixTime(0), at(480));
+        assert_eq!(before.len(), 5);
+        assert!(before[1].in_words().contains("1 certificate; live  because"));
+
+        log.end(490, by, &base, cause);
+        let after = rows(&log, UnixTime(0), at(500));
+        let words: Vec<String> = after.iter().map(Row::in_words).collect();
+        assert_eq!(words.len(), 4, "{words:?}");
+        let fallen = format!("to {}  rule prod", crate::terminal::utc(at(490)));
+        for word in &words[..3] {
+            assert!(word.contains(&fallen), "{word}");
+            assert!(word.contains(&format!("1 certificate; {how} (enough)  because")), "{word}");
+        }
+        assert!(words[3].contains("1 certificate; live  because"), "{}", words[3]);
+    }
+}
+
+#[test]
+fn the_end_of_an_extension_is_its_own() {
+    let mut log = TestLog::new(POLICY);
+    let base = log.request(10, "alice", "web-1", |_| ());
+    log.approve(20, "bob", &base);
+    log.certify(30, &base);
+    let second = log.request(400, "alice", "web-1", |request| {
+        request.extends = Some(base.digest());
+    });
+    log.approve(410, "carol", &second);
+    log.certify(420, &second);
+    // The extension's own end leaves what it prolongs as it was.
+    log.end(490, "alice", &second, Cause::Release);
+    let rows = rows(&log, UnixTime(0), at(500));
+    assert!(rows[0].in_words().contains("; live  because"), "{}", rows[0].in_words());
+    assert!(rows[1].in_words().contains("; released by alice"), "{}", rows[1].in_words());
+}
+
+#[test]
 fn a_window_that_has_not_opened_is_not_begun_and_not_unused() {
     let mut log = TestLog::new(POLICY);
     let request = log.request(10, "alice", "web-1", |request| {
         request.not_before = Some(at(5_000));
+        request.r#for = "30m".parse().unwrap();
     });
     log.approve(20, "bob", &request);
     let row = |now: u64| rows(&log, UnixTime(0), at(now)).remove(0);
     let early = row(4_999);
     assert!(early.in_words().contains("; no certificate yet; not begun  "), "{}", early.in_words());
     assert_eq!(summary(&[early]), "1 access, 1 not begun");
-    let opened = row(5_000);
-    assert!(opened.in_words().contains("; never certified; unused  "), "{}", opened.in_words());
+    // It can be used for `use_within`, 15 minutes.
+    let still = "; no certificate yet; not used yet  ";
+    for opened in [row(5_000), row(5_900)] {
+        assert!(opened.in_words().contains(still), "{}", opened.in_words());
+        assert_eq!(serde_json::to_value(&opened).unwrap()["ended"], "open");
+        assert_eq!(summary(&[opened]), "1 access, 1 not used yet");
+    }
+    let unused = row(5_901);
+    assert!(unused.in_words().contains("; never certified; unused  "), "{}", unused.in_words());
     assert_eq!(
-        summary(&[opened, row(4_999)]),
-        "2 accesses, 1 of them never certified, 1 not begun"
+        summary(&[unused, row(5_000), row(4_999)]),
+        "3 accesses, 1 of them never certified, 1 not used yet, 1 not begun"
     );
     assert_eq!(summary(&[]), "0 accesses");
+}
+
+#[test]
+fn what_nobody_used_is_open_until_its_access_would_be_over() {
+    let log = full();
+    let last = |now: u64| rows(&log, UnixTime(0), at(now)).pop().unwrap();
+    // Approved at 1010 for 10 minutes: over before the rule's 15 to use it are.
+    assert!(last(1609).is_open());
+    assert!(last(1610).in_words().contains("; never certified; unused  "));
 }
 
 #[test]

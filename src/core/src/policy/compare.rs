@@ -1,7 +1,7 @@
 //! Who may do what after a change that they may not now, and the other way round.
 //!
 //! By meaning, not by text: what is compared is who could ask, approve or break the glass where and
-//! as whom under the one bundle and under the other, whichever rules say so. A rule that is renamed,
+//! as whom, and who could read everything, under the one bundle and under the other, whichever rules say so. A rule that is renamed,
 //! split or said in other words changes nothing. A host that is new, or gone, is looked at as if it
 //! were there in both, so that only what a rule or a label makes of it is told.
 //!
@@ -27,7 +27,7 @@ pub struct Shift {
     pub direction: Direction,
     /// What, such as `ask as deploy on web-* for up to 30m`.
     pub what: String,
-    /// The rules that give it; what is lost was given by them.
+    /// The rules that give it; what is lost was given by them. None where no rule does, as for auditors.
     pub rules: Vec<RuleName>,
     /// Who, sorted; never empty.
     pub who: Vec<ActorId>,

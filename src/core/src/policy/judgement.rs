@@ -1,6 +1,7 @@
 //! All that the rules say to one request, real or supposed: for who wants to know why.
 //!
-//! Asks the same [`decide`](super::decide()) that decides, so it can not say anything else.
+//! Asks the same [`decide`](super::decide()) and [`check_approvable`] that a new request meets, so it
+//! can not say anything else.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,7 +11,7 @@ use crate::bundle::{Actor, Allow, Approval, Bundle, Deny, Step, Strength};
 use crate::cidr::Cidr;
 use crate::digest::{Digest, RootFingerprint};
 use crate::key::SubjectKey;
-use crate::lifecycle::Basis;
+use crate::lifecycle::{Basis, check_approvable};
 use crate::names::{ActorId, HostName, Login};
 use crate::refusal::{Reason, Refusal};
 use crate::sshsig::Presence;
@@ -51,7 +52,7 @@ pub struct Judgement<'b> {
     pub decision: Result<&'b Allow, Refusal>,
     /// The deny rule that refuses it.
     pub denied_by: Option<&'b Deny>,
-    /// Where no rule fits, the one that came nearest.
+    /// Where no rule fits, the one that came nearest; where one fits that nobody could approve, that one.
     pub nearest: Option<&'b Allow>,
     /// Every other rule.
     pub others: Vec<Other<'b>>,
@@ -140,8 +141,22 @@ impl Supposed {
 /// What the rules of `bundle` say to a request.
 pub fn judge<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Judgement<'b> {
     let decision = decide(asked, bundle);
+    // As a new request is refused that would wait for nobody until it lapses.
+    let vain = decision.as_ref().ok().and_then(|rule| {
+        let refusal = check_approvable(rule, asked.request, bundle).err()?;
+        Some((*rule, refusal))
+    });
     let denied_by = denied_by(asked, bundle).ok().flatten();
-    let said = explain(asked, bundle).unwrap_or_default();
+    let mut said = explain(asked, bundle).unwrap_or_default();
+    let decision = match vain {
+        None => decision,
+        Some((rule, refusal)) => {
+            for (_, why) in said.iter_mut().filter(|(other, _)| other.name == rule.name) {
+                *why = Some(refusal.clone());
+            }
+            Err(refusal)
+        }
+    };
     let is_decisive = |rule: &Allow| decision.as_ref().is_ok_and(|by| by.name == rule.name);
     // Each rule's refusal names the rule, so the one that is given names the nearest.
     let is_nearest = |why: &Option<Refusal>| {

@@ -64,6 +64,21 @@ fn each_change_is_counted_and_shown_with_what_happened_then() {
 }
 
 #[test]
+fn who_alone_could_approve_their_request_is_refused() {
+    with(&POLICY.replace("group:leads", "person:alice"), |replay| {
+        // Both that alice asked for; she goes ahead without approvals, and dave asks her.
+        let counts = replay.counts();
+        assert_eq!((counts.refused, counts.unchanged), (2, 5), "{}", replay.in_words(5));
+        let first = serde_json::to_value(printed(&replay.changed[0])).unwrap();
+        let message = first["after"]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("nobody could approve this request: the rule prod"),
+            "{message}"
+        );
+    });
+}
+
+#[test]
 fn an_extension_is_judged_by_its_place() {
     with(&POLICY.replace("times = 2 }", "times = 1 }"), |replay| {
         assert_eq!(replay.counts().unchanged, 7);

@@ -92,6 +92,36 @@ fn a_refusal_names_the_deny_rule_or_the_nearest_one() {
 }
 
 #[test]
+fn a_request_that_nobody_could_approve_is_refused_as_when_it_is_made() {
+    let only_bob = "approvals = [{ from = [\"person:bob\"], count = 1 }]\nbreak_glass = { strength = \"hardware\" }";
+    let bundle = texts(&(allow("prod", only_bob) + &allow("later", ""))).bundle();
+    let judge = |fields: &str, expect: &str| {
+        let cases = parse(case(fields, expect).as_bytes(), &bundle, START);
+        let verdict = cases.unwrap_or_else(|p| panic!("{p}"))[0].judge(&bundle);
+        let others = verdict.judgement.unwrap().others;
+        let others = others.iter().map(|other| format!("{}: {}", other.rule.name, other.why()));
+        (verdict.holds, verdict.found, others.collect::<Vec<_>>())
+    };
+    let (holds, found, _) = judge(ALICE, "rule = \"prod\", approvers = [\"bob\"]");
+    assert!(holds, "{found}");
+    let bob = ALICE.replace("alice", "bob");
+    let said = "nobody could approve this request: the rule prod asks for ";
+    let refused = format!("refused = \"POLICY_REFUSED\", rule = \"prod\", text = \"{said}\"");
+    let (holds, found, others) = judge(&bob, &refused);
+    assert!(holds, "{found}");
+    assert!(others[0].starts_with(&format!("prod: {said}")), "{others:?}");
+    let (holds, found, _) = judge(&bob, "rule = \"prod\"");
+    assert!(
+        !holds && found.starts_with(&format!("refused by prod (POLICY_REFUSED): {said}")),
+        "{found}"
+    );
+    // Nobody is asked who breaks the glass.
+    let glass = format!("{bob}\nstrength = \"hardware\"\nbreak_glass = \"nobody is here\"");
+    let (holds, found, _) = judge(&glass, "rule = \"prod\"");
+    assert!(holds, "{found}");
+}
+
+#[test]
 fn a_given_reason_is_judged_and_one_that_is_left_out_fits() {
     yes(&format!("{ALICE}\nreason = \"INC-7 disk full\""), "rule = \"prod\"");
     yes(&format!("{ALICE}\nreason = \"disk is full\""), "refused = \"POLICY_REFUSED\"");

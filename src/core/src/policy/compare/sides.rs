@@ -38,7 +38,7 @@ pub(super) struct ActorKind {
     pub(super) new: Roles,
 }
 
-/// The rules that are about somebody, by their places.
+/// The rules that are about somebody, by their places, and what else the policy lets them do.
 #[derive(PartialEq, Eq, Hash, Clone, Default)]
 pub(super) struct Roles {
     /// They may ask for themselves.
@@ -49,6 +49,8 @@ pub(super) struct Roles {
     pub(super) asks_for: Vec<usize>,
     pub(super) approves: Vec<usize>,
     pub(super) denied: Vec<usize>,
+    /// They may read all requests and the log.
+    pub(super) audits: bool,
 }
 
 /// What a host is to one bundle: the patterns that cover it, and what it offers.
@@ -201,6 +203,9 @@ fn roles(bundle: &Bundle) -> HashMap<&ActorId, Roles> {
             Selection::Only(who) => crowd.named(who),
         };
         note(&who, place, |roles| &mut roles.denied);
+    }
+    for place in crowd.named(&bundle.policy.auditors).iter() {
+        roles.get_mut(place).into_iter().for_each(|roles| roles.audits = true);
     }
     crowd.actors.iter().map(|actor| &actor.id).zip(roles).collect()
 }

@@ -173,3 +173,18 @@ fn a_key_that_is_too_weak_takes_the_approval_away() {
     let new = old.clone().people("alice sre\nbob leads\ncarol* leads");
     both_ways(&old, &new, &["bob loses: approve on label:env=prod (rule prod)"]);
 }
+
+#[test]
+fn who_may_read_everything_is_told_by_person() {
+    let old = texts(&format!("auditors = [\"group:audit\"]\n{}", allow("prod", "")));
+    let old = old
+        .people("alice sre\ndave sre\nbob leads,sre\ncarol leads\nmona audit\neve none\nbot! ci");
+    let same = old.clone().people(&old.people.replace("none", "other"));
+    both_ways(&old, &same, &[]);
+    let new = old.clone().people(&old.people.replace("none", "audit"));
+    both_ways(&old, &new, &["eve gains: read all requests and the log"]);
+    // Named in the policy, among them a machine; and who was one already gains nothing.
+    let auditors = "[\"group:audit\", \"person:mona\", \"person:eve\", \"machine:bot\"]";
+    let new = old.clone().policy(&old.policy.replace("[\"group:audit\"]", auditors));
+    both_ways(&old, &new, &["bot, eve gain: read all requests and the log"]);
+}

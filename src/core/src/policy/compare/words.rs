@@ -47,8 +47,19 @@ pub(super) fn changes(kind: &ActorKind, sides: &Sides<'_>) -> Vec<Told> {
         let (login, longest) = (None, None);
         atoms.push(Atom { direction, verb, login, longest, hosts, rules: |r| &r.approves });
     }
-    tell(atoms, kind, sides)
+    let mut told = tell(atoms, kind, sides);
+    let direction = match (kind.old.audits, kind.new.audits) {
+        (false, true) => Some(Direction::Gains),
+        (true, false) => Some(Direction::Loses),
+        (false, false) | (true, true) => None,
+    };
+    // No rule gives it: `auditors` stands above them.
+    told.extend(direction.map(|direction| (direction, READING.to_owned(), Vec::new())));
+    told
 }
+
+/// What an auditor may do.
+const READING: &str = "read all requests and the log";
 
 /// Asking for oneself, with and without approvals.
 fn asking<'r>(before: &Rights<'r>, after: &Rights<'r>, atoms: &mut Vec<Atom<'r>>) {
