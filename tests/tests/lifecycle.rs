@@ -139,10 +139,13 @@ fn live_access_is_prolonged_under_its_rule_and_falls_with_what_it_prolongs() {
     alice.jit(&extend).args(["1m", "--no-wait"]).run().ended(REFUSED);
 
     let certificate = alice.certificates().pop().unwrap();
-    let said = bob.jit(&["revoke", &id, "--yes", "--json"]).run().fine();
+    let said = bob.jit(&["revoke", &id, "--because", "enough", "--yes", "--json"]).run().fine();
     let live = said.field("live_seconds").as_u64().unwrap();
     let left = until(&longer) - now();
     assert!(live.abs_diff(left) <= 2, "{live} is not the {left} of what falls with it");
+    let shown = alice.jit(&["show", &longer]).run().fine().out;
+    let fell = format!("by bob: enough (with {id}, which it prolongs)");
+    assert!(shown.contains(&fell), "{shown}");
     alice.jit(&["watch", &longer]).run().ended(OVER);
     assert!(is_revoked(&site, &certificate), "what prolongs it falls with it");
     assert!(site.verify_log().contains("log: ok"));
