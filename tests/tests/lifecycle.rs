@@ -92,6 +92,11 @@ fn what_was_taken_away_is_dropped_by_the_next_login_which_asks_anew_or_prolongs_
     let id = granted(&alice, &bob);
     let longer = ["login", "prod-host", "--because", "INC-42 still", "--for", "3m", "--no-wait"];
     bob.jit(&["revoke", &id, "--because", "enough", "--yes"]).run().fine();
+    // Before anything is dropped, status knows.
+    let told = alice.jit(&["status", "--json"]).run().fine();
+    assert_eq!((told.text("status"), told.text("known")), ("revoked".into(), "ca".into()));
+    let table = alice.jit(&["status"]).run().fine().out;
+    assert!(table.contains(" revoked "), "{table}");
     let would = alice.jit(&longer).args(["--dry-run"]).run().fine();
     assert!(would.err.contains("taken away by bob: enough"), "{}", would.err);
     assert_eq!(alice.certificates().len(), 1, "a dry run drops nothing");
