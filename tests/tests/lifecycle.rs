@@ -87,6 +87,40 @@ fn access_is_given_back_and_taken_away_and_the_list_for_hosts_names_its_certific
 }
 
 #[test]
+fn what_was_taken_away_is_dropped_by_the_next_login_which_asks_anew_or_prolongs_what_is_live() {
+    let (_site, alice, bob) = Site::running(&policy());
+    let id = granted(&alice, &bob);
+    let longer = ["login", "prod-host", "--because", "INC-42 still", "--for", "3m", "--no-wait"];
+    bob.jit(&["revoke", &id, "--because", "enough", "--yes"]).run().fine();
+    // Before anything is dropped, status knows.
+    let told = alice.jit(&["status", "--json"]).run().fine();
+    assert_eq!((told.text("status"), told.text("known")), ("revoked".into(), "ca".into()));
+    let table = alice.jit(&["status"]).run().fine().out;
+    assert!(table.contains(" revoked "), "{table}");
+    let would = alice.jit(&longer).args(["--dry-run"]).run().fine();
+    assert!(would.err.contains("taken away by bob: enough"), "{}", would.err);
+    assert_eq!(alice.certificates().len(), 1, "a dry run drops nothing");
+    let said = alice.jit(&longer).args(["--json"]).run().ended(PENDING);
+    assert_ne!(said.text("id"), id);
+    let told = format!("The earlier request {id} is over: ");
+    assert_eq!(said.err.matches(&told).count(), 1, "{}", said.err);
+    assert!(alice.certificates().is_empty(), "it is out of the agent");
+    alice.jit(&["cancel", &said.text("id"), "--yes"]).run().fine();
+
+    // Of two, the one that is live is prolonged, though the other would have ended later.
+    let live = granted(&alice, &bob);
+    let said = alice.jit(&longer).args(["--new", "--json"]).run().ended(PENDING);
+    let later = said.text("id");
+    bob.jit(&["approve", &later, "--yes"]).run().fine();
+    alice.jit(&["watch", &later]).run().fine();
+    bob.jit(&["revoke", &later, "--yes"]).run().fine();
+    let extend = ["login", "prod-host", "--extend", "--for", "1m", "--no-wait"];
+    let said = alice.jit(&extend).run().ended(PENDING);
+    let told = format!("This is to prolong the access of request {live}");
+    assert!(said.err.contains(&told), "{}", said.err);
+}
+
+#[test]
 fn live_access_is_prolonged_under_its_rule_and_falls_with_what_it_prolongs() {
     let (site, alice, bob) = Site::running(&policy());
     let host = site.host("prod-host");
@@ -110,7 +144,13 @@ fn live_access_is_prolonged_under_its_rule_and_falls_with_what_it_prolongs() {
     alice.jit(&extend).args(["1m", "--no-wait"]).run().ended(REFUSED);
 
     let certificate = alice.certificates().pop().unwrap();
-    bob.jit(&["revoke", &id, "--yes"]).run().fine();
+    let said = bob.jit(&["revoke", &id, "--because", "enough", "--yes", "--json"]).run().fine();
+    let live = said.field("live_seconds").as_u64().unwrap();
+    let left = until(&longer) - now();
+    assert!(live.abs_diff(left) <= 2, "{live} is not the {left} of what falls with it");
+    let shown = alice.jit(&["show", &longer]).run().fine().out;
+    let fell = format!("by bob: enough (with {id}, which it prolongs)");
+    assert!(shown.contains(&fell), "{shown}");
     alice.jit(&["watch", &longer]).run().ended(OVER);
     assert!(is_revoked(&site, &certificate), "what prolongs it falls with it");
     assert!(site.verify_log().contains("log: ok"));

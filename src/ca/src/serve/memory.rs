@@ -195,6 +195,31 @@ impl Memory {
         }
     }
 
+    /// Those that prolong a request, those that prolong them, and so on, from here or from the store:
+    /// all that fall with it.
+    ///
+    /// # Errors
+    /// [`Reason::StoreUnavailable`](jit_ssh_core::refusal::Reason::StoreUnavailable).
+    pub(super) async fn falling_with(
+        &self,
+        store: &dyn Store,
+        known: &Known,
+    ) -> Result<Vec<Arc<Known>>, Refusal> {
+        let digests = |known: &Known| -> Vec<Digest> {
+            known.extensions.iter().map(|(_, digest)| *digest).collect()
+        };
+        let mut found = Vec::new();
+        // Digests can not go round, so this ends.
+        let mut next = digests(known);
+        while let Some(digest) = next.pop() {
+            if let Some(extension) = self.get(store, digest).await? {
+                next.extend(digests(&extension));
+                found.push(extension);
+            }
+        }
+        Ok(found)
+    }
+
     /// A request with all that the store knows of it, beside what is known here.
     ///
     /// # Errors

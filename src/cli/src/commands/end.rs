@@ -84,7 +84,8 @@ fn told(view: &View, answer: &v1::EndResponse) -> String {
     let live = u64::from(answer.live_seconds);
     if live > 0 {
         text.push_str(&format!(
-            " A certificate of it may still be accepted for {} at hosts that have not heard of this.",
+            " A certificate of it{} may still be accepted for {} at hosts that have not heard of this.",
+            if view.said.extensions.is_empty() { "" } else { ", or of what prolongs it," },
             span(live)
         ));
     } else if !view.said.certificates.is_empty() {

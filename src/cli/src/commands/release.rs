@@ -49,9 +49,17 @@ pub(super) async fn drop_access(
     enrolment: &Enrolment,
     view: &View,
 ) -> Result<(), Failure> {
-    let over = with_extensions(context, enrolment, view)?;
+    drop_requests(context, enrolment, &with_extensions(context, enrolment, view)?).await
+}
+
+/// Removes what is here of these requests: files, and certificates in the ssh-agent.
+pub(super) async fn drop_requests(
+    context: &Context,
+    enrolment: &Enrolment,
+    over: &[Digest],
+) -> Result<(), Failure> {
     // The files first: they are ours to remove, whatever the agent does.
-    for digest in &over {
+    for digest in over {
         grants::forget_access(&context.home, digest)?;
     }
     match Agent::open() {

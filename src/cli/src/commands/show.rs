@@ -1,6 +1,7 @@
 //! `jit-ssh show`: one request with all that is known of it, also after its end.
 
 use clap::Args;
+use jit_ssh_api::v1::Status;
 use jit_ssh_core::plain::harmless;
 use serde::Serialize;
 
@@ -38,8 +39,9 @@ pub(super) async fn cmd_show(context: &Context, args: ShowArgs) -> Result<Outcom
     let mut ca = Ca::connect(home, &enrolment).await?;
     let view = fetch(&mut ca, &args.id).await?;
     let extensions = extensions(context, &mut ca, &view).await;
+    let prolonged = prolonged(context, &mut ca, &view).await;
     let now = clock::now();
-    let timeline = timeline(&view, &extensions, now);
+    let timeline = timeline(&view, &extensions, &prolonged, now);
     ui.data(&view.details(&timeline, now))?;
     let uses = view.said.uses.iter().map(UseRow::of).collect();
     ui.object(&Shown { request: view.row(), timeline, uses })?;
@@ -51,6 +53,28 @@ pub(super) async fn fetch(ca: &mut Ca<'_>, named: &RequestRef) -> Result<View, F
     let view = View::open(ca.get(&named.to_string()).await?, &ca.enrolment.ca())?;
     named.check(&view)?;
     Ok(view)
+}
+
+/// The requests that a request which was given back or taken away prolongs, the nearest first: it may
+/// have fallen with one of them. What can not be had is said, and ends the row.
+async fn prolonged(context: &Context, ca: &mut Ca<'_>, view: &View) -> Vec<View> {
+    let mut found = Vec::new();
+    let over = matches!(view.status(), Status::Released | Status::Revoked);
+    let mut next = view.asked().extends.filter(|_| over);
+    while let Some(of) = next.filter(|_| found.len() < MAX_EXTENSIONS) {
+        match fetch(ca, &RequestRef::Digest(of)).await {
+            Ok(before) => {
+                next = before.asked().extends;
+                found.push(before);
+            }
+            Err(failure) => {
+                let problem = harmless(&failure.message);
+                context.ui.say(&format!("warning: what it prolongs is not shown: {problem}"));
+                break;
+            }
+        }
+    }
+    found
 }
 
 /// The requests that prolong this one; what does not verify, or prolongs another, is left out and

@@ -44,8 +44,14 @@ impl Event {
     }
 }
 
-/// What happened to `view`, oldest first. `extensions` are the requests that prolong it.
-pub(crate) fn timeline(view: &View, extensions: &[View], now: UnixTime) -> Vec<Event> {
+/// What happened to `view`, oldest first. `extensions` are the requests that prolong it, `prolonged`
+/// those that it prolongs, the nearest first.
+pub(crate) fn timeline(
+    view: &View,
+    extensions: &[View],
+    prolonged: &[View],
+    now: UnixTime,
+) -> Vec<Event> {
     let mut events = vec![requested(view)];
     let decisions = view.decisions.iter();
     events.extend(decisions.map(|(decision, counts)| decided(view, decision.body(), *counts)));
@@ -62,6 +68,7 @@ pub(crate) fn timeline(view: &View, extensions: &[View], now: UnixTime) -> Vec<E
     events.extend(extensions.iter().map(extended));
     events.extend(view.said.uses.iter().flat_map(used));
     events.extend(view.ends.iter().map(|end| ended_by(end.body())));
+    events.extend(fell(view, prolonged));
     events.extend(over(view));
     // Those of one second stay in the order in which they follow from each other.
     events.sort_by_key(|event| event.at);
@@ -195,6 +202,23 @@ fn extended(extension: &View) -> Event {
     Event::new(asked.at, "extended", Some(&asked.by), detail)
 }
 
+/// That it fell with one that it prolongs, if it did: by the first release or revocation of any of
+/// them, unless an end of its own came before.
+fn fell(view: &View, prolonged: &[View]) -> Option<Event> {
+    if !matches!(view.status(), Status::Released | Status::Revoked) {
+        return None;
+    }
+    let ends = prolonged.iter().flat_map(|of| of.ends.iter().map(move |end| (of, end.body())));
+    let (of, end) = ends.min_by_key(|(_, end)| end.at)?;
+    if view.ends.iter().any(|own| own.body().at <= end.at) {
+        return None;
+    }
+    let mut event = ended_by(end);
+    let with = format!("(with {}, which it prolongs)", of.id());
+    event.detail = if event.detail.is_empty() { with } else { format!("{} {with}", event.detail) };
+    Some(event)
+}
+
 fn ended_by(end: &End) -> Event {
     let event = match end.cause {
         Cause::Cancel => "cancelled",
@@ -265,7 +289,7 @@ mod tests {
 
     /// The lines without their times, key and ids.
     fn lines(view: &View, extensions: &[View], now: UnixTime) -> Vec<String> {
-        let events = timeline(view, extensions, now);
+        let events = timeline(view, extensions, &[], now);
         assert!(events.is_sorted_by_key(|event| event.at));
         let plain = |event: &Event| {
             let line = event.line().replace(&view.asked().key.fingerprint(), "KEY");
@@ -417,7 +441,7 @@ mod tests {
             use_by: at(900).0,
             ..v1::AccessState::default()
         };
-        let last = |said| timeline(&view(&of, said), &[], at(9_000)).pop().unwrap();
+        let last = |said| timeline(&view(&of, said), &[], &[], at(9_000)).pop().unwrap();
         assert_eq!((last(said(0)).event, last(said(0)).at), ("lapsed", at(3_600)));
         assert_eq!(last(said(NOW.0)).at, at(900), "approved and not used");
         let denied = v1::AccessState {
@@ -427,5 +451,33 @@ mod tests {
         };
         let told = lines(&view(&of, denied), &[], at(20));
         assert_eq!(told[1..], ["denial by bob: not tonight"]);
+    }
+
+    #[test]
+    fn what_fell_with_the_one_it_prolongs_says_so_at_that_moment() {
+        let first = grant("INC-42");
+        let extension = grant_with("INC-42", |request| request.extends = Some(first.digest()));
+        let said = |ends| v1::AccessState {
+            status: Status::Revoked.into(),
+            ends,
+            ..v1::AccessState::default()
+        };
+        let of = [view(&first, said(vec![signed(&revocation(&first, at(300)))]))];
+        let falls = |said, of: &[View]| {
+            let events = timeline(&view(&extension, said), &[], of, at(9_000));
+            let falls = events.into_iter().filter(|event| event.event == "revoked");
+            falls.map(|event| (event.at, event.by, event.detail)).collect::<Vec<_>>()
+        };
+        let why = revocation(&first, at(300)).reason.unwrap();
+        let with = format!("{why} (with {}, which it prolongs)", first.request.id());
+        let by = Some(revocation(&first, at(300)).by.to_string());
+        assert_eq!(falls(said(vec![]), &of), [(at(300), by, with)]);
+        // It was over before by itself, or stands, or nothing is known of what it prolongs.
+        let own = || vec![signed(&revocation(&extension, at(200)))];
+        assert_eq!(falls(said(own()), &of).len(), 1);
+        assert_eq!(falls(said(own()), &of)[0].0, at(200));
+        let active = v1::AccessState { status: Status::Active.into(), ..said(vec![]) };
+        assert_eq!(falls(active, &of), []);
+        assert_eq!(falls(said(vec![]), &[]), []);
     }
 }

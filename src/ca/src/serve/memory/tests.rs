@@ -7,6 +7,7 @@ use super::*;
 use crate::serve::store::{Record, RecordKind, StatementRecord};
 use crate::serve::testworld::{
     ALICE, BOB, NOW, PERSONS, approval, bundle, bundle_changed, known, request, root, store,
+    verified,
 };
 
 fn record(nonce: u8) -> Record {
@@ -199,4 +200,29 @@ async fn what_had_lapsed_waits_again_once_its_rule_gives_it_more_time() {
     let chain = &memory.waiting()[0].chain.clone();
     assert_eq!(evaluate(chain, &strict, now).status, Status::LapsedUndecided);
     assert_eq!(evaluate(chain, &patient, now).status, Status::Pending);
+}
+
+#[tokio::test]
+async fn all_that_prolongs_a_request_falls_with_it_and_nothing_else_does() {
+    let (_folder, store) = store();
+    let memory = Memory::new(root().fingerprint(), []);
+    let prolonging = |nonce: u8, of: &Known| {
+        let mut body = request(nonce).body().clone();
+        body.extends = Some(of.chain.digest());
+        Known::new(Chain::new(verified(ALICE, &body)))
+    };
+    let (first, other) = (known(1), known(4));
+    let second = prolonging(2, &first);
+    let third = prolonging(3, &second);
+    for known in [&first, &second, &third, &other] {
+        memory.take_in(&*store, known.clone()).await.unwrap();
+    }
+    let falling = async |known: &Known| {
+        let whole = memory.get(&*store, known.chain.digest()).await.unwrap().unwrap();
+        let falling = memory.falling_with(&*store, &whole).await.unwrap();
+        falling.iter().map(|known| known.chain.digest()).collect::<Vec<_>>()
+    };
+    assert_eq!(falling(&first).await, [second.chain.digest(), third.chain.digest()]);
+    assert_eq!(falling(&third).await, []);
+    assert_eq!(falling(&other).await, []);
 }

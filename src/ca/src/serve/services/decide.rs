@@ -57,9 +57,11 @@ pub(super) async fn end(call: &Call, message: v1::EndRequest) -> Result<v1::EndR
     front.metrics.end(cause, &known);
     let (known, now) = (known?, clock::now());
     let evaluation = evaluate(&known.chain, &in_force.bundle, now);
+    let falling = front.memory.falling_with(&*front.store, &known).await?;
+    let falling = falling.iter().map(|known| show::live_seconds(known, now));
     Ok(v1::EndResponse {
         status: show::status(&evaluation.status).into(),
-        live_seconds: show::live_seconds(&known, now),
+        live_seconds: falling.fold(show::live_seconds(&known, now), u32::max),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Whether what is wanted is at hand already, or live and only to be prolonged.
 
 use jit_ssh_api::agent::Agent;
+use jit_ssh_core::digest::Digest;
 use jit_ssh_core::names::Principal;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
@@ -95,14 +96,19 @@ pub(super) fn at_hand(
 }
 
 /// The live access that was taken here for all of `wanted`; of several, the one that ends last: the
-/// newest of those that prolong each other.
+/// newest of those that prolong each other. Those in `over` are left out.
 pub(super) fn live_for(
     context: &Context,
     enrolment: &Enrolment,
     wanted: &[Principal],
+    over: &[Digest],
     now: UnixTime,
 ) -> Result<Option<Live>, Failure> {
     let mut live = grants::live(&context.home, &enrolment.ca(), now)?;
-    live.retain(|live| live.request.body().by == enrolment.id && live.covers(wanted));
+    live.retain(|live| {
+        live.request.body().by == enrolment.id
+            && live.covers(wanted)
+            && !over.contains(&live.request.digest())
+    });
     Ok(live.pop())
 }

@@ -9,10 +9,11 @@ use super::ask::{is_early, wait};
 use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
+use crate::commands::release::{drop_access, drop_requests};
 use crate::commands::show::fetch;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::grants::{self, Grant, Subject};
+use crate::grants::{self, Grant, Live, Subject};
 use crate::obtain;
 use crate::view::{RequestRef, View};
 use crate::wish::Wish;
@@ -156,6 +157,65 @@ pub(super) async fn would_take_up(
     }))
 }
 
+/// Whether the CA says that an access that is live by what was noted here is over, and says so then.
+/// Unless `only_look`, what is here of it is dropped: with what prolongs it where that falls too.
+pub(super) async fn is_over(
+    context: &Context,
+    ca: &mut Ca<'_>,
+    noted: &Live,
+    only_look: bool,
+) -> Result<bool, Failure> {
+    let view = match fetch(ca, &RequestRef::Digest(noted.request.digest())).await {
+        // What the CA has lost may be live all the same, at hosts: it is not dropped.
+        Err(failure) if failure.name == Reason::UnknownRequest.as_str() => return Ok(false),
+        view => view?,
+    };
+    if !is_final(view.status()) {
+        return Ok(false);
+    }
+    context.ui.say(&over(&view));
+    if !only_look {
+        match view.status() {
+            Status::Released | Status::Revoked => {
+                drop_access(context, ca.enrolment, &view).await?;
+            }
+            _ => drop_requests(context, ca.enrolment, &[view.digest()]).await?,
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a request has come to its end for good, whatever the policy says.
+fn is_final(status: Status) -> bool {
+    match status {
+        Status::Denied
+        | Status::Cancelled
+        | Status::Lapsed
+        | Status::Ended
+        | Status::Released
+        | Status::Revoked => true,
+        // A policy that refuses it today may allow it again.
+        Status::Refused
+        | Status::Unspecified
+        | Status::Pending
+        | Status::Approved
+        | Status::Active => false,
+    }
+}
+
+/// The same by the CA's refusal of a certificate.
+fn is_final_refusal(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Denied
+            | Reason::Cancelled
+            | Reason::Lapsed
+            | Reason::Ended
+            | Reason::Released
+            | Reason::Revoked
+    )
+}
+
 fn over(view: &View) -> String {
     let why = harmless(&view.said.detail);
     format!("The earlier request {} is over: {why}", view.id())
@@ -179,7 +239,11 @@ async fn renew(context: &Context, ca: &Ca<'_>, grant: &Grant) -> Result<Earlier,
             Some(Earlier::Over) => {
                 let why = harmless(&detail.refusal.message);
                 ui.say(&format!("The earlier request {id} is over: {why}"));
-                grants::forget_access(home, &grant.digest())?;
+                if is_final_refusal(detail.refusal.reason) {
+                    drop_requests(context, ca.enrolment, &[grant.digest()]).await?;
+                } else {
+                    grants::forget_access(home, &grant.digest())?;
+                }
                 Ok(Earlier::Over)
             }
             Some(stands) => Ok(stands),
@@ -219,6 +283,7 @@ mod tests {
             (Status::Refused, 0, Reason::PolicyRefused),
         ] {
             assert_eq!(Some(by_status(status, opens)), Earlier::by_refusal(reason), "{reason}");
+            assert_eq!(is_final(status), is_final_refusal(reason), "{reason}");
         }
         // What heals says nothing of the request.
         assert_eq!(Earlier::by_refusal(Reason::SignerUnavailable), None);

@@ -33,7 +33,7 @@ use crate::text::utc;
 use crate::wish::{self, Manner, Wish};
 use ask::{ask, request};
 use at_hand::{AtHand, at_hand, held, live_for};
-use earlier::{earlier_grants, take_up};
+use earlier::{earlier_grants, is_over, take_up};
 
 /// Ask for access to hosts, wait for the decision, and load the certificate.
 #[derive(Debug, Args)]
@@ -111,6 +111,14 @@ impl LoginArgs {
     }
 }
 
+/// Which of the switches were set that bear on live access.
+#[derive(Debug, Clone, Copy)]
+struct Saying {
+    new: bool,
+    extend: bool,
+    dry_run: bool,
+}
+
 pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outcome, Failure> {
     let home = &context.home;
     let manner = args.manner(clock::now())?;
@@ -137,6 +145,7 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
             find_login(context, ca, &args.hosts).await?
         }
     };
+    let saying = Saying { new: args.new, extend: args.extend, dry_run: args.dry_run };
     let mut wish = Wish {
         hosts: args.hosts,
         login,
@@ -150,7 +159,7 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
     statement::encode(&request(&enrolment, &wish, &subject, unsaid)?)?;
     let now = clock::now();
     let now_wanted = matches!(wish.manner, Manner::Usual | Manner::BreakGlass(_));
-    let told = match &subject {
+    let mut told = match &subject {
         Subject::Fresh(_) if now_wanted && !(args.new || args.extend) => {
             at_hand(context, &enrolment, &held, &wish, now)?
         }
@@ -169,11 +178,7 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
     {
         wish = usual;
     }
-    let live = match wish.manner {
-        Manner::Usual if !args.new => live_for(context, &enrolment, &wish.principals(), now)?,
-        _ => None,
-    };
-    if let Some(live) = to_prolong(&wish, live, &told, args.extend, now)? {
+    if let Some(live) = standing_to_prolong(context, ca, &wish, saying, &mut told, now).await? {
         match extend::prolonging(context, ca, wish.clone(), &live, &subject).await {
             Ok(longer) => wish = longer,
             // Nobody said --extend: where the rule lets nobody prolong it, access is asked anew.
@@ -201,6 +206,36 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         return Ok(outcome);
     }
     ask(context, ca, args.no_wait, &args.break_glass_confirm, &wish, subject).await
+}
+
+/// The live access that is to be prolonged, if one is. What was noted here of an access that is over
+/// by what the CA says is dropped, and goes on as if it had not been there; a dry run passes it over.
+async fn standing_to_prolong(
+    context: &Context,
+    ca: &mut Ca<'_>,
+    wish: &Wish,
+    saying: Saying,
+    told: &mut AtHand,
+    now: UnixTime,
+) -> Result<Option<Live>, Failure> {
+    let mut over = Vec::new();
+    loop {
+        let live = match wish.manner {
+            Manner::Usual if !saying.new => {
+                live_for(context, ca.enrolment, &wish.principals(), &over, now)?
+            }
+            _ => None,
+        };
+        let live = to_prolong(wish, live, told, saying.extend, now)?;
+        let Some(noted) = &live else { return Ok(None) };
+        if !is_over(context, ca, noted, saying.dry_run).await? {
+            return Ok(live);
+        }
+        if told.id() == Some(noted.request.id().as_str()) {
+            *told = AtHand::Nothing;
+        }
+        over.push(noted.request.digest());
+    }
 }
 
 /// The live access that is to be prolonged: where that is said, or where more time is wanted than it

@@ -18,8 +18,17 @@ pub(super) struct Access<'a> {
     pub(super) held: &'a Held,
     /// When the access ends, with all that prolongs it.
     pub(super) until: UnixTime,
+    /// Where the request of the certificate stands by what the CA says; `None` if it says nothing.
+    pub(super) said: Option<Status>,
     /// Set if it went ahead without approvals.
     pub(super) break_glass: Option<Review>,
+}
+
+impl Access<'_> {
+    /// Whether the CA says that it does not stand any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.said.is_some_and(|status| !matches!(status, Status::Approved | Status::Active))
+    }
 }
 
 /// Whether break-glass was reviewed.
@@ -88,6 +97,7 @@ pub(super) fn accesses<'a>(
             let longer = longer.filter_map(grants).filter(|(all, _)| covers(all, &held.principals));
             let until = longer.map(|(_, until)| until).fold(held.access_until, UnixTime::max);
             let request = views.iter().find(|view| view.id().as_str() == held.id);
+            let said = request.map(View::status);
             let noted = || live.iter().find(|live| live.request.id().as_str() == held.id);
             let break_glass = match request {
                 Some(view) if view.asked().break_glass.is_none() => None,
@@ -97,7 +107,7 @@ pub(super) fn accesses<'a>(
                     .filter(|live| live.request.body().break_glass.is_some())
                     .map(|_| Review::Unknown),
             };
-            Access { held, until, break_glass }
+            Access { held, until, said, break_glass }
         })
         .collect();
     let told: Vec<bool> = views
@@ -109,7 +119,8 @@ pub(super) fn accesses<'a>(
             };
             let by_held = accesses.iter().any(|access| {
                 access.held.id == id.as_str()
-                    || (same(&access.held.id, id.as_str())
+                    || (!access.is_over()
+                        && same(&access.held.id, id.as_str())
                         && covers(&access.held.principals, &granted)
                         && until <= access.until)
             });
@@ -230,5 +241,22 @@ mod tests {
         let loaded = [held(&usual, 600)];
         let views = vec![view(&usual, Status::Active, 600)];
         assert_eq!(accesses(&loaded, views, &[]).0[0].break_glass, None);
+    }
+
+    #[test]
+    fn what_was_taken_away_is_told_so_and_hides_nothing_that_stands() {
+        let first = grant("INC-42");
+        let longer = grant_with("INC-42", |request| request.extends = Some(first.digest()));
+        let loaded = [held(&longer, 1_200)];
+        let views = vec![view(&first, Status::Active, 600), view(&longer, Status::Revoked, 1_200)];
+        let (told, beside) = accesses(&loaded, views, &[]);
+        assert_eq!((told[0].said, told[0].is_over()), (Some(Status::Revoked), true));
+        assert_eq!(ids(&beside), [first.request.id().to_string()], "what it prolonged stands");
+        let views = vec![view(&first, Status::Active, 600), view(&longer, Status::Active, 1_200)];
+        let (told, beside) = accesses(&loaded, views, &[]);
+        assert!(!told[0].is_over());
+        assert!(beside.is_empty());
+        let (told, _) = accesses(&loaded, vec![], &[]);
+        assert_eq!((told[0].said, told[0].is_over()), (None, false), "as it is known here");
     }
 }

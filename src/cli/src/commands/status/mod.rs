@@ -3,7 +3,7 @@
 mod accesses;
 
 use clap::Args;
-use jit_ssh_api::v1;
+use jit_ssh_api::{Reason, v1};
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
 use serde::Serialize;
@@ -12,13 +12,14 @@ use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
 use crate::commands::requests;
+use crate::commands::show::fetch;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::grants;
-use crate::held::{self, Owner};
+use crate::held::{self, Held, Owner};
 use crate::text::{relative, table, utc};
 use crate::trust;
-use crate::view::{RequestRow, View};
+use crate::view::{RequestRef, RequestRow, View, status_name};
 use accesses::{Access, Review, accesses};
 use jit_ssh_api::agent::{Agent, AgentError};
 
@@ -33,7 +34,9 @@ pub(crate) struct StatusArgs {}
 struct CertificateRow<'a> {
     kind: &'static str,
     id: &'a str,
+    /// As the CA says; where `known` is `here`, as the certificate says.
     status: &'static str,
+    known: &'static str,
     serial: u64,
     serial_text: String,
     key_id: &'a str,
@@ -67,10 +70,14 @@ pub(super) async fn cmd_status(context: &Context, _: StatusArgs) -> Result<Outco
         Err(error) => return Err(error.into()),
     };
     // What is held works without the CA (I11), so this command does too.
-    let views = match waiting(context, &enrolment).await {
+    let views = match standing(context, &enrolment, &held).await {
         Ok(views) => views,
         Err(failure) if failure.outcome == Outcome::Unreachable => {
-            ui.say(&format!("warning: what waits is not known: {}", harmless(&failure.message)));
+            let problem = harmless(&failure.message);
+            ui.say(&format!("warning: what waits is not known: {problem}"));
+            if !held.is_empty() {
+                ui.say("warning: the access below is shown as it is known here; it may have been taken away since.");
+            }
             Vec::new()
         }
         Err(failure) => return Err(failure),
@@ -108,7 +115,12 @@ pub(super) async fn owner(
     Ok(owner)
 }
 
-async fn waiting(context: &Context, enrolment: &Enrolment) -> Result<Vec<View>, Failure> {
+/// What waits or stands, and whatever became of what is held.
+async fn standing(
+    context: &Context,
+    enrolment: &Enrolment,
+    held: &[Held],
+) -> Result<Vec<View>, Failure> {
     let mut ca = Ca::connect(&context.home, enrolment).await?;
     let wanted = v1::ListRequest {
         scope: v1::Scope::Mine.into(),
@@ -116,7 +128,23 @@ async fn waiting(context: &Context, enrolment: &Enrolment) -> Result<Vec<View>, 
         open_only: true,
         ..v1::ListRequest::default()
     };
-    let (views, _) = requests::list(context, &mut ca, wanted).await?;
+    let (mut views, _) = requests::list(context, &mut ca, wanted).await?;
+    for held in held {
+        if views.iter().any(|view| view.id().as_str() == held.id) {
+            continue;
+        }
+        let named: RequestRef = held.id.parse().map_err(Failure::untrue)?;
+        match fetch(&mut ca, &named).await {
+            Ok(view) => views.push(view),
+            Err(failure) if failure.name == Reason::UnknownRequest.as_str() => {
+                context.ui.say(&format!(
+                    "warning: the CA does not know request {}, whose access is shown as it is known here.",
+                    harmless(&held.id)
+                ));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
     Ok(views)
 }
 
@@ -148,12 +176,20 @@ fn certificate_table(accesses: &[Access<'_>], now: UnixTime) -> String {
                 harmless(&held.id),
                 principals.join(" "),
                 format!("{} ({})", utc(end), relative(end, now)),
-                format!("{}{mark}", relative(access.until, now)),
+                format!("{}{mark}", access_ends(access, now)),
                 held.serial.to_string(),
             ]
         })
         .collect();
     table(["ID", "WHERE", "CERTIFICATE UNTIL", "ACCESS ENDS", "SERIAL"], &rows)
+}
+
+/// When an access ends, or how it stands where it is over already.
+fn access_ends(access: &Access<'_>, now: UnixTime) -> String {
+    match access.said {
+        Some(status) if access.is_over() => status_name(status).to_owned(),
+        Some(_) | None => relative(access.until, now),
+    }
 }
 
 fn certificate_row<'a>(access: &Access<'a>) -> CertificateRow<'a> {
@@ -162,7 +198,8 @@ fn certificate_row<'a>(access: &Access<'a>) -> CertificateRow<'a> {
     CertificateRow {
         kind: "certificate",
         id: &held.id,
-        status: "active",
+        status: access.said.map_or("active", status_name),
+        known: if access.said.is_some() { "ca" } else { "here" },
         serial: held.serial,
         serial_text: held.serial.to_string(),
         key_id: &held.key_id,
