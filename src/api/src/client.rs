@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::dial::Dialer;
 use crate::v1::access_client::AccessClient;
+use crate::v1::hosts_client::HostsClient;
 use crate::v1::log_client::LogClient;
 use crate::v1::trust_client::TrustClient;
 use crate::v1::{self};
@@ -270,6 +271,26 @@ calls! { TrustClient, MAX_BUNDLE,
     get_krl(GetKrlRequest) -> GetKrlResponse;
     /// Opens a session for reading.
     open_session(OpenSessionRequest) -> OpenSessionResponse;
+}
+
+calls! { HostsClient, MAX_ANSWER,
+    /// Hands in a signed host or token.
+    enroll(EnrollRequest) -> EnrollResponse;
+}
+
+impl Client {
+    /// Lists hosts by name.
+    ///
+    /// # Errors
+    /// [`ApiError`] if the service refuses or does not answer within 30 s.
+    pub async fn list_hosts(
+        &self,
+        message: v1::ListHostsRequest,
+    ) -> Result<v1::ListHostsResponse, ApiError> {
+        let mut client =
+            HostsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER);
+        in_time(client.list(self.request(message))).await
+    }
 }
 
 calls! { LogClient, MAX_ANSWER,

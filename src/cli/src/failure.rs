@@ -73,6 +73,9 @@ impl Outcome {
             | Reason::UnknownRequest
             | Reason::AmbiguousId
             | Reason::IdTaken
+            | Reason::NameTaken
+            | Reason::UnknownToken
+            | Reason::TokenSpent
             | Reason::SourceNeeded
             | Reason::NoBundle
             | Reason::StaleBundle

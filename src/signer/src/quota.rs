@@ -16,6 +16,8 @@ pub(crate) enum Use {
     /// Decisions and ends.
     Decision,
     Certificate,
+    /// Hosts that join, and tokens; counted by enroller.
+    Enrolment,
 }
 
 impl Use {
@@ -24,6 +26,7 @@ impl Use {
             Use::Request => "requests",
             Use::Decision => "decisions",
             Use::Certificate => "certificates",
+            Use::Enrolment => "enrolments",
         }
     }
 }
@@ -70,6 +73,7 @@ impl Quotas {
             Use::Request => self.limits.requests_per_person_per_minute,
             Use::Decision => self.limits.decisions_per_person_per_minute,
             Use::Certificate => self.limits.certificates_per_person_per_minute,
+            Use::Enrolment => self.limits.enrolments_per_enroller_per_minute,
         }
     }
 }

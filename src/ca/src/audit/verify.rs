@@ -39,6 +39,7 @@ struct Printed {
     requests: u64,
     decisions: u64,
     ends: u64,
+    enrolments: u64,
     certificates: u64,
     bundles: u64,
     /// The first bad entry, if it is an entry that is bad.
@@ -67,7 +68,8 @@ pub(crate) fn cmd_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     };
     let failure = fault.as_ref().map(|fault| anyhow::Error::from(refusal(fault)));
     if args.json {
-        let Counts { entries, requests, decisions, ends, certificates, bundles } = counts;
+        let Counts { entries, requests, decisions, ends, enrolments, certificates, bundles } =
+            counts;
         terminal::object(&Printed {
             ok: fault.is_none(),
             root: pin,
@@ -75,6 +77,7 @@ pub(crate) fn cmd_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             requests,
             decisions,
             ends,
+            enrolments,
             certificates,
             bundles,
             entry: match fault {
@@ -109,14 +112,16 @@ fn refusal(fault: &LogFault) -> Failure {
 }
 
 fn summary(counts: Counts) -> String {
-    let Counts { entries, requests, decisions, ends, certificates, bundles } = counts;
+    let Counts { entries, requests, decisions, ends, enrolments, certificates, bundles } = counts;
     let ends = if ends > 0 { format!(", {ends} ends") } else { String::new() };
+    let hosts =
+        if enrolments > 0 { format!(", {enrolments} hosts and tokens") } else { String::new() };
     if entries == 0 {
         return "log: ok, the log has no entries yet".to_owned();
     }
     format!(
         "log: ok, {entries} entries, {requests} requests, {decisions} decisions, \
-         {certificates} certificates, {bundles} bundles{ends}"
+         {certificates} certificates, {bundles} bundles{ends}{hosts}"
     )
 }
 

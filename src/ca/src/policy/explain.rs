@@ -133,7 +133,7 @@ fn real(
                 .into());
         }
     };
-    let evaluation = evaluate(&past.chain, &bundle, now);
+    let evaluation = evaluate(&past.chain, past.view(&bundle), now);
     let Some(judgement) = judge_past(past, &bundle) else {
         let by = &past.request().by;
         return Err(Failure::named(
@@ -147,14 +147,14 @@ fn real(
 }
 
 /// What the rules say to a request of the log; `None` if who made it is gone.
-fn judge_past<'b>(past: &Past, bundle: &'b Bundle) -> Option<Judgement<'b>> {
+fn judge_past<'b>(past: &'b Past, bundle: &'b Bundle) -> Option<Judgement<'b>> {
     let asked = Asked {
         request: past.request(),
         requester: bundle.people.get(&past.request().by)?,
         presence: past.signed().presence(),
         extension: past.extension,
     };
-    Some(judge(asked, bundle))
+    Some(judge(asked, past.view(bundle), past.recorded))
 }
 
 /// Who could still approve it so that it changes something.

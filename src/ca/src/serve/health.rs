@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jit_ssh_api::v1::access_server::AccessServer;
+use jit_ssh_api::v1::hosts_server::HostsServer;
 use jit_ssh_api::v1::log_server::LogServer;
 use jit_ssh_api::v1::trust_server::TrustServer;
 use tokio::sync::Mutex;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use tonic_health::server::HealthReporter;
 
 use super::front::Front;
-use super::services::{AccessService, LogService, TrustService};
+use super::services::{AccessService, HostsService, LogService, TrustService};
 use super::{clock, follower};
 
 /// How often the signer is asked how it is.
@@ -92,7 +93,7 @@ fn sweep(front: &Front) {
     front.note_sessions();
     front.rates.sweep(now);
     if let Some(current) = front.trusted.current() {
-        front.memory.sweep(&current.bundle, now);
+        front.memory.sweep(current.view(), now);
     }
 }
 
@@ -101,6 +102,7 @@ async fn serving(reporter: &HealthReporter) {
     reporter.set_serving::<AccessServer<AccessService>>().await;
     reporter.set_serving::<TrustServer<TrustService>>().await;
     reporter.set_serving::<LogServer<LogService>>().await;
+    reporter.set_serving::<HostsServer<HostsService>>().await;
 }
 
 async fn not_serving(reporter: &HealthReporter) {
@@ -108,4 +110,5 @@ async fn not_serving(reporter: &HealthReporter) {
     reporter.set_not_serving::<AccessServer<AccessService>>().await;
     reporter.set_not_serving::<TrustServer<TrustService>>().await;
     reporter.set_not_serving::<LogServer<LogService>>().await;
+    reporter.set_not_serving::<HostsServer<HostsService>>().await;
 }

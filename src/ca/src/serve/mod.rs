@@ -20,6 +20,7 @@ mod arrived;
 mod call;
 mod clock;
 mod door;
+mod enrolment;
 mod follower;
 mod front;
 mod health;

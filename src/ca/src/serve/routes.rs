@@ -10,6 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use jit_ssh_api::v1;
 use jit_ssh_api::v1::access_server::AccessServer;
+use jit_ssh_api::v1::hosts_server::HostsServer;
 use jit_ssh_api::v1::log_server::LogServer;
 use jit_ssh_api::v1::trust_server::TrustServer;
 use jit_ssh_core::bundle::BundleFiles;
@@ -18,7 +19,7 @@ use tonic_health::server::HealthReporter;
 
 use super::door::Door;
 use super::front::Front;
-use super::services::{AccessService, LogService, TrustService};
+use super::services::{AccessService, HostsService, LogService, TrustService};
 use super::web;
 
 /// Largest message of `ApplyBundle`: the files, and room for the statement around them.
@@ -31,6 +32,7 @@ const MAX_BUNDLE: usize = BundleFiles::MAX_BYTES + (1 << 20);
 pub(super) fn routes(front: &Arc<Front>) -> anyhow::Result<(Router, HealthReporter)> {
     let small = usize::try_from(front.limits.message_bytes.get()).unwrap_or(usize::MAX);
     let access = AccessServer::new(AccessService(front.clone())).max_decoding_message_size(small);
+    let hosts = HostsServer::new(HostsService(front.clone())).max_decoding_message_size(small);
     let log = LogServer::new(LogService(front.clone())).max_decoding_message_size(small);
     let trust = TrustServer::new(TrustService(front.clone()));
     let bundles = trust.clone().max_decoding_message_size(MAX_BUNDLE);
@@ -51,6 +53,7 @@ pub(super) fn routes(front: &Arc<Front>) -> anyhow::Result<(Router, HealthReport
     let reflection_alpha = described().build_v1alpha().context(unreadable)?;
     let router = web::routes(front.clone())
         .route_service(&path(&access), access)
+        .route_service(&path(&hosts), hosts)
         .route_service(&path(&log), log)
         // A path of its own wins over the pattern of the service.
         .route_service("/jitssh.v1.Trust/ApplyBundle", bundles)

@@ -9,6 +9,7 @@ mod people;
 use jit_ssh_api::v1;
 use jit_ssh_core::bundle::{Allow, Approval, Bundle, Step};
 use jit_ssh_core::chain::Issued;
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::lifecycle::{
     Basis, Evaluation, Grant, Status, StepTally, counts, evaluate, principals,
 };
@@ -25,10 +26,10 @@ pub(super) use people::{approvers, asked, told};
 pub(super) fn access(
     known: &Known,
     evaluation: &Evaluation<'_>,
-    bundle: &Bundle,
+    view: View<'_>,
     now: UnixTime,
 ) -> v1::AccessState {
-    let chain = &known.chain;
+    let (chain, bundle) = (&known.chain, view.bundle);
     let (request, digest) = (chain.request().body(), chain.digest());
     let grant = evaluation.grant.as_ref();
     let principals = match grant {
@@ -62,7 +63,7 @@ pub(super) fn access(
         reviewed: request.break_glass.is_some() && !known.unreviewed(),
         ends: chain.ends().iter().map(signed).collect(),
         live_seconds: live_seconds(known, now),
-        prolongs_until: prolongs_until(known, bundle, now),
+        prolongs_until: prolongs_until(known, view, now),
         extensions: known.extensions.iter().map(|(_, digest)| digest.to_string()).collect(),
     }
 }
@@ -125,8 +126,8 @@ pub(super) fn live_seconds(known: &Known, now: UnixTime) -> u32 {
 }
 
 /// When the access ends that a request prolongs; 0 if it prolongs none, or one that is not granted.
-fn prolongs_until(known: &Known, bundle: &Bundle, now: UnixTime) -> u64 {
-    known.chain.prolonged().map_or(0, |of| access_until(&evaluate(of, bundle, now)))
+fn prolongs_until(known: &Known, view: View<'_>, now: UnixTime) -> u64 {
+    known.chain.prolonged().map_or(0, |of| access_until(&evaluate(of, view, now)))
 }
 
 /// A count as the API has it.

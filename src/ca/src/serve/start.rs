@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::routing::get;
-use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::deployment::{Deployment, SignerPlace};
 use jit_ssh_core::digest::{Digest, RootFingerprint};
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::lifecycle::evaluate;
 use jit_ssh_core::root::Root;
 use jit_ssh_signer::protocol::State;
@@ -26,13 +26,13 @@ use tokio_rustls::TlsAcceptor;
 use tracing_subscriber::EnvFilter;
 
 use super::front::{Front, Log, Watching};
-use super::in_force::{InForce, Trusted};
+use super::in_force::Trusted;
 use super::memory::{Memory, stays};
 use super::metrics::Metrics;
 use super::signer_link::{Lost, Place, SignerLink};
 use super::store::sqlite::SqliteStore;
 use super::store::{Store, StoreError};
-use super::{OPEN_FOR, approvals, clock, follower, health, listener, routes, tls};
+use super::{OPEN_FOR, approvals, clock, enrolment, follower, health, listener, routes, tls};
 use crate::failure::Failure;
 
 /// How long the signer may take to be ready.
@@ -110,7 +110,7 @@ async fn serve(config: &Path) -> anyhow::Result<ExitCode> {
         let fingerprint = root.fingerprint();
         let trusted = Trusted::new(deployment.state.join("bundles"));
         trusted.reload(&root)?;
-        let memory = remember(&signer, &*store, &log, fingerprint, trusted.current()).await?;
+        let memory = remember(&signer, &*store, &log, fingerprint, &trusted).await?;
         let front = Front {
             fingerprint,
             root_bytes: root_bytes.into(),
@@ -295,9 +295,11 @@ async fn remember(
     store: &dyn Store,
     log: &Log,
     ca: RootFingerprint,
-    in_force: Option<Arc<InForce>>,
+    trusted: &Trusted,
 ) -> anyhow::Result<Memory> {
-    let found = follower::catch_up(signer, store, log).await?;
+    let found = follower::catch_up(signer, store, log).await?.requests;
+    enrolment::load(store, trusted, ca, clock::now()).await?;
+    let in_force = trusted.current();
     if !found.is_empty() {
         tracing::info!(statements = found.len(), "taken over from the log");
     }
@@ -306,12 +308,12 @@ async fn remember(
     let may_change = store.uncertified(now.minus_secs(OPEN_FOR)).await?;
     for stored in may_change.into_iter().chain(store.unreviewed().await?) {
         let Some(known) = memory.read(store, stored).await? else { continue };
-        if in_force.as_ref().is_none_or(|current| stays(&known, &current.bundle, now)) {
+        if in_force.as_ref().is_none_or(|current| stays(&known, current.view(), now)) {
             memory.take_in(store, known).await?;
         }
     }
     if let Some(current) = in_force {
-        note_approvals(store, &memory, &current.bundle, found).await?;
+        note_approvals(store, &memory, current.view(), found).await?;
     }
     Ok(memory)
 }
@@ -320,7 +322,7 @@ async fn remember(
 async fn note_approvals(
     store: &dyn Store,
     memory: &Memory,
-    bundle: &Bundle,
+    view: View<'_>,
     found: Vec<Digest>,
 ) -> anyhow::Result<()> {
     let newest = found.len().saturating_sub(MAX_NOTED);
@@ -330,7 +332,7 @@ async fn note_approvals(
             continue;
         }
         let Some(known) = memory.read(store, stored).await? else { continue };
-        let evaluation = evaluate(&known.chain, bundle, clock::now());
+        let evaluation = evaluate(&known.chain, view, clock::now());
         if let Some(record) = approvals::record(&known, &evaluation) {
             store.append(vec![record]).await?;
         }

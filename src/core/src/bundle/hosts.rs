@@ -1,4 +1,4 @@
-//! `hosts.toml`: the hosts that can be asked for.
+//! `hosts.toml`: the hosts that can be asked for, and who may vouch for others.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
@@ -6,9 +6,12 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use super::diagnostic::Diagnostics;
+use super::enrollers::{self, Enrollers};
+use super::people::People;
 use super::reader::{Empty, Item, List, Table, quote};
 use super::source::{Source, Span, read_alone};
-use crate::names::{HostName, LabelKey, LabelValue, Login};
+use crate::key::SignerKey;
+use crate::names::{ActorId, HostName, LabelKey, LabelValue, Login};
 
 /// One host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +34,15 @@ pub struct Host {
 pub struct Hosts {
     hosts: Vec<Host>,
     by_name: HashMap<HostName, usize>,
+    /// Who may vouch for hosts that are not listed.
+    pub enrollers: Enrollers,
+}
+
+/// Everybody who can not be an enroller too.
+#[derive(Clone, Copy)]
+pub(super) struct Others<'o> {
+    pub(super) people: &'o People,
+    pub(super) admins: &'o [(ActorId, SignerKey)],
 }
 
 impl Hosts {
@@ -50,19 +62,29 @@ impl Hosts {
     /// # Errors
     /// All problems of the file.
     pub fn parse(bytes: &[u8]) -> Result<Hosts, Diagnostics> {
-        read_alone(FILE, bytes, Hosts::read)
+        read_alone(FILE, bytes, |source| Hosts::read(source, None))
     }
 
-    /// Reads the file; `None` if it is not TOML.
-    pub(super) fn read(source: &Source<'_>) -> Option<Hosts> {
+    /// Reads the file; `None` if it is not TOML. Enrollers are held against `others` where those are
+    /// known.
+    pub(super) fn read(source: &Source<'_>, others: Option<Others<'_>>) -> Option<Hosts> {
         let mut reading = Reading::default();
-        source.read_in_pieces(&["[[host]]"], |mut piece| {
+        let mut enrollers = enrollers::Reading::default();
+        source.read_in_pieces(&["[[host]]", "[[enroller]]"], |mut piece| {
             for table in piece.tables("host", "[[host]]") {
                 reading.host(source, table);
+            }
+            for table in piece.tables("enroller", "[[enroller]]") {
+                enrollers.enroller(source, table);
             }
             piece.finish();
         })?;
         reading.check_via(source);
+        enrollers.check_names(source, reading.hosts.iter());
+        if let Some(Others { people, admins }) = others {
+            enrollers.check_others(source, people, admins);
+        }
+        reading.hosts.enrollers = enrollers.enrollers;
         reading.hosts.hosts.shrink_to_fit();
         reading.hosts.by_name.shrink_to_fit();
         Some(reading.hosts)

@@ -1,9 +1,11 @@
 //! The fields of each statement type, in their canonical order, and what they obey by themselves.
 //!
 //! - `request.rs`, `decision.rs`: the request; the decision and the end;
+//! - `enrolment.rs`: the host that joins by itself, and the token that lets it;
 //! - here: the bundle and the session, and what all of them share.
 
 mod decision;
+mod enrolment;
 mod request;
 
 use std::fmt;
@@ -13,6 +15,7 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use decision::{Cause, Decision, End, Verdict};
+pub use enrolment::{Host, MAX_HOST_LIFE, MAX_TOKEN_LIFE, MAX_TOKEN_USES, Token};
 pub use request::{MAX_AHEAD, MAX_COMMAND, MAX_REASON, Request};
 
 use super::{Body, Kind};

@@ -16,8 +16,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use body::{
-    Bundle, Cause, Decision, End, MAX_AHEAD, MAX_COMMAND, MAX_REASON, Nonce, Request, Session,
-    Verdict,
+    Bundle, Cause, Decision, End, Host, MAX_AHEAD, MAX_COMMAND, MAX_HOST_LIFE, MAX_REASON,
+    MAX_TOKEN_LIFE, MAX_TOKEN_USES, Nonce, Request, Session, Token, Verdict,
 };
 
 use crate::digest::{Digest, RootFingerprint, ShortId};
@@ -49,10 +49,22 @@ pub enum Kind {
     Bundle,
     /// Somebody opens a session for reading.
     Session,
+    /// A host that `hosts.toml` does not list is there.
+    Host,
+    /// An enroller lets hosts join.
+    Token,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Request, Kind::Decision, Kind::End, Kind::Bundle, Kind::Session];
+    const ALL: [Kind; 7] = [
+        Kind::Request,
+        Kind::Decision,
+        Kind::End,
+        Kind::Bundle,
+        Kind::Session,
+        Kind::Host,
+        Kind::Token,
+    ];
 
     /// The `type` field.
     pub fn as_str(self) -> &'static str {
@@ -62,6 +74,8 @@ impl Kind {
             Kind::End => "end",
             Kind::Bundle => "bundle",
             Kind::Session => "session",
+            Kind::Host => "host",
+            Kind::Token => "token",
         }
     }
 
@@ -73,6 +87,8 @@ impl Kind {
             Kind::End => "end@jit-ssh",
             Kind::Bundle => "bundle@jit-ssh",
             Kind::Session => "session@jit-ssh",
+            Kind::Host => "host@jit-ssh",
+            Kind::Token => "token@jit-ssh",
         }
     }
 
@@ -84,6 +100,8 @@ impl Kind {
             Kind::End => "{\"v\":1,\"type\":\"end\",",
             Kind::Bundle => "{\"v\":1,\"type\":\"bundle\",",
             Kind::Session => "{\"v\":1,\"type\":\"session\",",
+            Kind::Host => "{\"v\":1,\"type\":\"host\",",
+            Kind::Token => "{\"v\":1,\"type\":\"token\",",
         }
     }
 

@@ -706,4 +706,5 @@ fn the_same_bytes_under_another_key_are_no_retry() {
 mod break_glass;
 mod ended;
 mod interleaved;
+mod joined;
 mod prolonged;

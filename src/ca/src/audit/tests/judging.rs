@@ -4,8 +4,15 @@ use super::*;
 
 #[test]
 fn a_good_log_passes() {
-    let expected =
-        Counts { entries: 7, requests: 2, decisions: 1, ends: 1, certificates: 2, bundles: 1 };
+    let expected = Counts {
+        entries: 7,
+        requests: 2,
+        decisions: 1,
+        ends: 1,
+        certificates: 2,
+        bundles: 1,
+        enrolments: 0,
+    };
     assert_eq!(good().judge(), Ok(expected));
 }
 

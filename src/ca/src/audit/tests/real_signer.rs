@@ -152,8 +152,15 @@ fn what_the_real_signer_logs_passes_the_audit_and_one_changed_byte_does_not() {
     signer.published(10);
     let folder = Folder::of_state(&signer.state());
     let counts = verify(&folder, &signer.root, Some(ca)).unwrap();
-    let expected =
-        Counts { entries: 10, requests: 3, decisions: 1, ends: 1, certificates: 3, bundles: 2 };
+    let expected = Counts {
+        entries: 10,
+        requests: 3,
+        decisions: 1,
+        ends: 1,
+        certificates: 3,
+        bundles: 2,
+        enrolments: 0,
+    };
     assert_eq!(counts, expected);
 
     // The bundle in force is the log's newest; one that was in force before is not.
@@ -229,7 +236,14 @@ fn extensions_ends_and_break_glass_of_the_real_signer_pass_the_audit() {
 
     signer.published(17);
     let counts = verify(&Folder::of_state(&signer.state()), &signer.root, Some(ca)).unwrap();
-    let expected =
-        Counts { entries: 17, requests: 5, decisions: 4, ends: 2, certificates: 5, bundles: 1 };
+    let expected = Counts {
+        entries: 17,
+        requests: 5,
+        decisions: 4,
+        ends: 2,
+        certificates: 5,
+        bundles: 1,
+        enrolments: 0,
+    };
     assert_eq!(counts, expected);
 }

@@ -164,7 +164,7 @@ fn approved<'h>(past: &'h Past, by: &'h Actor, bundle: &'h Bundle) -> Option<App
     let request = past.request();
     let presence = past.signed().presence();
     let asked = Asked { request, requester: by, presence, extension: None };
-    let rule = decide(asked, bundle).ok()?;
+    let rule = decide(asked, past.view(bundle), past.recorded).ok()?;
     let asks = matches!(rule.approval, Approval::Steps(_));
     asks.then_some(Approved { rule, grant, said, at: request.at, begins: request.begins() })
 }

@@ -112,12 +112,12 @@ async fn what_can_be_decided_stays_and_the_rest_leaves_when_idle() {
     let mut used = known(2);
     used.add_issued(issued(7));
     let used = memory.add(used).chain.digest();
-    memory.sweep(&bundle(), NOW);
+    memory.sweep((&bundle()).into(), NOW);
     assert!(memory.peek(used).is_some(), "it was asked for just now");
     for slot in memory.inner().known.values_mut() {
         slot.touched = slot.touched.checked_sub(LINGER * 2).unwrap();
     }
-    memory.sweep(&bundle(), NOW);
+    memory.sweep((&bundle()).into(), NOW);
     assert!(memory.peek(open).is_some());
     assert!(memory.peek(used).is_none());
 }

@@ -4,6 +4,7 @@ use jit_ssh_api::v1;
 use jit_ssh_core::bundle::{Actor, Allow, Bundle, SourceRule};
 use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::lifecycle::{Basis, Prolonged, prolongs, review_needed, standing};
 use jit_ssh_core::policy::{self, Asked};
 use jit_ssh_core::refusal::{Reason, Refusal};
@@ -35,7 +36,7 @@ pub(super) async fn explain(
         Refusal::new(Reason::UnknownSigner, format!("{} is not in people.toml.", request.by))
     })?;
     let digest = Digest::of(&message.request);
-    let rule = rule(front, (&request, digest), requester, bundle).await?;
+    let rule = rule(front, (&request, digest), requester, in_force.view()).await?;
     if rule.source == SourceRule::Client && request.source != [Cidr::single(call.peer())] {
         return Err(Refusal::new(
             Reason::SourceNeeded,
@@ -56,16 +57,17 @@ async fn rule<'b>(
     front: &Front,
     (request, digest): (&Request, Digest),
     requester: &Actor,
-    bundle: &'b Bundle,
+    view: View<'b>,
 ) -> Result<&'b Allow, Refusal> {
     let prolonged = match request.extends {
-        Some(of) => Some(prolonged(front, (request, digest), of, bundle).await?),
+        Some(of) => Some(prolonged(front, (request, digest), of, view).await?),
         None => None,
     };
     // Unsigned: which key will sign it is not known, so the strongest is assumed.
     let presence = Presence::UserVerified;
     let extension = prolonged.as_ref().map(|prolonged| prolonged.place);
-    let rule = policy::decide(Asked { request, requester, presence, extension }, bundle)?;
+    let asked = Asked { request, requester, presence, extension };
+    let rule = policy::decide(asked, view, clock::now())?;
     if let Some(prolonged) = prolonged {
         prolonged.check_rule(digest.short_id(), rule)?;
     }
@@ -77,13 +79,13 @@ async fn prolonged(
     front: &Front,
     (request, digest): (&Request, Digest),
     of: Digest,
-    bundle: &Bundle,
+    view: View<'_>,
 ) -> Result<Prolonged, Refusal> {
     let known = front.known(of).await?;
     if !is_own(&request.by, &known) {
         return Err(unknown_request(of.short_id()));
     }
-    let prolonged = prolongs(request, digest.short_id(), &known.chain, bundle, clock::now())?;
+    let prolonged = prolongs(request, digest.short_id(), &known.chain, view, clock::now())?;
     match &prolonged.cut_short {
         Some(status) => Err(standing(&known.chain, status)),
         None => Ok(prolonged),

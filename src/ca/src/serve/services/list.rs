@@ -14,7 +14,7 @@ use jit_ssh_core::time::UnixTime;
 
 use crate::serve::call::Call;
 use crate::serve::front::Front;
-use crate::serve::in_force::InForce;
+use crate::serve::in_force::Standing;
 use crate::serve::memory::Known;
 use crate::serve::sessions::Caller;
 use crate::serve::store::{ListQuery, Of};
@@ -34,7 +34,7 @@ const MAX_LOOKED_AT: usize = 20_000;
 /// What is asked for.
 struct Wanted<'c> {
     caller: &'c Caller,
-    in_force: &'c InForce,
+    in_force: &'c Standing,
     scope: v1::Scope,
     open_only: bool,
     since: UnixTime,
@@ -211,7 +211,7 @@ impl Wanted<'_> {
     /// Where a request stands, if it is one of those asked for.
     fn evaluate(&self, known: &Known) -> Option<Evaluation<'_>> {
         let bundle = &self.in_force.bundle;
-        let evaluation = evaluate(&known.chain, bundle, self.now);
+        let evaluation = evaluate(&known.chain, self.in_force.view(), self.now);
         let wanted = match self.scope {
             v1::Scope::Mine => is_own(&self.caller.id, known),
             v1::Scope::ToDecide => awaits(&self.caller.id, known, &evaluation, bundle),
@@ -226,7 +226,7 @@ impl Wanted<'_> {
     /// The request as shown, if it is one of those asked for.
     fn show(&self, known: &Known) -> Option<v1::AccessState> {
         let evaluation = self.evaluate(known)?;
-        Some(show::access(known, &evaluation, &self.in_force.bundle, self.now))
+        Some(show::access(known, &evaluation, self.in_force.view(), self.now))
     }
 }
 

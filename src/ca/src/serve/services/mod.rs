@@ -3,13 +3,17 @@
 //! - `submit`, `decide`, `certify`: calls that carry statements or ask for a certificate;
 //! - `explain`, `reading`, `list`, `watch`: calls that read, by session;
 //! - `trust`, `apply`, `session`: root, bundle and sessions;
-//! - `log`: the log.
+//! - `log`: the log;
+//! - `hosts`: hosts: `enroll` lets them join, `directory` lists them.
 
 mod access;
 mod apply;
 mod certify;
 mod decide;
+mod directory;
+mod enroll;
 mod explain;
+mod hosts;
 mod list;
 mod log;
 mod reading;
@@ -33,3 +37,7 @@ pub(super) struct TrustService(pub(super) Arc<Front>);
 /// `jitssh.v1.Log`.
 #[derive(Clone)]
 pub(super) struct LogService(pub(super) Arc<Front>);
+
+/// `jitssh.v1.Hosts`.
+#[derive(Clone)]
+pub(super) struct HostsService(pub(super) Arc<Front>);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use jit_ssh_api::v1;
-use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::digest::{Digest, IdPrefix};
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::lifecycle::{Status, evaluate};
 use jit_ssh_core::names::{ActorId, HostName, Login, Principal};
 use jit_ssh_core::refusal::{Reason, Refusal};
@@ -12,7 +12,7 @@ use jit_ssh_core::time::UnixTime;
 
 use crate::serve::call::Call;
 use crate::serve::front::{Front, unknown_request};
-use crate::serve::in_force::InForce;
+use crate::serve::in_force::Standing;
 use crate::serve::memory::Known;
 use crate::serve::sessions::Caller;
 use crate::serve::store::{IdRange, ListQuery, MAX_MATCHES, Of};
@@ -28,8 +28,8 @@ pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::Get
     let known = find(call.front(), &in_force, &caller, &message.id).await?;
     call.about(known.chain.digest());
     let now = clock::now();
-    let evaluation = evaluate(&known.chain, &in_force.bundle, now);
-    Ok(v1::GetResponse { access: Some(show::access(&known, &evaluation, &in_force.bundle, now)) })
+    let evaluation = evaluate(&known.chain, in_force.view(), now);
+    Ok(v1::GetResponse { access: Some(show::access(&known, &evaluation, in_force.view(), now)) })
 }
 
 /// The request that `text` names: an id, a prefix of one, or a digest. Only what the caller may see
@@ -39,7 +39,7 @@ pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::Get
 /// [`Reason::UnknownRequest`], [`Reason::AmbiguousId`], [`Reason::Malformed`].
 pub(super) async fn find(
     front: &Front,
-    in_force: &InForce,
+    in_force: &Standing,
     caller: &Caller,
     text: &str,
 ) -> Result<Arc<Known>, Refusal> {
@@ -71,8 +71,8 @@ pub(super) async fn find(
     }
 }
 
-fn sees(caller: &Caller, known: &Known, in_force: &InForce) -> bool {
-    let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
+fn sees(caller: &Caller, known: &Known, in_force: &Standing) -> bool {
+    let evaluation = evaluate(&known.chain, in_force.view(), clock::now());
     may_see(caller, known, &evaluation, &in_force.bundle)
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn check(
         if known.chain.request().body().subject != subject {
             continue;
         }
-        if let Some(until) = allowed_until(&known, &principal, bundle, now)
+        if let Some(until) = allowed_until(&known, &principal, in_force.view(), now)
             && until.0 > best.access_until
         {
             let id = known.chain.request().id().to_string();
@@ -123,10 +123,10 @@ pub(super) async fn check(
 fn allowed_until(
     known: &Known,
     principal: &Principal,
-    bundle: &Bundle,
+    view: View<'_>,
     now: UnixTime,
 ) -> Option<UnixTime> {
-    let evaluation = evaluate(&known.chain, bundle, now);
+    let evaluation = evaluate(&known.chain, view, now);
     let (Status::Approved | Status::Active, Some(grant)) = (&evaluation.status, &evaluation.grant)
     else {
         return None;

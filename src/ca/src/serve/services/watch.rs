@@ -184,7 +184,7 @@ impl Watcher {
         let (news, turn, waits) = {
             let in_force = self.front.trusted.bundle()?;
             let (bundle, caller) = (&in_force.bundle, (self.who)()?);
-            let evaluation = evaluate(&known.chain, bundle, now);
+            let evaluation = evaluate(&known.chain, in_force.view(), now);
             let wanted = match self.what {
                 What::One(_) => may_see(&caller, known, &evaluation, bundle),
                 // What was told before is told to its end.
@@ -205,7 +205,7 @@ impl Watcher {
             let waits =
                 matches!(self.what, What::One(_)) || awaits(&caller.id, known, &evaluation, bundle);
             let turn = show::next_turn(&evaluation, now).filter(|_| waits);
-            (show::access(known, &evaluation, bundle, now), turn, waits)
+            (show::access(known, &evaluation, in_force.view(), now), turn, waits)
         };
         if matches!(self.what, What::One(_)) {
             let lineage = std::iter::successors(known.chain.prolonged(), |of| of.prolonged());
