@@ -1,6 +1,8 @@
 //! What the CA says of this host, believed only down to the pin: root by its fingerprint, bundle by
 //! its admins' signatures, files by the digests in the bundle.
 
+use std::path::Path;
+
 use jit_ssh_api::v1::{BundlePart, GetBundleRequest, GetBundleResponse};
 use jit_ssh_api::{ApiError, CaUrl, Client, ClientError};
 use jit_ssh_core::bundle::{Hosts, Signers};
@@ -9,26 +11,32 @@ use jit_ssh_core::names::HostName;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement;
 
+use crate::enroll;
 use crate::error::CommandError;
 use crate::plan::HostFacts;
 
 /// Names shown to somebody who mistyped one.
 const SUGGESTIONS: usize = 3;
 
-/// Asks the CA at `url` for what this host needs.
+/// Asks the CA at `url` for what this host needs. A host that `hosts.toml` does not list may have joined:
+/// what it kept of that lies in `etc`.
 ///
 /// # Errors
 /// If the CA does not answer, is another, or does not know the host. Nothing is changed then.
-pub(crate) async fn fetch(url: &CaUrl, name: &HostName) -> Result<HostFacts, CommandError> {
+pub(crate) async fn fetch(
+    url: &CaUrl,
+    name: &HostName,
+    etc: &Path,
+) -> Result<HostFacts, CommandError> {
     let root = Client::fetch_root(url).await.map_err(no_connection)?;
     let client = Client::connect(url, &root).await.map_err(no_connection)?;
     let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
     let request = GetBundleRequest { parts, proposal: false };
     let answer = client.get_bundle(request).await.map_err(|e| no_connection(e.into()))?;
-    verify(&root, &answer, name)
+    verify(&root, &answer, name, etc)
 }
 
-fn no_connection(error: ClientError) -> CommandError {
+pub(crate) fn no_connection(error: ClientError) -> CommandError {
     let message = format!("{error}.");
     match error {
         ClientError::Unreachable { .. } | ClientError::Api(ApiError::Unreachable(_)) => {
@@ -59,6 +67,7 @@ fn verify(
     root: &Root,
     answer: &GetBundleResponse,
     name: &HostName,
+    etc: &Path,
 ) -> Result<HostFacts, CommandError> {
     let Some(signed) = &answer.bundle else {
         return Err(CommandError::new("The CA has no bundle yet.")
@@ -79,16 +88,22 @@ fn verify(
     let hosts = part(answer, BundlePart::Hosts, bundle.body.hosts)?;
     let signers = Signers::parse(signers).map_err(|e| malformed("signers.toml", &e))?;
     let hosts = Hosts::parse(hosts).map_err(|e| malformed("hosts.toml", &e))?;
-    let Some(host) = hosts.get(name) else {
-        let names = hosts.iter().map(|host| host.name.as_str());
-        return Err(unknown_host(name, names, bundle.body.version));
+    let logins = match hosts.get(name) {
+        Some(host) => host.logins.as_ref().clone(),
+        None => match enroll::kept(etc, name, &root.fingerprint(), &hosts)? {
+            Some(joined) => joined.body().logins.iter().cloned().collect(),
+            None => {
+                let names = hosts.iter().map(|host| host.name.as_str());
+                return Err(unknown_host(name, names, bundle.body.version));
+            }
+        },
     };
     Ok(HostFacts {
         name: name.clone(),
         ca: root.fingerprint(),
         version: bundle.body.version,
         ca_keys: signers.iter().map(|s| (s.number, s.ca_key.clone())).collect(),
-        logins: host.logins.as_ref().clone(),
+        logins,
     })
 }
 

@@ -1,6 +1,7 @@
 //! `jit-ssh-host`: what an administrator runs on a host.
 //!
 //! - [`setup`]: the command `setup` and the order of its effects;
+//! - [`enroll`]: the command `enroll`: joins as a host that hosts.toml does not list;
 //! - [`fetch`]: what the CA says of this host, verified down to the pin;
 //! - [`plan`]: from that and the files there are to the files there should be; no I/O;
 //! - [`layout`]: which files are ours; [`content`]: what stands in them; [`config`]: how sshd reads
@@ -15,6 +16,7 @@ mod config;
 mod content;
 mod current;
 mod diff;
+mod enroll;
 mod error;
 mod fetch;
 mod layout;
@@ -50,6 +52,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Setup(setup::SetupArgs),
+    Enroll(enroll::EnrollArgs),
 }
 
 fn main() -> ExitCode {
@@ -92,6 +95,7 @@ fn first_sentence(text: &str) -> String {
 fn run(cli: Cli) -> Result<(), CommandError> {
     match cli.command {
         Command::Setup(args) => setup::cmd_setup(&args),
+        Command::Enroll(args) => enroll::cmd_enroll(&args),
     }
 }
 
@@ -104,7 +108,7 @@ mod tests {
     #[test]
     fn every_help_fits_a_screen_and_has_an_example_and_the_exit_codes() {
         Cli::command().debug_assert();
-        for command in ["", "setup "] {
+        for command in ["", "setup ", "enroll "] {
             for option in ["-h", "--help"] {
                 let line = format!("jit-ssh-host {command}{option}");
                 let help = Cli::try_parse_from(line.split(' ')).err().unwrap();

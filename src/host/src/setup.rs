@@ -98,7 +98,7 @@ pub(crate) fn cmd_setup(args: &SetupArgs) -> Result<(), CommandError> {
     let sshd = Sshd::find(args.sshd.as_deref(), layout.config())?;
     let goal = match (&args.ca, &args.name) {
         _ if args.remove => Goal::Removed,
-        (Some(ca), Some(name)) => Goal::SetUp(fetch(ca, name)?),
+        (Some(ca), Some(name)) => Goal::SetUp(fetch(ca, name, layout.etc())?),
         _ => return Err(CommandError::usage("setup needs --ca and --name.")),
     };
     let done = run(&layout, &sshd, &goal, args.dry_run)?;
@@ -118,12 +118,12 @@ pub(crate) fn cmd_setup(args: &SetupArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn fetch(ca: &CaUrl, name: &HostName) -> Result<HostFacts, CommandError> {
+fn fetch(ca: &CaUrl, name: &HostName, etc: &Path) -> Result<HostFacts, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))?;
-    runtime.block_on(fetch::fetch(ca, name))
+    runtime.block_on(fetch::fetch(ca, name, etc))
 }
 
 /// How the host shall be.
