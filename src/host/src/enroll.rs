@@ -29,7 +29,7 @@ use crate::fetch::no_connection;
 /// Join with a token, as a host that hosts.toml does not list.
 #[derive(Args)]
 #[command(
-    after_help = "The host gets the labels and accounts of its token, until --for is over; joining again renews it.\n\
+    after_help = "The host gets the labels and accounts of its token; joining again renews it.\n\
     Then run `jit-ssh-host setup` with the same --name.\n\n\
     Example:\n  jit-ssh-host enroll --token-file /run/join-token --name ci-7\n\n\
     Exit codes: 0 done, 1 error, 2 usage, 7 CA unreachable"
@@ -47,7 +47,7 @@ pub(crate) struct EnrollArgs {
     /// How long this host stays [default: as long as the token gives]
     #[arg(long = "for", value_name = "SPAN")]
     span: Option<Seconds>,
-    /// Where sshd's host key is, and where our files are put
+    /// Where sshd's host key is, and our files are put
     #[arg(long, value_name = "DIR", default_value = "/etc/ssh")]
     etc: PathBuf,
     /// sshd's public host key [default: ssh_host_ed25519_key.pub in --etc]

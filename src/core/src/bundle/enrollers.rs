@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::host_pattern::Glob;
+use super::host_pattern::{Glob, HostPattern};
 use super::hosts::Host;
 use super::people::People;
 use super::reader::{Empty, Item, Table, quote};
@@ -77,6 +77,21 @@ impl Enrollers {
     /// All enrollers.
     pub fn iter(&self) -> std::slice::Iter<'_, Enroller> {
         self.0.iter()
+    }
+
+    /// Whether a host that joins could be one that `pattern` covers. A glob counts where it plainly
+    /// overlaps with one that is allowed.
+    pub fn may_make(&self, pattern: &HostPattern) -> bool {
+        self.0.iter().any(|enroller| match pattern {
+            HostPattern::Name(name) => enroller.may_name(name),
+            HostPattern::Glob(glob) => {
+                let mut names = enroller.names.iter();
+                names.any(|other| glob.is_within(other) || other.is_within(glob))
+            }
+            HostPattern::Labels(labels) => {
+                labels.iter().all(|(key, value)| enroller.may_label(key, value))
+            }
+        })
     }
 
     /// Whether there could be a host with this name.

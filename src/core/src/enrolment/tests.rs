@@ -521,3 +521,20 @@ fn the_statements_have_one_spelling_and_sound_fields() {
         assert!(statement::parse::<Token>(bad.as_bytes()).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn rules_for_hosts_that_may_join_are_no_slip() {
+    let case = Case::new();
+    let slips = |hosts: &str| {
+        let policy = POLICY.replace("label:env=test", hosts);
+        let bundle = case.world.bundle(&policy);
+        let found = crate::policy::lint::lint(&bundle, policy.as_bytes(), START);
+        found.iter().filter(|finding| finding.rule == Some("test".parse().unwrap())).count()
+    };
+    for hosts in ["ci-7", "ci-*", "ci-a*", "c*", "label:env=staging", "label:env=test,role=new"] {
+        assert_eq!(slips(hosts), 0, "{hosts}");
+    }
+    for hosts in ["x-*", "label:env=dev", "label:env=test,tier=new"] {
+        assert_eq!(slips(hosts), 1, "{hosts}");
+    }
+}
