@@ -292,7 +292,7 @@ impl Enrolled {
 }
 
 /// Most tokens of one enroller that have not ended.
-const MAX_TOKENS_OF_ONE: u32 = 1_000;
+const MAX_TOKENS_OF_ONE: u32 = 10_000;
 
 /// Whether a token is still good; told by another node, a little longer.
 fn check_in_time(token: &Verified<Token>, arrival: Arrival, now: UnixTime) -> Result<(), Refusal> {

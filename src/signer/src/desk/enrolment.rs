@@ -91,7 +91,7 @@ pub(super) fn recall(
         }
         if is_enrolment(bytes) {
             match open(bytes) {
-                Ok(statement) => found.push(statement),
+                Ok((at, statement)) => found.push((at, statement)),
                 Err(error) => {
                     failed = Some(error.context(format!("log entry {index}")));
                     return ControlFlow::Break(());
@@ -103,8 +103,9 @@ pub(super) fn recall(
     if let Some(error) = failed {
         return Err(error);
     }
-    // The oldest first, as they came.
-    for statement in found.into_iter().rev() {
+    // The oldest first, as they came; and what was over by then was forgotten by then.
+    for (at, statement) in found.into_iter().rev() {
+        enrolled.forget(at);
         match statement {
             Enrolment::Host(host) => enrolled.add_host(host),
             Enrolment::Token(token) => enrolled.add_token(token),
@@ -119,18 +120,19 @@ enum Enrolment {
     Token(Verified<Token>),
 }
 
-fn open(bytes: &[u8]) -> anyhow::Result<Enrolment> {
-    let Entry::Statement(StatementEntry { statement, signatures, .. }) = Entry::parse(bytes)?
+fn open(bytes: &[u8]) -> anyhow::Result<(UnixTime, Enrolment)> {
+    let Entry::Statement(StatementEntry { at, statement, signatures, .. }) = Entry::parse(bytes)?
     else {
         anyhow::bail!("it is no statement");
     };
     let signature = signatures.first().map_or(&[][..], |signature| &signature.0);
     let bytes = statement.as_bytes();
-    match Kind::of(bytes) {
-        Some(Kind::Host) => Ok(Enrolment::Host(statement::open_recorded(bytes, signature)?)),
-        Some(Kind::Token) => Ok(Enrolment::Token(statement::open_recorded(bytes, signature)?)),
+    let statement = match Kind::of(bytes) {
+        Some(Kind::Host) => Enrolment::Host(statement::open_recorded(bytes, signature)?),
+        Some(Kind::Token) => Enrolment::Token(statement::open_recorded(bytes, signature)?),
         _ => anyhow::bail!("it is neither a host nor a token"),
-    }
+    };
+    Ok((at, statement))
 }
 
 /// Whether an entry is about a host or a token, by how it begins: most are not, and parsing all of a

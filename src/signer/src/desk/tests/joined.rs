@@ -185,6 +185,25 @@ fn a_token_is_not_used_more_often_than_it_says_not_even_over_restarts() {
 }
 
 #[test]
+fn a_machine_that_joins_again_after_its_end_uses_its_token_once_more_also_by_the_log() {
+    let (node, mut signer) = Node::with_policy(RULES);
+    let lent = person("lent", 60);
+    let token = node.token(&lent);
+    recorded(signer.submit(&node.world.pipeline, token.body(), false));
+    let host =
+        |name: &str, seed| node.world.host(name, seed, Some(token.digest()), node.now(), 600);
+    recorded(signer.submit(&lent, &host("ci-t1", 70), false));
+    node.set_clock(700);
+    recorded(signer.submit(&lent, &host("ci-t1", 70), false));
+    for _ in 0..2 {
+        let third = signer.submit(&lent, &host("ci-t2", 71), false);
+        assert_eq!(refused(third), Reason::TokenSpent);
+        node.stop(signer);
+        signer = node.start();
+    }
+}
+
+#[test]
 fn what_is_over_can_not_be_told_again() {
     let (node, mut signer) = Node::with_policy(RULES);
     let World { alice, pipeline, .. } = &node.world;
