@@ -116,14 +116,14 @@ fn a_host_joins_is_logged_in_to_goes_and_its_name_comes_back_as_another_machine(
     // A front that is started anew knows it still.
     site.stop();
     site.serve();
-    let caller = Caller::new(&site);
-    let session = caller.open_session("alice", &alice.key_file()).unwrap();
-    let caller = caller.with_session(&session);
-    let listed = |caller: &Caller| {
+    let session = Caller::new(&site).open_session("alice", &alice.key_file()).unwrap();
+    // A connection of its own each time: nobody answers for one that waits.
+    let listed = || {
+        let caller = Caller::new(&site).with_session(&session);
         let request = v1::ListHostsRequest::default();
         caller.call(|client| async move { client.list_hosts(request).await.unwrap() }).hosts
     };
-    let hosts = listed(&caller);
+    let hosts = listed();
     assert_eq!(hosts.len(), 1, "{hosts:?}");
     assert_eq!((hosts[0].name.as_str(), hosts[0].until), ("ci-1", until));
     assert_eq!(
@@ -134,7 +134,7 @@ fn a_host_joins_is_logged_in_to_goes_and_its_name_comes_back_as_another_machine(
     wait_until_past(until);
     assert_eq!(alice.ssh(&first, "true").code, 255, "the certificate went with the host");
     login(&alice, "ci-1", "1m").ended(REFUSED);
-    assert!(listed(&caller).is_empty());
+    assert!(listed().is_empty());
 
     let joined = enroll(&second, &word, &["--for", "40s"]).fine();
     assert!(joined.field("until").as_u64().unwrap() > until);
