@@ -1,6 +1,8 @@
 //! What the CA says of this host, believed only down to the pin: root by its fingerprint, bundle by
 //! its admins' signatures, files by the digests in the bundle.
 
+use std::path::Path;
+
 use jit_ssh_api::v1::{
     BundlePart, GetBundleRequest, GetBundleResponse, GetKrlRequest, GetKrlResponse,
 };
@@ -11,6 +13,7 @@ use jit_ssh_core::names::HostName;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, SignedBundle};
 
+use crate::enroll;
 use crate::error::CommandError;
 use crate::plan::HostFacts;
 use crate::revoked::Lists;
@@ -18,11 +21,16 @@ use crate::revoked::Lists;
 /// Names shown to somebody who mistyped one.
 const SUGGESTIONS: usize = 3;
 
-/// Asks the CA at `url` for what this host needs.
+/// Asks the CA at `url` for what this host needs. A host that `hosts.toml` does not list may have joined:
+/// what it kept of that lies in `etc`.
 ///
 /// # Errors
 /// If the CA does not answer, is another, or does not know the host. Nothing is changed then.
-pub(crate) async fn fetch(url: &CaUrl, name: &HostName) -> Result<HostFacts, CommandError> {
+pub(crate) async fn fetch(
+    url: &CaUrl,
+    name: &HostName,
+    etc: &Path,
+) -> Result<HostFacts, CommandError> {
     let root = Client::fetch_root(url).await.map_err(no_connection)?;
     let client = Client::connect(url, &root).await.map_err(no_connection)?;
     let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
@@ -36,7 +44,7 @@ pub(crate) async fn fetch(url: &CaUrl, name: &HostName) -> Result<HostFacts, Com
         // A CA that can not tell now, or never could: what is in place stays.
         Err(_) => None,
     };
-    verify(&root, &answer, lists.as_ref(), name)
+    verify(&root, &answer, lists.as_ref(), name, etc)
 }
 
 /// What to tell of a CA that can not be asked.
@@ -99,8 +107,9 @@ fn verify(
     answer: &GetBundleResponse,
     lists: Option<&GetKrlResponse>,
     name: &HostName,
+    etc: &Path,
 ) -> Result<HostFacts, CommandError> {
-    let trusted = trusted(root, answer, name)?;
+    let trusted = trusted(root, answer, name, etc)?;
     let revoked = match lists {
         Some(lists) => Lists::verified(&trusted.signers, lists)
             .map_err(|e| untrue(format!("Not to be trusted: {e}.")))?,
@@ -109,7 +118,8 @@ fn verify(
     Ok(trusted.facts(revoked))
 }
 
-/// What an answer says of this host, if enough admins signed it.
+/// What an answer says of this host, if enough admins signed it. A host that joined kept in `etc` what
+/// was signed about it, which is held against the enrollers that the admins signed.
 ///
 /// # Errors
 /// Whatever does not hold, and whose fault that is.
@@ -117,18 +127,25 @@ pub(crate) fn trusted(
     root: &Root,
     answer: &GetBundleResponse,
     name: &HostName,
+    etc: &Path,
 ) -> Result<Trusted, CommandError> {
     let bundle = signed(root, answer)?;
     let signers = part(answer, BundlePart::Signers, bundle.body.signers)?;
     let hosts = part(answer, BundlePart::Hosts, bundle.body.hosts)?;
     let signers = Signers::parse(signers).map_err(|e| malformed("signers.toml", &e))?;
     let hosts = Hosts::parse(hosts).map_err(|e| malformed("hosts.toml", &e))?;
-    let Some(host) = hosts.get(name) else {
-        let names = hosts.iter().map(|host| host.name.as_str());
-        return Err(unknown_host(name, names, bundle.body.version));
+    let host = match hosts.get(name) {
+        Some(host) => host.clone(),
+        None => match enroll::kept(etc, name, &root.fingerprint(), &hosts)? {
+            Some(joined) => Host::of_statement(joined.body()),
+            None => {
+                let names = hosts.iter().map(|host| host.name.as_str());
+                return Err(unknown_host(name, names, bundle.body.version));
+            }
+        },
     };
     let (ca, version) = (root.fingerprint(), bundle.body.version);
-    Ok(Trusted { ca, version, signers, host: host.clone() })
+    Ok(Trusted { ca, version, signers, host })
 }
 
 /// The bundle statement of an answer, if enough admins signed it.

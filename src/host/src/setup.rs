@@ -188,7 +188,7 @@ fn wanted(
         }
     };
     let offline_ca = args.offline_ca.as_deref().map(offline::read).transpose()?;
-    let facts = fetch(ca, name)?;
+    let facts = fetch(ca, name, layout.etc())?;
     if let Some(key) = &offline_ca {
         offline::check(key, &facts)?;
         eprintln!("warning: {}", offline::warning(key, &facts));
@@ -215,12 +215,12 @@ fn usual_guard(layout: &Layout, effective: &Effective) -> Guard {
     Guard::Off
 }
 
-fn fetch(ca: &CaUrl, name: &HostName) -> Result<HostFacts, CommandError> {
+fn fetch(ca: &CaUrl, name: &HostName, etc: &Path) -> Result<HostFacts, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))?;
-    runtime.block_on(fetch::fetch(ca, name))
+    runtime.block_on(fetch::fetch(ca, name, etc))
 }
 
 #[cfg(test)]

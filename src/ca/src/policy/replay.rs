@@ -209,7 +209,7 @@ fn after(past: &Past, bundle: &Bundle) -> Mode {
     };
     let presence = past.signed().presence();
     let asked = Asked { request, requester, presence, extension: past.extension };
-    match decide(asked, bundle) {
+    match decide(asked, past.view(bundle), past.recorded) {
         Err(refusal) => Mode::Refused(refusal),
         Ok(rule) => Mode::of(&rule.name, Basis::of(rule, request), rule.approval.count()),
     }

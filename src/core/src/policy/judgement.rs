@@ -9,6 +9,7 @@ use super::{Asked, decide, denied_by, explain};
 use crate::bundle::{Actor, Allow, Approval, Bundle, Deny, Step, Strength};
 use crate::cidr::Cidr;
 use crate::digest::{Digest, RootFingerprint};
+use crate::enrolment::View;
 use crate::key::SubjectKey;
 use crate::lifecycle::Basis;
 use crate::names::{ActorId, HostName, Login};
@@ -102,7 +103,7 @@ impl Supposed {
         let judge = |from: Option<IpAddr>| {
             let request = self.request(from)?;
             let asked = Asked { request: &request, requester, presence, extension: None };
-            Ok(judge(asked, bundle))
+            Ok(judge(asked, bundle, self.at))
         };
         let judgement = judge(self.from)?;
         match &judgement.decision {
@@ -137,11 +138,12 @@ impl Supposed {
     }
 }
 
-/// What the rules of `bundle` say to a request.
-pub fn judge<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Judgement<'b> {
-    let decision = decide(asked, bundle);
-    let denied_by = denied_by(asked, bundle).ok().flatten();
-    let said = explain(asked, bundle).unwrap_or_default();
+/// What the rules of the bundle of `view` say to a request, with the hosts that are there at `now`.
+pub fn judge<'b>(asked: Asked<'_>, view: impl Into<View<'b>>, now: UnixTime) -> Judgement<'b> {
+    let view = view.into();
+    let decision = decide(asked, view, now);
+    let denied_by = denied_by(asked, view, now).ok().flatten();
+    let said = explain(asked, view, now).unwrap_or_default();
     let is_decisive = |rule: &Allow| decision.as_ref().is_ok_and(|by| by.name == rule.name);
     // Each rule's refusal names the rule, so the one that is given names the nearest.
     let is_nearest = |why: &Option<Refusal>| {

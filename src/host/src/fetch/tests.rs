@@ -81,7 +81,7 @@ impl TestCa {
     }
 
     fn verify(&self, answer: &GetBundleResponse, name: &str) -> Result<HostFacts, CommandError> {
-        verify(&self.root, answer, None, &name.parse().unwrap())
+        verify(&self.root, answer, None, &name.parse().unwrap(), Path::new("/nowhere"))
     }
 }
 

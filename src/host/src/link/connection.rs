@@ -207,7 +207,7 @@ async fn bundle(
     let request = GetBundleRequest { parts, proposal: false };
     let answer = client.get_bundle(request).await.map_err(|e| no_connection(e.into()))?;
     let digest = fetch::signed(root, &answer)?.digest;
-    Ok((digest, fetch::trusted(root, &answer, &place.settings.name)?))
+    Ok((digest, fetch::trusted(root, &answer, &place.settings.name, place.etc())?))
 }
 
 /// What proves which host listens.

@@ -2,9 +2,9 @@
 //! It decides nothing about access.
 
 use jit_ssh_api::v1;
-use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::certificate::KeyId;
 use jit_ssh_core::digest::{IdPrefix, RootFingerprint};
+use jit_ssh_core::enrolment::{Found, View};
 use jit_ssh_core::key::SignerKey;
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
@@ -35,7 +35,7 @@ pub(super) async fn report(
     for signed in message.reports {
         let signed = single(Some(signed))?;
         let signature = signed.signatures.into_iter().next().unwrap_or_default();
-        let told = open(&signed.statement, &signature, &front.fingerprint, &in_force.bundle, now)?;
+        let told = open(&signed.statement, &signature, &front.fingerprint, in_force.view(), now)?;
         records.push(record(&told, now));
     }
     front.store.append(records).await?;
@@ -47,28 +47,43 @@ fn open(
     bytes: &[u8],
     signature: &[u8],
     ca: &RootFingerprint,
-    bundle: &Bundle,
+    view: View<'_>,
     now: UnixTime,
 ) -> Result<Verified<Report>, Refusal> {
     let told = statement::open::<Report>(bytes, signature, ca)?;
     // It may have waited for days on a host that could not reach the CA.
     check_date(told.body().at, now, Arrival::Relayed)?;
-    speaks_for(&told.body().host, told.key(), bundle)?;
+    speaks_for(&told.body().host, told.key(), view, now)?;
     Ok(told)
 }
 
-/// Insists that `key` is the one by which `host` speaks.
+/// Insists that `key` is the one by which `host` speaks at `now`: the key that `hosts.toml` has, or with
+/// which it joined.
 ///
 /// # Errors
 /// [`Reason::UnknownSigner`].
-pub(super) fn speaks_for(host: &HostName, key: &SignerKey, bundle: &Bundle) -> Result<(), Refusal> {
-    let own = bundle.hosts.get(host).and_then(|host| host.key.as_ref());
+pub(super) fn speaks_for(
+    host: &HostName,
+    key: &SignerKey,
+    view: View<'_>,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let found = view.host(host, now).ok();
+    let own = found.and_then(|found| found.host().key.as_ref());
     if own.is_some_and(|own| own.blob() == key.blob()) {
         return Ok(());
     }
-    let message = match own {
-        Some(_) => format!("the statement is not signed by the key of {host} in hosts.toml."),
-        None => format!("{host} has no key in hosts.toml, so nobody knows who speaks for it."),
+    let message = match found {
+        Some(Found::Joined(_)) => {
+            let message =
+                format!("the statement is not signed by the key with which {host} joined.");
+            return Err(Refusal::new(Reason::UnknownSigner, message)
+                .hint("let it join anew with the key it has now: jit-ssh-host enroll"));
+        }
+        Some(_) if own.is_some() => {
+            format!("the statement is not signed by the key of {host} in hosts.toml.")
+        }
+        _ => format!("{host} has no key in hosts.toml, so nobody knows who speaks for it."),
     };
     Err(Refusal::new(Reason::UnknownSigner, message)
         .hint("set `key` of the host in hosts.toml to its ssh_host_ed25519_key.pub, and apply it"))
@@ -120,7 +135,7 @@ mod tests {
         let bundle = bundle();
         let reason = |seed, report: &Report| {
             let (bytes, signature) = signed(seed, report);
-            let opened = open(&bytes, &signature, &root().fingerprint(), &bundle, NOW);
+            let opened = open(&bytes, &signature, &root().fingerprint(), (&bundle).into(), NOW);
             opened.map(|_| ()).map_err(|refusal| refusal.reason)
         };
         let good = told("prod", NOW);
@@ -141,7 +156,8 @@ mod tests {
         let events = vec![event(&key_id), Event { id: Nonce([2; 16]), ..event("sealed key") }];
         let report = Report::new(root().fingerprint(), "prod".parse().unwrap(), events, 0, NOW);
         let (bytes, signature) = signed(PROD, &report);
-        let told = open(&bytes, &signature, &root().fingerprint(), &bundle(), NOW).unwrap();
+        let bundle = bundle();
+        let told = open(&bytes, &signature, &root().fingerprint(), (&bundle).into(), NOW).unwrap();
         let Record::Report(record) = record(&told, NOW) else { unreachable!() };
         assert_eq!(record.about, [id_number(asked.digest())]);
         assert_eq!(record.bytes, bytes);
