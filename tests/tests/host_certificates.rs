@@ -49,13 +49,14 @@ fn checked(site: &Site, host: &str, certificate: &Certificate) -> AcceptedHost {
     check_host(&receipt, &identity, &signers, UnixTime(now())).unwrap()
 }
 
-/// Has sshd show this certificate.
-fn install(sshd: &mut Sshd, certificate: &Certificate) {
-    let path = sshd.etc.join("host_key-cert.pub");
-    let line = Base64::encode_string(&certificate.certificate);
-    fs::write(&path, format!("ssh-ed25519-cert-v01@openssh.com {line}\n")).unwrap();
-    sshd.configure(&format!("HostCertificate {}", path.display()));
+/// The names of the files that `setup --json` wrote, but for the one that notes the bundle's version.
+fn changed(said: &Said) -> Vec<String> {
+    let paths = said.field("changed").as_array().cloned().unwrap();
+    let names = paths.iter().map(|path| path.as_str().unwrap().rsplit('/').next().unwrap());
+    names.filter(|name| *name != "user_ca.pub").map(str::to_owned).collect()
 }
+
+const NAME: &str = "ssh_host_ed25519_key-cert.pub";
 
 /// ssh with the known hosts that jit-ssh keeps and no others, by this name.
 fn ssh(alice: &Persona, sshd: &Sshd, alias: &str) -> Said {
@@ -70,7 +71,11 @@ fn ssh(alice: &Persona, sshd: &Sshd, alias: &str) -> Said {
 #[test]
 fn ssh_knows_a_host_by_its_certificate_and_by_no_other_name() {
     let (site, alice, _bob) = Site::running(POLICY);
-    let mut sshd = site.host("test-host");
+    let sshd = site.host("test-host");
+    // Without its key in the bundle it is set up, and told what is missing.
+    let said = sshd.setup(&site.url, &["--json"]).fine();
+    let line = format!("\n    key = \"{}\"", sshd.host_key());
+    assert!(said.err.contains(&line) && changed(&said).is_empty(), "{said:?}");
     let lines = format!(
         "address = \"127.0.0.1:{}\"\nkey = \"{} root@x\"\naliases = [\"shop\"]",
         sshd.port(),
@@ -106,7 +111,18 @@ fn ssh_knows_a_host_by_its_certificate_and_by_no_other_name() {
     let accepted = checked(&site, "test-host", &certificate);
     let names: Vec<String> = accepted.principals.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["127.0.0.1", "shop", "test-host"]);
-    install(&mut sshd, &certificate);
+    let said = sshd.setup(&site.url, &["--json"]).fine();
+    assert!(!said.err.contains("warning: hosts.toml"), "{said:?}");
+    assert_eq!(changed(&said), [NAME, "00-jit-ssh.conf"]);
+    assert_eq!(said.field("reloaded").as_bool(), Some(true));
+    let shown = sshd.etc.join("jit-ssh").join(NAME);
+    assert_eq!(sshd.setting("hostcertificate").unwrap(), shown.display().to_string());
+    let line = fs::read_to_string(&shown).unwrap();
+    let base64 = Base64::encode_string(&certificate.certificate);
+    assert_eq!(line, format!("ssh-ed25519-cert-v01@openssh.com {base64} test-host\n"));
+    let said = sshd.setup(&site.url, &["--json"]).fine();
+    assert_eq!(said.field("changed").as_array().map(Vec::len), Some(0));
+    assert_eq!(said.field("reloaded").as_bool(), Some(false));
     for name in ["test-host", "shop"] {
         assert_eq!(ssh(&alice, &sshd, name).fine().out, "in\n", "{name}");
     }
@@ -142,6 +158,59 @@ fn ssh_knows_a_host_by_its_certificate_and_by_no_other_name() {
     // It is said once.
     let said = alice.jit(&["login", "test-host", "--because", "INC-43 more", "--for", "3m"]).run();
     assert!(!said.fine().err.contains("UserKnownHostsFile"));
+
+    // Taken out, it is a stranger again.
+    sshd.setup(&site.url, &["--remove"]).fine();
+    assert!(!sshd.etc.join("jit-ssh").exists() && sshd.setting("hostcertificate").is_none());
+    let refused = ssh(&alice, &sshd, "test-host");
+    assert!(refused.err.contains("Host key verification failed"), "{refused:?}");
+}
+
+#[test]
+fn no_certificate_is_installed_for_a_key_that_sshd_has_not_and_a_wrong_one_is_replaced() {
+    let (site, _alice, _bob) = Site::running(POLICY);
+    let sshd = site.host("test-host");
+    let other = site.path().join("other_key");
+    let make = ["-q", "-t", "ed25519", "-N", "", "-f"];
+    Program::new("ssh-keygen").args(make).args([&other]).run().fine();
+    let foreign = fs::read_to_string(other.with_extension("pub")).unwrap();
+    let foreign = format!("key = \"{}\"", foreign.trim());
+    tell_of(&site, "test-host", &foreign);
+    site.apply();
+    let said = sshd.setup(&site.url, &["--json"]).fine();
+    assert!(said.err.contains("another key for test-host than sshd has"), "{said:?}");
+    assert!(changed(&said).is_empty() && !sshd.etc.join("jit-ssh").join(NAME).exists());
+
+    // The neighbour: with sshd's own.
+    let path = site.config().join("hosts.toml");
+    let own = format!("key = \"{}\"", sshd.host_key());
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace(&foreign, &own)).unwrap();
+    site.apply();
+    sshd.setup(&site.url, &[]).fine();
+    let good = fs::read(sshd.etc.join("jit-ssh").join(NAME)).unwrap();
+
+    // Other names in the bundle make another certificate at once; spoilt ones are mended.
+    tell_of(&site, "test-host", "aliases = [\"shop\"]");
+    site.apply();
+    assert_eq!(changed(&sshd.setup(&site.url, &["--json"]).fine()), [NAME]);
+    let renamed = fs::read(sshd.etc.join("jit-ssh").join(NAME)).unwrap();
+    assert_ne!(renamed, good);
+    for bad in [&good[..], b"", b"\xff", &renamed[..renamed.len() / 2]] {
+        fs::write(sshd.etc.join("jit-ssh").join(NAME), bad).unwrap();
+        assert_eq!(changed(&sshd.setup(&site.url, &["--json"]).fine()), [NAME]);
+        assert_eq!(fs::read(sshd.etc.join("jit-ssh").join(NAME)).unwrap(), renamed);
+    }
+
+    // A host whose key the bundle forgets shows none any more.
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace(&own, "")).unwrap();
+    site.apply();
+    let said = sshd.setup(&site.url, &["--json"]).fine();
+    assert!(said.err.contains("does not have this host's key"), "{said:?}");
+    assert!(
+        !sshd.etc.join("jit-ssh").join(NAME).exists() && sshd.setting("hostcertificate").is_none()
+    );
 }
 
 #[test]
@@ -152,7 +221,7 @@ fn only_hosts_whose_key_is_in_the_bundle_get_a_certificate() {
         let expected = if name == "No Name" { "MALFORMED" } else { "UNKNOWN_HOST" };
         assert_eq!(detail.refusal.reason.as_str(), expected, "{name}");
     }
-    assert!(!site.verify_log().contains("host certificates"));
+    assert!(!site.verify_log().contains("host certificate"));
     let host = site.host("test-host");
     tell_of(&site, "test-host", &format!("key = \"{}\"", host.host_key()));
     site.apply();
@@ -185,6 +254,9 @@ fn a_signer_of_before_starts_without_a_host_ca_key_and_gets_one_by_ssh_keygen() 
     site.apply();
     let ApiError::Refused(detail) = renew(&site, "test-host").unwrap_err() else { unreachable!() };
     assert_eq!(detail.refusal.reason.as_str(), "NO_HOST_CA");
+    let said = host.setup(&site.url, &["--json"]).fine();
+    assert!(said.err.contains("the CA issues no host certificates"), "{said:?}");
+    assert!(changed(&said).is_empty());
     alice.jit(&["login", "test-host", "--because", "INC-42 a look", "--for", "2m"]).run().fine();
 
     site.stop();

@@ -117,9 +117,16 @@ impl Host {
     }
 
     fn ssh(&self, who: &Persona, command: &str) -> Program {
+        self.ssh_with(who, &[], command)
+    }
+
+    /// The same with options before its own.
+    fn ssh_with(&self, who: &Persona, options: &[String], command: &str) -> Program {
         let address = format!("root@{}", self.machine.address);
         who.program("ssh")
-            .args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"])
+            .args(["-F", "/dev/null", "-o", "BatchMode=yes"])
+            .args(options)
+            .args(["-o", "StrictHostKeyChecking=no"])
             .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"])
             .args(["-o", "IdentityFile=none", "-o", "ConnectTimeout=5", &address, command])
     }
@@ -172,6 +179,16 @@ impl Fleet {
         Fleet { site, alice, hosts, ca, _network: network }
     }
 
+    /// Gives a host another name.
+    fn add_alias(&self, host: &Host, alias: &str) {
+        let path = self.site.config().join("hosts.toml");
+        let name = format!("name = \"{}\"\n", host.name);
+        let toml = fs::read_to_string(&path).unwrap();
+        fs::write(path, toml.replacen(&name, &format!("{name}aliases = [\"{alias}\"]\n"), 1))
+            .unwrap();
+        self.site.apply();
+    }
+
     fn login(&self, host: &Host, span: &str) -> String {
         let login = ["login", host.name, "--for", span, "--because", "INC-1 look", "--new"];
         self.alice.jit(&login).args(["--json"]).run().fine().text("id")
@@ -214,15 +231,34 @@ fn three_hosts_hold_what_they_were_told_with_the_ca_near_away_and_back() {
     }
     fleet.wait_for_logout(&id, "closed");
 
+    // Another name in the bundle is in the host's certificate soon, and sshd shows it.
+    let names = || {
+        let certificate = one.path("etc/jit-ssh/ssh_host_ed25519_key-cert.pub");
+        Program::new("ssh-keygen").args(["-L", "-f"]).args([certificate]).run().fine().out
+    };
+    assert!(names().contains("one\n") && !names().contains("uno\n"), "{}", names());
+    fleet.add_alias(one, "uno");
+    wait_until("the host certificate", || names().contains("uno\n"));
+    let known = alice.jit(&["hosts", "--known-hosts"]).run().fine().out;
+    let file = alice.home.join("known");
+    fs::write(&file, known).unwrap();
+    wait_until("sshd to show it", || {
+        let options = [format!("UserKnownHostsFile={}", file.display()), "HostKeyAlias=uno".into()];
+        let strict = ["StrictHostKeyChecking=yes".to_owned()].into_iter().chain(options);
+        let strict: Vec<String> = strict.flat_map(|option| ["-o".to_owned(), option]).collect();
+        one.ssh_with(alice, &strict, "echo in").run().out == "in\n"
+    });
+
     // What is given back ends at once, wherever it runs, and nobody else's does.
     let other = fleet.login(two, "5m");
     let (here, there) =
         (one.ssh(alice, "sleep 50").start(), two.ssh(alice, "sleep 20; echo whole"));
     let there = there.start();
-    wait_until("the sessions", || {
-        let logins = |id: &str| fleet.show(id).field("uses").as_array().unwrap().len();
-        logins(&id) == 2 && logins(&other) == 1
-    });
+    let live = |id: &str| {
+        let uses = fleet.show(id).field("uses");
+        uses.as_array().unwrap().iter().filter(|told| told["ended_at"].is_null()).count()
+    };
+    wait_until("the sessions", || live(&id) == 1 && live(&other) == 1);
     alice.jit(&["release", &id, "--yes"]).run().fine();
     let (said, took) = ends(here);
     assert_ne!(said.code, 0);

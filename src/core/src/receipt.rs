@@ -1,12 +1,15 @@
 //! What a client checks before it uses a certificate: that it is what was asked for, from a CA key
-//! the admins named, and in the log. `host.rs` has the same for host certificates.
+//! the admins named, and in the log. `host.rs` has the same for host certificates; `held.rs` judges one
+//! that a host has had for a while.
 
+mod held;
 mod host;
 
 use std::num::NonZeroU16;
 
 use ed25519_dalek::Signature;
 
+pub use held::{check_held, is_host_certificate};
 pub use host::{AcceptedHost, check_host};
 
 use crate::bundle::{SignerInfo, Signers};

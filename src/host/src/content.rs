@@ -21,8 +21,8 @@ const INCLUDE_MARK: &str = "# This line and the next are by `jit-ssh-host setup`
 
 /// The drop-in. `AuthorizedPrincipalsCommand none` holds against a command that somebody sets
 /// later, but not on OpenSSH 9.2 and 9.3, where the last one wins (bug 3574): `sshd -T` tells then.
-pub(crate) fn drop_in(layout: &Layout, has_host_certificate: bool) -> String {
-    let mut text = format!(
+pub(crate) fn drop_in(layout: &Layout) -> String {
+    format!(
         "{MARK}
 # sshd takes the first value of each keyword: this file must stay the first one it reads.
 TrustedUserCAKeys {}
@@ -34,16 +34,13 @@ RevokedKeys {}
         layout.trusted_user_ca_keys(),
         layout.authorized_principals_file(),
         layout.revoked_keys().display()
-    );
-    if has_host_certificate {
-        let _ = writeln!(text, "HostCertificate {}", layout.host_certificate().display());
-    }
-    text
+    )
 }
 
-/// Whether a file is a certificate of a host key, as the guard writes it.
-pub(crate) fn is_certificate(state: &FileState) -> bool {
-    state.content.starts_with(b"ssh-ed25519-cert-v01@openssh.com ")
+/// The drop-in's last line on a host that has a certificate. sshd shows each of its certificates, so
+/// those of others stay.
+pub(crate) fn host_certificate_line(layout: &Layout) -> String {
+    format!("HostCertificate {}\n", layout.host_certificate().display())
 }
 
 /// The CA keys, one per line, below the version they are from; a sealed key comes last.

@@ -63,7 +63,7 @@ pub(crate) struct Current {
     pub(crate) settings: Option<FileState>,
     /// `revoked.krl`.
     pub(crate) revoked: Option<FileState>,
-    /// The certificate of sshd's own key.
+    /// This host's certificate.
     pub(crate) host_certificate: Option<FileState>,
     /// Our drop-in.
     pub(crate) drop_in: Option<FileState>,

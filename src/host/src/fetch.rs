@@ -1,6 +1,7 @@
 //! What the CA says of this host, believed only down to the pin: root by its fingerprint, bundle by
 //! its admins' signatures, files by the digests in the bundle.
 
+use std::ops::Deref;
 use std::path::Path;
 
 use jit_ssh_api::v1::{
@@ -8,10 +9,12 @@ use jit_ssh_api::v1::{
 };
 use jit_ssh_api::{ApiError, CaUrl, Client, ClientError};
 use jit_ssh_core::bundle::{Host, Hosts, Signers};
+use jit_ssh_core::certificate::host::HostIdentity;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::root::Root;
-use jit_ssh_core::statement::{self, SignedBundle};
+use jit_ssh_core::statement::{self, SignedBundle, Verified};
+use jit_ssh_core::time::UnixTime;
 
 use crate::enroll;
 use crate::error::CommandError;
@@ -21,8 +24,8 @@ use crate::revoked::Lists;
 /// Names shown to somebody who mistyped one.
 const SUGGESTIONS: usize = 3;
 
-/// Asks the CA at `url` for what this host needs. A host that `hosts.toml` does not list may have joined:
-/// what it kept of that lies in `etc`.
+/// Asks the CA at `url` for what this host needs; gives the connection too, for what comes next. A host
+/// that `hosts.toml` does not list may have joined: what it kept of that lies in `etc`.
 ///
 /// # Errors
 /// If the CA does not answer, is another, or does not know the host. Nothing is changed then.
@@ -30,7 +33,7 @@ pub(crate) async fn fetch(
     url: &CaUrl,
     name: &HostName,
     etc: &Path,
-) -> Result<HostFacts, CommandError> {
+) -> Result<(Client, Trusted, HostFacts), CommandError> {
     let root = Client::fetch_root(url).await.map_err(no_connection)?;
     let client = Client::connect(url, &root).await.map_err(no_connection)?;
     let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
@@ -44,7 +47,8 @@ pub(crate) async fn fetch(
         // A CA that can not tell now, or never could: what is in place stays.
         Err(_) => None,
     };
-    verify(&root, &answer, lists.as_ref(), name, etc)
+    let (trusted, facts) = verify(&root, &answer, lists.as_ref(), name, etc)?;
+    Ok((client, trusted, facts))
 }
 
 /// What to tell of a CA that can not be asked.
@@ -81,7 +85,42 @@ pub(crate) struct Trusted {
     /// Whose certificates, lists and proofs count.
     pub(crate) signers: Signers,
     /// This host.
-    pub(crate) host: Host,
+    pub(crate) host: ThisHost,
+}
+
+/// This host, as `hosts.toml` lists it or as it joined.
+#[derive(Debug, Clone)]
+pub(crate) struct ThisHost {
+    host: Host,
+    /// Where it joined: until when, and by which statement.
+    joined: Option<(UnixTime, Digest)>,
+}
+
+impl ThisHost {
+    /// A host that `hosts.toml` lists.
+    pub(crate) fn listed(host: Host) -> ThisHost {
+        ThisHost { host, joined: None }
+    }
+
+    /// A host that joined by a statement that holds.
+    fn joined(by: &Verified<statement::Host>) -> ThisHost {
+        let body = by.body();
+        ThisHost { host: Host::of_statement(body), joined: Some((body.until, by.digest())) }
+    }
+
+    /// What its certificate says, if its key is known.
+    pub(crate) fn identity(&self) -> Option<HostIdentity> {
+        let (until, statement) = self.joined.unzip();
+        Some(HostIdentity { until, statement, ..HostIdentity::of(&self.host)? })
+    }
+}
+
+impl Deref for ThisHost {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
 }
 
 impl Trusted {
@@ -108,14 +147,15 @@ fn verify(
     lists: Option<&GetKrlResponse>,
     name: &HostName,
     etc: &Path,
-) -> Result<HostFacts, CommandError> {
+) -> Result<(Trusted, HostFacts), CommandError> {
     let trusted = trusted(root, answer, name, etc)?;
     let revoked = match lists {
         Some(lists) => Lists::verified(&trusted.signers, lists)
             .map_err(|e| untrue(format!("Not to be trusted: {e}.")))?,
         None => Lists::unknown(&trusted.signers),
     };
-    Ok(trusted.facts(revoked))
+    let facts = trusted.facts(revoked);
+    Ok((trusted, facts))
 }
 
 /// What an answer says of this host, if enough admins signed it. A host that joined kept in `etc` what
@@ -135,9 +175,9 @@ pub(crate) fn trusted(
     let signers = Signers::parse(signers).map_err(|e| malformed("signers.toml", &e))?;
     let hosts = Hosts::parse(hosts).map_err(|e| malformed("hosts.toml", &e))?;
     let host = match hosts.get(name) {
-        Some(host) => host.clone(),
+        Some(host) => ThisHost::listed(host.clone()),
         None => match enroll::kept(etc, name, &root.fingerprint(), &hosts)? {
-            Some(joined) => Host::of_statement(joined.body()),
+            Some(joined) => ThisHost::joined(&joined),
             None => {
                 let names = hosts.iter().map(|host| host.name.as_str());
                 return Err(unknown_host(name, names, bundle.body.version));

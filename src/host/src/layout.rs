@@ -96,7 +96,8 @@ impl Layout {
         self.own_dir().join("revoked.krl")
     }
 
-    /// The certificate of sshd's own key, once the guard got one.
+    /// This host's certificate, whatever the type of its key: what sshd must have among its
+    /// `HostCertificate`s.
     pub(crate) fn host_certificate(&self) -> PathBuf {
         self.own_dir().join("ssh_host_ed25519_key-cert.pub")
     }

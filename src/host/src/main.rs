@@ -3,7 +3,7 @@
 //! - [`setup`]: the command `setup` and the order of its effects;
 //! - [`doctor`]: the command `doctor`: what the host really enforces, and what is weak;
 //! - [`enroll`]: the command `enroll`: joins as a host that hosts.toml does not list;
-//! - [`fetch`]: what the CA says of this host, verified down to the pin;
+//! - [`fetch`]: what the CA says of this host, verified down to the pin; [`host_certificate`]: its certificate;
 //! - [`plan`]: from that and the files there are to the files there should be; no I/O;
 //! - [`settings`]: how the host was set up, kept for those who come after `setup`;
 //! - [`pam`], [`hook`]: the line in PAM that calls the guard's hook; [`guard_service`]: the guard as a
@@ -33,6 +33,7 @@ mod fetch;
 mod guard;
 mod guard_service;
 mod hook;
+mod host_certificate;
 mod labels;
 mod layout;
 mod link;

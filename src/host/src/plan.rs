@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use jit_ssh_core::digest::RootFingerprint;
 use jit_ssh_core::key::CaKey;
 use jit_ssh_core::names::{HostName, Login, Principal};
+use jit_ssh_core::receipt::is_host_certificate;
 
-use crate::config;
+use crate::config::{self, What};
 use crate::content;
 use crate::current::{Current, FileState};
 use crate::error::CommandError;
@@ -48,6 +49,8 @@ pub(crate) struct Wanted {
     pub(crate) settings: Settings,
     /// How the guard comes to work; `None` for a host without one.
     pub(crate) guard: Option<GuardLines>,
+    /// The file with this host's certificate; `None` for a host without one.
+    pub(crate) host_certificate: Option<Vec<u8>>,
 }
 
 /// What has the guard work.
@@ -70,6 +73,8 @@ pub(crate) struct Plan {
     /// What nobody uses any more once the running sshd has read its configuration again. Until
     /// then it may: without its list of revoked keys, sshd refuses every key.
     pub(crate) last: Vec<Step>,
+    /// The host certificate that sshd shows afterwards.
+    pub(crate) host_certificate: Option<PathBuf>,
     /// What stays as it is and deserves a word.
     pub(crate) warnings: Vec<String>,
 }
@@ -87,7 +92,7 @@ pub(crate) fn plan_setup(
     current: &Current,
     unit: Option<&Path>,
 ) -> Result<Plan, CommandError> {
-    let Wanted { facts, settings, guard } = wanted;
+    let Wanted { facts, settings, guard, host_certificate } = wanted;
     for (path, state) in
         [(layout.drop_in(), &current.drop_in), (layout.settings(), &current.settings)]
     {
@@ -98,6 +103,11 @@ pub(crate) fn plan_setup(
     let mut plan = plan_login(layout, facts, settings, current)?;
     let settings_text = settings.render();
     plan.files.extend(file(current, layout.settings(), &current.settings, settings_text));
+    let host_certificate = host_certificate.as_ref().filter(|_| plan.can_name_one(layout, current));
+    if let Some(certificate) = host_certificate {
+        let (path, old) = (layout.host_certificate(), &current.host_certificate);
+        plan.files.extend(file(current, path, old, certificate.as_slice()));
+    }
     plan.files.extend(dir(current, &layout.drop_in_dir(), false));
     if let Some((path, text)) = guard.as_ref().and_then(|guard| guard.unit.as_ref()) {
         if current.unit.as_ref().is_some_and(|unit| !guard_service::is_ours(unit)) {
@@ -110,9 +120,14 @@ pub(crate) fn plan_setup(
 
     // The hook first: whoever is let in by a certificate from now on is watched.
     plan.hook(layout, current, guard.as_ref())?;
-    let certified = current.host_certificate.as_ref().is_some_and(content::is_certificate);
-    let text = content::drop_in(layout, certified);
-    plan.switch.extend(file(current, layout.drop_in(), &current.drop_in, text));
+    let mut drop_in = content::drop_in(layout);
+    if host_certificate.is_some() {
+        plan.host_certificate = Some(layout.host_certificate());
+        drop_in += &content::host_certificate_line(layout);
+    } else {
+        plan.without_host_certificate(layout, current);
+    }
+    plan.switch.extend(file(current, layout.drop_in(), &current.drop_in, drop_in));
     plan.switch.extend(config_step(
         current,
         match config::drop_in_wins(&current.found) {
@@ -193,12 +208,12 @@ pub(crate) fn plan_remove(
     for (path, state, is_ours) in [
         (layout.user_ca(), &current.user_ca, content::is_marked as fn(&FileState) -> bool),
         (layout.revoked_keys(), &current.revoked, |state| revoked::is_list(&state.content)),
-        (layout.host_certificate(), &current.host_certificate, content::is_certificate),
         (layout.settings(), &current.settings, content::is_marked),
     ] {
         let step = plan.without(path, state, is_ours);
         plan.last.extend(step);
     }
+    plan.without_host_certificate(layout, current);
     plan.last.extend(remove_dir(current, layout.own_dir()));
     // A folder that no Include reads serves nobody but us; one that is read is the system's.
     let was_ours = current.drop_in.as_ref().is_some_and(content::is_marked);
@@ -229,14 +244,15 @@ impl Plan {
         self.steps().filter_map(Step::removed).collect()
     }
 
-    /// Whether sshd must read its configuration again. It reads CA keys, revoked keys and
-    /// principals at every login; but one that has not heard that there is no list of revoked keys
+    /// Whether sshd must read its configuration again: host certificates it reads with it, CA keys,
+    /// revoked keys and principals at every login; but one that has not heard that there is no list of revoked keys
     /// any more would refuse every key without it.
     pub(crate) fn changes_configuration(&self, layout: &Layout, current: &Current) -> bool {
         let drop_in = layout.drop_in();
         self.removed().contains(&&*layout.revoked_keys())
             || self.changes(&current.config_path)
             || self.changes(&drop_in)
+            || self.changes(&layout.host_certificate())
     }
 
     /// The difference as people see it.
@@ -280,6 +296,30 @@ impl Plan {
             let step = self.without(path.to_owned(), &current.unit, guard_service::is_ours);
             self.last.extend(step);
         }
+    }
+
+    /// Whether our drop-in may say `HostCertificate`: sshd refuses that word under a `Match`, and some
+    /// `Include` there reads our drop-in too.
+    fn can_name_one(&mut self, layout: &Layout, current: &Current) -> bool {
+        let under = current.found.iter().find_map(|found| {
+            let is_read = matches!(found.what, What::DropIn | What::Unknown);
+            found.under.as_ref().filter(|_| is_read).map(|under| (found, under))
+        });
+        let Some((found, under)) = under else { return true };
+        self.warnings.push(format!(
+            "{}:{} may include {} under `{under}`, where sshd takes no HostCertificate: this host shows none of ours until that line is put elsewhere.",
+            found.file.display(),
+            found.line,
+            layout.drop_in().display()
+        ));
+        false
+    }
+
+    /// Takes this host's certificate out once sshd does not name it any more.
+    fn without_host_certificate(&mut self, layout: &Layout, current: &Current) {
+        let is_ours = |state: &FileState| is_host_certificate(&state.content);
+        let step = self.without(layout.host_certificate(), &current.host_certificate, is_ours);
+        self.last.extend(step);
     }
 
     /// Whether this file is written or removed.

@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jit_ssh_api::CaUrl;
+use jit_ssh_core::key::HostKey;
 use jit_ssh_core::names::HostName;
 use serde::Serialize;
 
+use crate::clock;
 use crate::error::CommandError;
 use crate::fetch;
 use crate::guard_service::{self, GuardService};
 use crate::hook;
+use crate::host_certificate;
 use crate::labels::Labels;
 use crate::layout::{DEFAULT_ETC, DEFAULT_RUN, Layout};
 use crate::offline;
@@ -188,7 +191,8 @@ fn wanted(
         }
     };
     let offline_ca = args.offline_ca.as_deref().map(offline::read).transpose()?;
-    let facts = fetch(ca, name, layout.etc())?;
+    let own_keys = host_certificate::own_keys(&asked(sshd)?);
+    let (facts, host_certificate) = fetch(ca, name, layout, &own_keys)?;
     if let Some(key) = &offline_ca {
         offline::check(key, &facts)?;
         eprintln!("warning: {}", offline::warning(key, &facts));
@@ -201,7 +205,7 @@ fn wanted(
         pam: layout.pam().to_owned(),
         offline_ca,
     };
-    Ok(Wanted { facts, settings, guard: lines })
+    Ok(Wanted { facts, settings, guard: lines, host_certificate })
 }
 
 /// What logins ask of the guard where nobody said: it is required wherever sshd would call its hook.
@@ -215,12 +219,30 @@ fn usual_guard(layout: &Layout, effective: &Effective) -> Guard {
     Guard::Off
 }
 
-fn fetch(ca: &CaUrl, name: &HostName, etc: &Path) -> Result<HostFacts, CommandError> {
+/// What the CA says, and the file with this host's certificate, if it has one.
+fn fetch(
+    ca: &CaUrl,
+    name: &HostName,
+    layout: &Layout,
+    own_keys: &[HostKey],
+) -> Result<(HostFacts, Option<Vec<u8>>), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))?;
-    runtime.block_on(fetch::fetch(ca, name, etc))
+    // What can not be read is as good as none here; before anything is written, it is told.
+    let held = std::fs::read(layout.host_certificate()).ok();
+    runtime.block_on(async {
+        let (client, trusted, facts) = fetch::fetch(ca, name, layout.etc()).await?;
+        let fetch::Trusted { signers, host, .. } = trusted;
+        let settled =
+            host_certificate::settle(&client, &signers, &host, own_keys, held, clock::now());
+        let (certificate, why_not) = settled.await?;
+        if let Some(why_not) = why_not {
+            eprintln!("warning: {}", why_not.in_words());
+        }
+        Ok((facts, certificate))
+    })
 }
 
 #[cfg(test)]

@@ -76,6 +76,27 @@ pub(crate) fn gone(
     Ok(())
 }
 
+/// Checks that sshd shows this host's certificate, or does not any more. `wanted` is its file, if it
+/// should be shown.
+///
+/// # Errors
+/// Says what it does instead.
+pub(crate) fn host_certificate(
+    layout: &Layout,
+    wanted: Option<&Path>,
+    effective: &Effective,
+) -> Result<(), CommandError> {
+    let ours = layout.host_certificate();
+    let is_shown = effective.all("HostCertificate").iter().any(|shown| Path::new(shown) == ours);
+    let (verb, name) = match (is_shown, wanted) {
+        (true, Some(_)) | (false, None) => return Ok(()),
+        (false, Some(_)) => ("would not show", "NOT_IN_FORCE"),
+        (true, None) => ("would still show", "STILL_IN_FORCE"),
+    };
+    let error = format!("sshd {verb} the host certificate {}.", ours.display());
+    Err(CommandError::new(error).named(name))
+}
+
 /// Where somebody else sets `keyword` to `value`.
 fn culprit(found: &[Found], keyword: &str, value: &str) -> Option<String> {
     found.iter().find(|found| sets(&found.what, keyword, value)).map(place)

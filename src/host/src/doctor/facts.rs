@@ -41,6 +41,8 @@ pub(crate) struct Facts {
     pub(crate) standing: Vec<StandingKeys>,
     /// Private host keys.
     pub(crate) host_keys: Vec<(PathBuf, Look<Node>)>,
+    /// Public host keys in wire encoding; `None` if one of them can not be read.
+    pub(crate) public_keys: Option<Vec<Vec<u8>>>,
     /// Host certificates.
     pub(crate) host_certificates: Vec<(PathBuf, Look<Option<HostCertificate>>)>,
     /// The PAM service.
@@ -212,6 +214,8 @@ pub(crate) struct StandingKeys {
 pub(crate) struct HostCertificate {
     /// Whether it is for a host.
     pub(crate) is_host: bool,
+    /// The key it is for, in wire encoding.
+    pub(crate) key: Vec<u8>,
     /// The names it is for.
     pub(crate) principals: Vec<String>,
     /// From when it holds.

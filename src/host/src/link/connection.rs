@@ -22,6 +22,7 @@ use crate::error::CommandError;
 use crate::fetch::{self, Trusted, no_connection};
 use crate::guard::log::{self, Level};
 use crate::guard::protocol::{Answer, Ask};
+use crate::host_certificate::{self, Answer as Answered};
 
 /// How often the guard is asked for what it saw.
 const TELL: Duration = Duration::from_secs(2);
@@ -89,7 +90,28 @@ impl<'p> Link<'p> {
         let mut link = Link { place, client, root, bundle, trusted, krls, own: None };
         link.own = link.own_key();
         link.ask_for_lists().await?;
+        link.renew().await?;
         Ok(link)
+    }
+
+    /// Renews the host certificate, where there is one and it is time, or the bundle says other names.
+    async fn renew(&self) -> Result<(), CommandError> {
+        let (signers, host) = (&self.trusted.signers, &self.trusted.host);
+        let Some(held) = self.place.host_certificate() else { return Ok(()) };
+        let own = self.place.host_keys()?;
+        let due = host_certificate::identity(host, &own)
+            .is_ok_and(|identity| host_certificate::is_due(&held, &identity, signers, now()));
+        if !due {
+            return Ok(());
+        }
+        match host_certificate::fetch(&self.client, signers, host, &own, now()).await? {
+            Answered::Certificate(file) if file != held => self.place.show_certificate(&file),
+            Answered::Certificate(_) => Ok(()),
+            Answered::Without(why) => {
+                log::say(Level::Warning, &format!("{}.", why.in_words().trim_end_matches('.')));
+                Ok(())
+            }
+        }
     }
 
     /// The key by which this host speaks; without one it listens only.
@@ -171,7 +193,8 @@ impl<'p> Link<'p> {
         if fetch::signed(&self.root, &answer)?.digest != self.bundle {
             self.refresh().await?;
         }
-        self.ask_for_lists().await
+        self.ask_for_lists().await?;
+        self.renew().await
     }
 
     /// Takes over another bundle.
@@ -187,14 +210,15 @@ impl<'p> Link<'p> {
             );
             return Ok(());
         }
-        let spoke_by = std::mem::replace(&mut self.trusted, trusted).host.key;
+        let spoke_by = std::mem::replace(&mut self.trusted, trusted).host.key.clone();
         self.bundle = digest;
         self.krls.keep(&self.trusted.signers);
         if self.trusted.host.key != spoke_by {
             // The next connection proves itself by the other key.
             self.own = self.own_key();
         }
-        self.place.install(&self.trusted, &self.krls)
+        self.place.install(&self.trusted, &self.krls)?;
+        self.renew().await
     }
 }
 

@@ -15,10 +15,12 @@ use crate::error::CommandError;
 use crate::fetch::Trusted;
 use crate::guard::log::{self, Level};
 use crate::guard::protocol::{self, Answer, Ask};
+use crate::host_certificate;
 use crate::layout::Layout;
 use crate::plan;
+use crate::reload::{self, Reload};
 use crate::settings::{self, Settings};
-use crate::sshd::Sshd;
+use crate::sshd::{Effective, Sshd};
 
 /// How long the guard may take to answer.
 const GUARD_PATIENCE: Duration = Duration::from_secs(2);
@@ -107,16 +109,53 @@ impl Place {
         Applied::all(&plan.files).map(|_| ())
     }
 
+    /// The host keys of sshd that can be certified.
+    ///
+    /// # Errors
+    /// If sshd can not be asked.
+    pub(super) fn host_keys(&self) -> Result<Vec<HostKey>, CommandError> {
+        Ok(host_certificate::own_keys(&self.effective()?.1))
+    }
+
+    /// The host certificate that `setup` had sshd show; `None` if there is none.
+    pub(super) fn host_certificate(&self) -> Option<Vec<u8>> {
+        fs::read(self.layout.host_certificate()).ok()
+    }
+
+    /// Puts another host certificate in the place of the one that sshd shows, and has sshd read it: from
+    /// 9.8 on it does so only when it reads its configuration again.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub(super) fn show_certificate(&self, file: &[u8]) -> Result<(), CommandError> {
+        let path = self.layout.host_certificate();
+        let failed = |e| CommandError::new(format!("{} can not be changed: {e}.", path.display()));
+        apply::replace(&path, file, 0o644).map_err(failed)?;
+        log::say(Level::Info, &format!("{} changes.", path.display()));
+        let (sshd, effective) = self.effective()?;
+        sshd.test()?;
+        if let Reload::NotRunning(why) = reload::reload(effective.get("PidFile"), sshd.config())? {
+            log::say(Level::Warning, &format!("{why} It shows the certificate when it starts."));
+        }
+        Ok(())
+    }
+
+    fn effective(&self) -> Result<(Sshd, Effective), CommandError> {
+        let sshd = Sshd::find(None, self.layout.config())?;
+        let root = "root".parse().map_err(|e| CommandError::new(format!("{e}.")))?;
+        let effective = sshd.effective(&root)?;
+        Ok((sshd, effective))
+    }
+
     /// The private half of the host key that the bundle names, and by which this host speaks.
     ///
     /// # Errors
     /// If sshd has no such key, or it can not be used.
     pub(super) fn own_key(&self, key: &HostKey) -> Result<OwnKey, CommandError> {
-        let sshd = Sshd::find(None, self.layout.config())?;
-        let root = "root".parse().map_err(|e| CommandError::new(format!("{e}.")))?;
-        let effective = sshd.effective(&root)?;
+        let (_, effective) = self.effective()?;
         for path in effective.all("HostKey").iter().map(Path::new) {
-            let public = fs::read_to_string(path.with_added_extension("pub")).unwrap_or_default();
+            let public = fs::read_to_string(format!("{}.pub", path.display()));
+            let public = public.unwrap_or_default();
             if public.trim_end().parse::<HostKey>().is_ok_and(|found| found == *key) {
                 let unusable = |why: String| {
                     CommandError::new(format!("{} can not be used: {why}.", path.display()))

@@ -26,7 +26,7 @@ fn wanted(logins: &[&str]) -> Wanted {
         pam: "/etc/pam.d/sshd".into(),
         offline_ca: None,
     };
-    Wanted { facts: facts(logins), settings, guard: None }
+    Wanted { facts: facts(logins), settings, guard: None, host_certificate: None }
 }
 
 fn facts(logins: &[&str]) -> HostFacts {
@@ -103,6 +103,8 @@ fn put(now: &mut Current, path: &Path, state: Option<FileState>) {
         now.settings = state;
     } else if path == layout.revoked_keys() {
         now.revoked = state;
+    } else if path == layout.host_certificate() {
+        now.host_certificate = state;
     } else {
         assert_eq!(path.parent().unwrap(), layout.principals_dir());
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -308,15 +310,19 @@ fn paths_that_sshd_would_read_otherwise_are_refused() {
 }
 
 #[test]
-fn a_certificate_of_the_host_is_shown_once_there_is_one_and_goes_with_the_rest() {
-    let mut current = fresh(true);
+fn a_certificate_of_the_host_is_shown_where_there_is_one_and_what_is_none_of_ours_stays() {
     let line = "HostCertificate /etc/ssh/jit-ssh/ssh_host_ed25519_key-cert.pub\n";
-    for (content, shown) in [("ssh-ed25519-cert-v01@openssh.com AAAA", true), ("else", false)] {
-        current.host_certificate = Some(file(content));
-        let plan = plan_setup(&layout(), &wanted(&["deploy"]), &current, None).unwrap();
+    for certificate in [Some(b"new".to_vec()), None] {
+        let mut current = fresh(true);
+        current.host_certificate = Some(file("mine"));
+        let wanted = Wanted { host_certificate: certificate.clone(), ..wanted(&["deploy"]) };
+        let plan = plan_setup(&layout(), &wanted, &current, None).unwrap();
         let now = after(&plan, &current);
-        assert_eq!(text(&now.drop_in).contains(line), shown);
+        assert_eq!(text(&now.drop_in).contains(line), certificate.is_some());
+        assert_eq!(text(&now.host_certificate).contains("new"), certificate.is_some());
+        // Neither of the two is a certificate.
         let removed = plan_remove(&layout(), &now, None).unwrap();
-        assert_eq!(removed.removed().contains(&&*layout().host_certificate()), shown);
+        assert!(!removed.removed().contains(&&*layout().host_certificate()));
+        assert!(removed.warnings.iter().any(|word| word.contains("key-cert.pub was not written")));
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, Comm
     let starting = Starting::new(host.guard, current.unit.as_ref(), is_changed);
     if plan.is_empty() {
         start_guard(host, goal, &starting)?;
-        confirm(host, goal, &current, &logins)?;
+        confirm(host, goal, &current, &plan, &logins)?;
         eprintln!("There is nothing to change.");
         return Ok(Done { plan, reloaded: false });
     }
@@ -106,7 +106,7 @@ pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, Comm
     }
     let (applied, done) = applied.and(&plan.switch);
     label(host, &plan.switch);
-    if let Err(error) = done.and_then(|()| confirm(host, goal, &current, &logins)) {
+    if let Err(error) = done.and_then(|()| confirm(host, goal, &current, &plan, &logins)) {
         return Err(take_back(applied, error));
     }
     let reload = match plan.changes_configuration(layout, &current) {
@@ -189,6 +189,7 @@ fn confirm(
     host: &Host<'_>,
     goal: &Goal,
     current: &Current,
+    plan: &Plan,
     logins: &[Login],
 ) -> Result<(), CommandError> {
     let Host { layout, sshd, .. } = host;
@@ -199,6 +200,7 @@ fn confirm(
             Goal::SetUp(_) => verify::in_force(layout, &current.found, login, &effective)?,
             Goal::Removed => verify::gone(layout, &current.found, login, &effective)?,
         }
+        verify::host_certificate(layout, plan.host_certificate.as_deref(), &effective)?;
     }
     if let Goal::SetUp(_) = goal {
         elsewhere(host, current, logins)?;

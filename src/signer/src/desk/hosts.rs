@@ -134,7 +134,7 @@ impl Desk {
         let same = entry.host == identity.name && entry.statement == identity.statement;
         let serial = Serial::from_u64(entry.serial)?;
         let facts = host::read(&entry.tbs.0).ok()?;
-        if !same || entry.at > now || now >= facts.half_life() {
+        if !same || entry.at > now || facts.is_due(identity, now) {
             return None;
         }
         let bytes = Entry::HostCertificate(entry.clone()).to_bytes();

@@ -133,7 +133,7 @@ fn taking_back_counts_also_where_a_certificate_was_issued_meanwhile() {
 }
 
 #[test]
-fn what_no_rule_covers_any_more_can_be_ended_while_a_certificate_lives() {
+fn what_no_rule_covers_any_more_can_be_ended_until_its_access_is_over() {
     let case = Case::new();
     let chain = case.active();
     let gone = case.world.bundle(&POLICY.replace("group:sre", "person:carol"));
@@ -143,8 +143,11 @@ fn what_no_rule_covers_any_more_can_be_ended_while_a_certificate_lives() {
         admit_end(&case.world.ann.verified(&end), &chain, &gone, Arrival::Submitted, at(secs))
     };
     end(30).unwrap();
-    // Its certificate lives for five minutes.
-    end(321).unwrap_err();
+    // Its certificate has expired, and what it opened may run for ten minutes from the approval.
+    end(321).unwrap();
+    let until = chain.last_issued().unwrap().access_until;
+    end(u32::try_from(until.since(START)).unwrap() - 1).unwrap();
+    end(u32::try_from(until.since(START)).unwrap()).unwrap_err();
 }
 
 #[test]

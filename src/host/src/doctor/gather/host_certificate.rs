@@ -1,7 +1,7 @@
-//! Looks into a host certificate (PROTOCOL.certkeys of OpenSSH): kind, names and times; nothing is
+//! Looks into a host certificate (PROTOCOL.certkeys of OpenSSH): kind, key, names and times; nothing is
 //! verified, since it is sshd that shows it and people who judge it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64ct::{Base64, Encoding as _};
 
@@ -16,28 +16,45 @@ pub(super) fn read(path: &Path) -> Look<Option<HostCertificate>> {
     match files::read(path) {
         Look::Absent => Look::Absent,
         Look::Unreadable(why) => Look::Unreadable(why),
-        Look::Seen(state) => {
-            let text = String::from_utf8_lossy(&state.content);
-            let base64 = text.split_whitespace().nth(1).unwrap_or_default();
-            Look::Seen(Base64::decode_vec(base64).ok().and_then(|blob| parse(&blob)))
-        }
+        Look::Seen(state) => Look::Seen(blob(&state.content).and_then(|blob| parse(&blob))),
     }
+}
+
+/// The public halves of those host keys that are there, from the `.pub` files beside them; `None` if
+/// one of them is not told.
+pub(super) fn public_keys<'a>(keys: impl Iterator<Item = &'a Path>) -> Option<Vec<Vec<u8>>> {
+    keys.map(|key| {
+        let public = PathBuf::from(format!("{}.pub", key.display()));
+        blob(&files::read(&public).seen()?.content)
+    })
+    .collect()
+}
+
+/// What stands behind a line's type.
+fn blob(line: &[u8]) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(line);
+    Base64::decode_vec(text.split_whitespace().nth(1)?).ok()
 }
 
 fn parse(blob: &[u8]) -> Option<HostCertificate> {
     let mut rest = Rest(blob);
     let kind = std::str::from_utf8(rest.string()?).ok()?;
     // The public key's parts, before what all certificates have in common.
-    let parts = match kind.split_once("-cert-v01@openssh.com")?.0 {
+    let plain = kind.split_once("-cert-v01@openssh.com")?.0;
+    let parts = match plain {
         "ssh-ed25519" => 1,
         "ssh-rsa" | "sk-ssh-ed25519" => 2,
         "ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521" => 2,
         _ => return None,
     };
     let _nonce = rest.string()?;
+    let before = rest.0;
     for _ in 0..parts {
         rest.string()?;
     }
+    let parts = before.get(..before.len() - rest.0.len())?;
+    let length = u32::try_from(plain.len()).ok()?.to_be_bytes();
+    let key = [&length, plain.as_bytes(), parts].concat();
     let (_serial, kind) = (rest.u64()?, rest.u32()?);
     let _key_id = rest.string()?;
     let mut names = Rest(rest.string()?);
@@ -46,7 +63,7 @@ fn parse(blob: &[u8]) -> Option<HostCertificate> {
     while !names.0.is_empty() {
         principals.push(String::from_utf8_lossy(names.string()?).into_owned());
     }
-    Some(HostCertificate { is_host: kind == HOST, principals, valid_after, valid_before })
+    Some(HostCertificate { is_host: kind == HOST, key, principals, valid_after, valid_before })
 }
 
 /// What is not read yet.
@@ -98,6 +115,7 @@ mod tests {
             let found = read(&file).seen().cloned().unwrap().unwrap();
             assert!(found.is_host && found.principals == ["a", "b.c"], "{found:?}");
             assert!(found.valid_before > found.valid_after, "{found:?}");
+            assert_eq!(public_keys([&*path(kind)].into_iter()), Some(vec![found.key]));
             let text = std::fs::read_to_string(&file).unwrap();
             let blob = Base64::decode_vec(text.split(' ').nth(1).unwrap()).unwrap();
             assert!(parse(&blob).is_some());
@@ -109,5 +127,6 @@ mod tests {
         }
         assert_eq!(read(&path("ca.pub")), Look::Seen(None));
         assert_eq!(read(&path("none")), Look::Absent);
+        assert_eq!(public_keys([&*path("rsa"), &*path("none")].into_iter()), None);
     }
 }

@@ -62,6 +62,8 @@ pub(super) fn look(places: &Places) -> Facts {
     };
     let host_keys: Vec<_> =
         in_force("HostKey").into_iter().map(|path| (path.clone(), files::node(&path))).collect();
+    let there = host_keys.iter().filter(|(_, look)| !matches!(look, Look::Absent));
+    let public_keys = host_certificate::public_keys(there.map(|(path, _)| path.as_path()));
     let host_certificates: Vec<_> = in_force("HostCertificate")
         .into_iter()
         .map(|path| (path.clone(), host_certificate::read(&path)))
@@ -89,6 +91,7 @@ pub(super) fn look(places: &Places) -> Facts {
         revoked: revoked(&sshd.asked),
         standing: keys::standing(&accounts, &sshd.asked),
         host_keys,
+        public_keys,
         host_certificates,
         guard: guard(&guard_dir(&pam, &places.guard_dir)),
         pam,

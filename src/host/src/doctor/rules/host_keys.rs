@@ -27,13 +27,15 @@ pub(crate) enum HostKeyWeakness {
     CertificateExpired(PathBuf, u64),
     /// A certificate that does not hold yet.
     CertificateEarly(PathBuf, u64),
+    /// A certificate for a key that sshd has not.
+    CertificateOfOtherKey(PathBuf),
     /// A certificate for other names: this host's, and those.
     CertificateOfOther(PathBuf, String, String),
 }
 
 use HostKeyWeakness as W;
 
-const RENEW: &str = "have the guard renew it, then reload sshd: systemctl reload ssh (or sshd)";
+const RENEW: &str = "run jit-ssh-host setup again, which gets another and reloads sshd";
 
 impl HostKeyWeakness {
     /// The weakness in words.
@@ -70,7 +72,7 @@ impl HostKeyWeakness {
                 "NO_HOST_CERTIFICATE",
                 Warning,
                 "This host has no certificate: people have to take its key on trust when they first connect.",
-                "run jit-ssh-host setup again with a guard, which gets and renews one",
+                "run jit-ssh-host setup again, which gets one, or says what hosts.toml lacks for it",
             ),
             W::CertificateMissing(path) => Description::new(
                 "HOST_CERTIFICATE_MISSING",
@@ -92,6 +94,15 @@ impl HostKeyWeakness {
                 Warning,
                 format!(
                     "{} is a certificate for a person, not for a host: sshd does not use it.",
+                    path.display()
+                ),
+                RENEW,
+            ),
+            W::CertificateOfOtherKey(path) => Description::new(
+                "HOST_CERTIFICATE_OTHER_KEY",
+                Warning,
+                format!(
+                    "The host certificate {} is for a key that sshd has not: it does not show it, and people have to take the host's key on trust.",
                     path.display()
                 ),
                 RENEW,
@@ -172,6 +183,9 @@ fn is_named(facts: &Facts, path: &Path) -> bool {
 fn judge_one(facts: &Facts, path: &Path, found: &HostCertificate) -> Option<HostKeyWeakness> {
     if !found.is_host {
         return Some(W::CertificateOfUser(path.to_owned()));
+    }
+    if facts.public_keys.as_ref().is_some_and(|known| !known.contains(&found.key)) {
+        return Some(W::CertificateOfOtherKey(path.to_owned()));
     }
     if found.valid_before <= facts.now.0 {
         return Some(W::CertificateExpired(path.to_owned(), found.valid_before));

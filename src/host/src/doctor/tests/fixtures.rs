@@ -229,6 +229,10 @@ const HOST_KEYS: &[Case] = &[
     (&["HOST_CERTIFICATE_MISSING"], |f| f.host_certificates[0].1 = Look::Absent),
     (&["HOST_CERTIFICATE_MALFORMED"], |f| f.host_certificates[0].1 = Look::Seen(None)),
     (&["HOST_CERTIFICATE_OF_USER"], |f| certificate(f, |c| c.is_host = false)),
+    (&["HOST_CERTIFICATE_OTHER_KEY"], |f| certificate(f, |c| c.key.push(0))),
+    (&["HOST_CERTIFICATE_OTHER_KEY"], |f| f.public_keys = Some(Vec::new())),
+    // Where nobody can tell, nothing is said.
+    (&[], |f| f.public_keys = None),
     (&["HOST_CERTIFICATE_EXPIRED"], |f| certificate(f, |c| c.valid_before = 2_000)),
     (&[], |f| certificate(f, |c| c.valid_before = 2_001)),
     (&["HOST_CERTIFICATE_NOT_YET"], |f| certificate(f, |c| c.valid_after = 2_001)),

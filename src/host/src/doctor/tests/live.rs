@@ -182,7 +182,7 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
     fs::create_dir_all(layout.drop_in_dir()).unwrap();
     fs::create_dir_all(layout.principals_dir()).unwrap();
     write(layout.config().to_owned(), config);
-    write(layout.drop_in(), content::drop_in(layout, false));
+    write(layout.drop_in(), content::drop_in(layout));
 
     let key = fs::read_to_string(dir.join("ca.pub")).unwrap();
     let key = key.split(' ').take(2).collect::<Vec<_>>().join(" ");
@@ -288,6 +288,14 @@ const CASES: &[Case] = &[
         let path = |name: &str| h.path(name).display().to_string();
         let sign = ["-s", &path("ca"), "-h", "-I", "h", "-n", "prod-host"];
         keygen(&[&sign[..], &["-V", "20200101:20200102", &path("host_key.pub")]].concat());
+    }),
+    (&["HOST_CERTIFICATE_OTHER_KEY"], |h| {
+        let path = |name: &str| h.path(name).display().to_string();
+        let sign = ["-s", &path("ca"), "-h", "-I", "h", "-n", "prod-host", "-V", "+1h"];
+        keygen(&["-N", "", "-t", "ed25519", "-f", &path("other_key")]);
+        keygen(&[&sign[..], &[&path("other_key.pub")]].concat());
+        fs::rename(h.path("other_key-cert.pub"), h.path("host_key-cert.pub")).unwrap();
+        fs::remove_file(h.path("other_key")).unwrap();
     }),
     (&["HOST_CERTIFICATE_OTHER_NAME"], |h| {
         let path = |name: &str| h.path(name).display().to_string();

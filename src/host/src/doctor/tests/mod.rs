@@ -127,6 +127,7 @@ fn good() -> Facts {
     };
     let certificate = HostCertificate {
         is_host: true,
+        key: b"key".to_vec(),
         principals: vec!["prod-host".to_owned()],
         valid_after: 1_000,
         valid_before: 3_000,
@@ -166,6 +167,7 @@ fn good() -> Facts {
         }],
         standing: Vec::new(),
         host_keys: vec![("/e/key".into(), Look::Seen(node("/e/key", Kind::File, 0o600)))],
+        public_keys: Some(vec![b"rsa".to_vec(), b"key".to_vec()]),
         host_certificates: vec![("/e/key-cert.pub".into(), Look::Seen(Some(certificate)))],
         pam: PamFacts {
             file: "/etc/pam.d/sshd".into(),

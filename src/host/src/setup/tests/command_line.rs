@@ -27,8 +27,8 @@ fn an_unreachable_ca_changes_nothing_and_has_its_own_exit_code() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url =
         format!("https://127.0.0.1:{port}#SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0");
-    let error = fetch(&url.parse().unwrap(), &"prod-host".parse().unwrap(), Path::new("/nowhere"))
-        .unwrap_err();
+    let error =
+        fetch(&url.parse().unwrap(), &"prod-host".parse().unwrap(), &host.layout, &[]).unwrap_err();
     assert_eq!(error.exit(), crate::error::Exit::Unreachable, "{error}");
     assert_eq!(host.snapshot(), before);
 }

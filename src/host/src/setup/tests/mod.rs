@@ -1,6 +1,7 @@
 //! With the real sshd, on a folder of its own.
 
 mod admission;
+mod certificate;
 mod command_line;
 mod files;
 mod guarded;
@@ -91,7 +92,12 @@ impl TestHost {
             pam: self.dir.path().join("pam.d/sshd"),
             offline_ca: None,
         };
-        Goal::SetUp(Box::new(Wanted { facts: facts(key, logins), settings, guard: None }))
+        Goal::SetUp(Box::new(Wanted {
+            facts: facts(key, logins),
+            settings,
+            guard: None,
+            host_certificate: None,
+        }))
     }
 
     fn remove(&self) -> Result<Done, CommandError> {
