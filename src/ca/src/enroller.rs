@@ -34,7 +34,7 @@ struct Offer {
     /// The enroller's id in hosts.toml
     #[arg(long, value_name = "ID")]
     enroller: ActorId,
-    /// The enroller's key file; of a .pub file, the ssh-agent has the other half
+    /// The enroller's key file; or a .pub file whose key the ssh-agent has
     #[arg(long, value_name = "FILE")]
     identity: PathBuf,
     /// Labels that hosts get

@@ -111,16 +111,24 @@ enum Command {
     #[command(after_help = help!("jit-ssh-ca report --config ca-config --since 30d --csv"))]
     Report(report::ReportArgs),
     /// Make a join token: a key with which machines join as hosts by themselves.
-    #[command(after_help = help!(
-        "jit-ssh-ca token --ca URL --enroller pipeline --identity key --name 'ci-*' \\\n    \
-         --labels env=staging --logins deploy --uses 10 --for 7d --until 1h",
-    ))]
+    #[command(
+        override_usage = "jit-ssh-ca token [OPTIONS] --ca <URL> --enroller <ID> --identity <FILE>\n       \
+            --logins <LOGIN> --name <GLOB> --for <SPAN>",
+        after_help = help!(
+            "jit-ssh-ca token --ca URL --enroller pipeline --identity key --name 'ci-*' \\\n    \
+             --labels env=staging --logins deploy --uses 10 --for 7d --until 1h",
+        )
+    )]
     Token(enroller::TokenArgs),
     /// Vouch for a host that hosts.toml does not list, until a time.
-    #[command(after_help = help!(
-        "jit-ssh-ca vouch --ca URL --enroller pipeline --identity key --name ci-7 \\\n    \
-         --labels env=staging --logins deploy --for 7d --key ssh_host_ed25519_key.pub",
-    ))]
+    #[command(
+        override_usage = "jit-ssh-ca vouch [OPTIONS] --ca <URL> --enroller <ID> --identity <FILE>\n       \
+            --logins <LOGIN> --name <NAME> --key <FILE.pub> --for <SPAN>",
+        after_help = help!(
+            "jit-ssh-ca vouch --ca URL --enroller pipeline --identity key --name ci-7 \\\n    \
+             --labels env=staging --logins deploy --for 7d --key ssh_host_ed25519_key.pub",
+        )
+    )]
     Vouch(enroller::VouchArgs),
 }
 
