@@ -101,6 +101,10 @@ fn a_host_joins_is_logged_in_to_goes_and_its_name_comes_back_as_another_machine(
     let until = joined.field("until").as_u64().unwrap();
     assert!((now()..=now() + 45).contains(&until));
     first.setup(&site.url, &[]).fine();
+    // People know it by a certificate that ends with it.
+    let shown = Program::new("ssh-keygen").args(["-L", "-f"]);
+    let shown = shown.args([first.etc.join("jit-ssh/ssh_host_ed25519_key-cert.pub")]).run().fine();
+    assert!(shown.out.contains(&format!("\"host/ci-1/{until}\"")), "{}", shown.out);
     let said = login(&alice, "ci-1", "10m").fine();
     assert_eq!(said.field("access_until").as_u64(), Some(until), "not beyond the host");
     assert_eq!(alice.ssh(&first, "echo in").fine().out, "in\n");

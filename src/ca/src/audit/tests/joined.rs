@@ -1,6 +1,9 @@
 //! Hosts that join, and certificates for them.
 
 use super::*;
+use jit_ssh_core::certificate::host::{
+    HostContext, authorize_host, build as build_host, lint as lint_host,
+};
 use jit_ssh_core::enrolment::Enrolled;
 use jit_ssh_core::statement::{Host, Token};
 
@@ -121,4 +124,49 @@ fn a_token_that_was_used_too_often_or_never_lent_is_found() {
     assert!(unknown.found().1.contains("there is no join token"));
     scene.add(20, PIPELINE, &token(&scene));
     assert!(scene.judge().is_ok(), "the same token again changes nothing");
+}
+
+/// A log in which `ci-1` joined, and then has a host certificate that says it follows from `statement`.
+fn with_host_certificate(
+    join: bool,
+    second: u64,
+    statement: impl Fn(Digest) -> Option<Digest>,
+) -> Scene {
+    let mut scene = scene();
+    let unjoined = scene.clone();
+    let joined = scene.add(10, PIPELINE, &host(&scene, "ci-1", None, 10));
+    let mut enrolled = Enrolled::default();
+    enrolled.add_host(joined.clone());
+    if !join {
+        scene = unjoined;
+    }
+    let bundle = scene.parsed();
+    let (serial, name) = (scene.serial(), "ci-1".parse().unwrap());
+    let ca = public(HOST_CA).to_string().parse().unwrap();
+    // What the signer would sign while the host is there.
+    let yes = authorize_host(&name, View::new(&bundle, &enrolled), at(20)).unwrap();
+    let identity = yes.identity().clone();
+    let context = HostContext { identity: &identity, serial, ca: &ca, at: at(20) };
+    let tbs = lint_host(build_host(yes, serial, [7; 32], &ca), context).unwrap();
+    let (digest, bytes) = (statement(joined.digest()), tbs.bytes().to_vec());
+    let entry = Entry::host_certificate(at(second), serial, name, digest, scene.bundle, bytes);
+    scene.entries.push(entry.to_bytes());
+    scene
+}
+
+#[test]
+fn the_host_certificate_of_a_host_that_joined_passes_while_it_is_there_and_names_its_statement() {
+    let good = with_host_certificate(true, 20, Some).judge().unwrap();
+    assert_eq!((good.enrolments, good.host_certificates), (1, 1));
+    for (join, second, statement, words) in [
+        (false, 20, Some(true), "there is no host ci-1"),
+        (true, 620, Some(true), "there is no host ci-1"),
+        (true, 20, None, "statement"),
+        (true, 20, Some(false), "statement"),
+    ] {
+        let named = |digest| statement.map(|true_| if true_ { digest } else { Digest::of(b"x") });
+        let (index, problem) = with_host_certificate(join, second, named).found();
+        assert_eq!(index, 1 + usize::from(join));
+        assert!(problem.contains(words), "{problem}");
+    }
 }

@@ -106,12 +106,13 @@ fn record(told: &Verified<Report>, now: UnixTime) -> Record {
 
 #[cfg(test)]
 mod tests {
+    use jit_ssh_core::enrolment::Enrolled;
     use jit_ssh_core::statement::{Closed, Event, Happened, Nonce};
 
     use super::*;
     use crate::serve::store::id_number;
-    use crate::serve::testworld::{ALICE, NOW, PROD, bundle, request, root};
-    use crate::testkeys::signed;
+    use crate::serve::testworld::{ALICE, NOW, PIPELINE, PROD, bundle, request, root, verified};
+    use crate::testkeys::{public, signed};
 
     fn event(key_id: &str) -> Event {
         Event {
@@ -146,6 +147,40 @@ mod tests {
         assert_eq!(reason(PROD, &ahead), Err(Reason::ClockSkew));
         assert_eq!(reason(ALICE, &good), Err(Reason::UnknownSigner));
         assert_eq!(reason(PROD, &told("elsewhere", NOW)), Err(Reason::UnknownSigner));
+    }
+
+    #[test]
+    fn a_host_that_joined_is_heard_by_its_own_key_while_it_is_there() {
+        const OWN: u8 = 70;
+        let (bundle, ca) = (bundle(), root().fingerprint());
+        let joined = statement::Host::new(
+            ca,
+            "pipeline".parse().unwrap(),
+            None,
+            "ci-1".parse().unwrap(),
+            [].into(),
+            vec!["deploy".parse().unwrap()],
+            public(OWN).to_string().parse().unwrap(),
+            NOW,
+            NOW.plus_secs(600),
+        );
+        let mut enrolled = Enrolled::default();
+        enrolled.add_host(verified(PIPELINE, &joined));
+        let reason = |seed, host: &str, view: View<'_>, now: UnixTime| {
+            let (bytes, signature) = signed(seed, &told(host, now));
+            let opened = open(&bytes, &signature, &ca, view, now);
+            opened.map(|_| ()).map_err(|refusal| refusal.reason)
+        };
+        let view = View::new(&bundle, &enrolled);
+        let unknown = Err(Reason::UnknownSigner);
+        assert_eq!(reason(OWN, "ci-1", view, NOW), Ok(()));
+        assert_eq!(reason(OWN, "ci-1", view, NOW.plus_secs(599)), Ok(()));
+        assert_eq!(reason(OWN, "ci-1", view, NOW.plus_secs(600)), unknown, "it is gone");
+        assert_eq!(reason(OWN, "ci-2", view, NOW), unknown);
+        assert_eq!(reason(OWN, "ci-1", (&bundle).into(), NOW), unknown, "nobody joined");
+        assert_eq!(reason(PIPELINE, "ci-1", view, NOW), unknown, "who vouches is not the host");
+        assert_eq!(reason(OWN, "prod", view, NOW), unknown);
+        assert_eq!(reason(PROD, "prod", view, NOW), Ok(()));
     }
 
     #[test]

@@ -138,3 +138,30 @@ fn rules_may_name_what_an_enroller_may_give() {
         ],
     );
 }
+
+#[test]
+fn nobody_joins_as_what_a_listed_host_is_reached_by() {
+    for (glob, fits) in [("www*", false), ("db.example.com", false), ("*.example.org", true)] {
+        let mut files = enrolling();
+        files.hosts = files.hosts.replace("\"ci-*\"", &format!("\"{glob}\""));
+        files.hosts = files.hosts.replacen(
+            "address = \"10.0.0.5:22\"",
+            "address = \"DB.example.com:2222\"\naliases = [\"www\"]",
+            1,
+        );
+        match (files.parse(), fits) {
+            (Ok(bundle), true) => {
+                let owner = |name: &str| bundle.hosts.owner(&name.parse().unwrap()).cloned();
+                let first = bundle.hosts.iter().next().unwrap().name.clone();
+                assert_eq!(owner("www"), Some(first.clone()));
+                assert_eq!(owner("db.example.com"), Some(first));
+                assert_eq!(owner("other"), None);
+            }
+            (Err(problems), false) => {
+                let text = problems.to_string();
+                assert!(text.contains("covers an alias or the address of the host"), "{text}");
+            }
+            (parsed, _) => panic!("{glob}: {:?}", parsed.map(|_| ())),
+        }
+    }
+}

@@ -312,3 +312,40 @@ fn many_calls_about_hosts_and_requests_at_once_are_judged_one_after_the_other() 
     assert_eq!(taken, 1, "{outcomes:?}");
     assert!(recorded(signer.answer(asked)).is_some());
 }
+
+#[test]
+fn a_host_that_joined_has_one_certificate_until_it_ends_and_another_once_it_joined_anew() {
+    let (node, mut signer) = Node::with_policy(RULES);
+    let ask = |signer: &mut Running, name: &str| {
+        signer.call(Op::CertifyHost { name: name.parse().unwrap() })
+    };
+    let of = |outcome: Outcome| match outcome {
+        Outcome::HostCertified(issuance) => {
+            let entry = Entry::parse(issuance.entry.as_bytes()).unwrap();
+            let Entry::HostCertificate(entry) = entry else { panic!("{entry:?}") };
+            let facts = jit_ssh_core::certificate::host::read(&entry.tbs.0).unwrap();
+            (issuance.certificate.0, entry.statement, facts.valid_before)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(ask(&mut signer, "ci-1")), Reason::UnknownHost, "it is not there yet");
+    let pipeline = &node.world.pipeline;
+    let host = pipeline.verified(&node.host("ci-1", 70));
+    recorded(signer.submit(pipeline, host.body(), false));
+    let (first, statement, until) = of(ask(&mut signer, "ci-1"));
+    assert_eq!((statement, until), (Some(host.digest()), host.body().until));
+    // The backdate is longer than its life, so that half of the time is over from the start: whoever
+    // asks again and again gets the same, and the log does not grow.
+    node.set_clock(1_799);
+    assert_eq!(of(ask(&mut signer, "ci-1")).0, first);
+    node.stop(signer);
+    let mut signer = node.start();
+    assert_eq!(of(ask(&mut signer, "ci-1")).0, first);
+    let renewed = pipeline.verified(&node.host("ci-1", 70));
+    recorded(signer.submit(pipeline, renewed.body(), false));
+    let (second, statement, until) = of(ask(&mut signer, "ci-1"));
+    assert_ne!(second, first);
+    assert_eq!((statement, until), (Some(renewed.digest()), START.plus_secs(1_799 + 1_800)));
+    node.set_clock(1_799 + 1_800);
+    assert_eq!(refused(ask(&mut signer, "ci-1")), Reason::UnknownHost, "it is gone");
+}
