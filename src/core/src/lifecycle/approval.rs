@@ -79,11 +79,9 @@ pub(super) fn count(
     let mut counted =
         Counted { needed: 0, given: 0, steps: Vec::new(), grant: None, refusal: None };
     if let (Basis::Approvals, Approval::Steps(steps)) = (basis, &rule.approval) {
-        let tally = tally(chain, steps, bundle, decide_by, |body, (span, hosts, logins)| {
+        let tally = tally(chain, steps, bundle, decide_by, |body, bounds| {
             grant.approved_at = grant.approved_at.max(body.at);
-            grant.span = grant.span.min(span);
-            grant.hosts.retain(|host| hosts.contains(host));
-            grant.logins.retain(|login| logins.contains(login));
+            grant.narrow(bounds);
         });
         counted.steps = tally.steps();
         let sum = |of: fn(&StepTally) -> usize| {
@@ -94,6 +92,7 @@ pub(super) fn count(
             return counted;
         }
     }
+    narrowings(chain).for_each(|bounds| grant.narrow(bounds));
     if grant.hosts.is_empty() || grant.logins.is_empty() {
         let refusal = Refusal::new(
             Reason::PolicyRefused,
@@ -105,8 +104,37 @@ pub(super) fn count(
     }
     grant.opens_at = grant.approved_at.max(grant.opens_at);
     grant.counts_from = grant.opens_at.max(prolonged.map_or(grant.opens_at, |of| of.access_until));
+    if let Some(first) = chain.first_issued() {
+        // One clock: what is approved anew, under other rules or by others, lasts no longer than what
+        // was certified.
+        let latest = first.access_until.minus_secs(grant.span.get());
+        grant.counts_from = grant.counts_from.min(latest);
+    }
     counted.grant = Some(grant);
     counted
+}
+
+impl Grant {
+    fn narrow(&mut self, (span, hosts, logins): Bounds<'_>) {
+        self.span = self.span.min(span);
+        self.hosts.retain(|host| hosts.contains(host));
+        self.logins.retain(|login| logins.contains(login));
+    }
+}
+
+/// How long, on which hosts, and as whom an approval allows.
+type Bounds<'d> = (Seconds, &'d [HostName], &'d [Login]);
+
+/// The bounds of every approval given before there was a certificate. Each was needed when it was
+/// recorded: where the rule of now needs fewer, or asks others, or nobody, what its maker held back
+/// stays held back.
+fn narrowings(chain: &Chain) -> impl Iterator<Item = Bounds<'_>> {
+    let request = chain.request().body();
+    let decisions = chain.decisions().iter().map(Verified::body);
+    decisions
+        .filter(|body| body.by != request.by && body.by != request.subject)
+        .filter(|body| chain.first_issued().is_none_or(|first| body.at <= first.at))
+        .filter_map(|body| within(body, request))
 }
 
 /// Counts the approvals in the order in which they were given until no more are needed; tells
@@ -116,7 +144,7 @@ fn tally<'c>(
     steps: &Steps,
     bundle: &Bundle,
     decide_by: UnixTime,
-    mut counted: impl FnMut(&'c Decision, (Seconds, &'c [HostName], &'c [Login])),
+    mut counted: impl FnMut(&'c Decision, Bounds<'c>),
 ) -> Tally<'c> {
     let mut tally = Tally::new(steps.iter().map(|step| usize::from(step.count.get())));
     for decision in chain.decisions() {
@@ -218,10 +246,7 @@ pub fn check_approvable(rule: &Allow, request: &Request, bundle: &Bundle) -> Res
 }
 
 /// The bounds of an approval that asks for nothing beyond the request.
-pub(super) fn within<'d>(
-    decision: &'d Decision,
-    request: &Request,
-) -> Option<(Seconds, &'d [HostName], &'d [Login])> {
+pub(super) fn within<'d>(decision: &'d Decision, request: &Request) -> Option<Bounds<'d>> {
     decision.bounds().filter(|(span, hosts, logins)| {
         *span <= request.r#for
             && hosts.iter().all(|host| request.hosts.contains(host))

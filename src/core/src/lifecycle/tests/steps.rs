@@ -207,3 +207,84 @@ fn a_request_that_nobody_could_approve_is_refused_and_one_that_somebody_could_is
         }
     }
 }
+
+/// Two leads approve, the second for `span` seconds alone.
+fn held_back(case: &Case, span: u32) -> Chain {
+    let World { bob, carol, .. } = &case.world;
+    let mut chain = case.chain();
+    case.approve(&mut chain, bob, 10);
+    let mut decision = case.world.approval(carol, chain.request(), at(20));
+    decision.r#for = Seconds::new(span);
+    chain.add_decision(carol.verified(&decision)).unwrap();
+    chain
+}
+
+#[test]
+fn what_an_approver_held_back_stays_held_back_where_the_rule_then_asks_for_less() {
+    let two = asking(r#"{ from = ["group:leads"], count = 2 }"#);
+    let one = two.world.bundle(POLICY);
+    let auto = two.world.bundle(&POLICY.replace(STEP, "auto = {}"));
+    for is_issued in [false, true] {
+        let mut chain = held_back(&two, 60);
+        if is_issued {
+            two.issue(&mut chain, 20);
+        }
+        let until =
+            |bundle: &Bundle| evaluate(&chain, bundle, at(30)).grant.unwrap().access_until();
+        assert_eq!(until(&two.bundle), at(80));
+        assert_eq!((until(&one), until(&auto)), (at(70), at(60)), "from an earlier moment on");
+        if is_issued {
+            for bundle in [&two.bundle, &one, &auto] {
+                assert_eq!(evaluate(&chain, bundle, at(80)).status, Status::Ended);
+                assert!(authorize(&chain, bundle, at(80)).is_err());
+            }
+        }
+    }
+    // Who holds nothing back: the neighbour.
+    let mut chain = held_back(&two, 600);
+    two.issue(&mut chain, 20);
+    assert!(authorize(&chain, &one, at(80)).is_ok());
+}
+
+#[test]
+fn approvals_that_left_nothing_together_do_not_become_access_where_the_rule_asks_for_less() {
+    let two = asking(r#"{ from = ["group:leads"], count = 2 }"#);
+    let one = two.world.bundle(POLICY);
+    let World { alice, bob, carol, .. } = &two.world;
+    let mut request = two.world.request(alice, "prod-host", "deploy", 600, START);
+    request.logins.push("root".parse().unwrap());
+    let approved = |carols: &str| {
+        let mut chain = two.chain_of(&request);
+        for (by, login, secs) in [(bob, "deploy", 10), (carol, carols, 20)] {
+            let mut decision = two.world.approval(by, chain.request(), at(secs));
+            decision.logins = Some(vec![login.parse().unwrap()]);
+            chain.add_decision(by.verified(&decision)).unwrap();
+        }
+        chain
+    };
+    let policy = |bundle: &Bundle| evaluate(&approved("root"), bundle, at(30)).status;
+    let refused = |status| matches!(status, Status::Refused(_));
+    assert!(refused(policy(&two.bundle)) && refused(policy(&one)));
+    for bundle in [&two.bundle, &one] {
+        let chain = approved("deploy");
+        assert!(!refused(evaluate(&chain, bundle, at(30)).status), "the neighbour");
+    }
+}
+
+#[test]
+fn what_is_approved_anew_lasts_no_longer_than_what_was_certified() {
+    let case = Case::new();
+    let World { bob, carol, .. } = &case.world;
+    let mut chain = case.chain();
+    case.approve(&mut chain, bob, 10);
+    case.issue(&mut chain, 10);
+    let mut files = case.world.files(POLICY);
+    let people = String::from_utf8(files.people).unwrap();
+    files.people = people.replacen("\"sre\", \"leads\"", "\"sre\"", 1).into_bytes();
+    let without_bob = Bundle::parse(2, &files, &case.world.root.admin_keys()).unwrap();
+    assert!(authorize(&chain, &without_bob, at(300)).is_err());
+    case.approve(&mut chain, carol, 310);
+    let again = authorize(&chain, &without_bob, at(320)).unwrap();
+    assert_eq!(again.access_until(), at(610), "as the first certificate said");
+    assert!(authorize(&chain, &without_bob, at(610)).is_err());
+}
