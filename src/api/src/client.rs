@@ -314,6 +314,26 @@ calls! { TrustClient, MAX_BUNDLE,
     open_session(OpenSessionRequest) -> OpenSessionResponse;
 }
 
+calls! { HostsClient, MAX_ANSWER,
+    /// Hands in a signed host or token.
+    enroll(EnrollRequest) -> EnrollResponse;
+}
+
+impl Client {
+    /// Lists hosts by name.
+    ///
+    /// # Errors
+    /// [`ApiError`] if the service refuses or does not answer within 30 s.
+    pub async fn list_hosts(
+        &self,
+        message: v1::ListHostsRequest,
+    ) -> Result<v1::ListHostsResponse, ApiError> {
+        let mut client =
+            HostsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER);
+        in_time(client.list(self.request(message))).await
+    }
+}
+
 calls! { LogClient, MAX_ANSWER,
     /// The newest published checkpoint.
     get_checkpoint(GetCheckpointRequest) -> GetCheckpointResponse;

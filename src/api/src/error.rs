@@ -135,7 +135,7 @@ pub fn status_of(refusal: &Refusal) -> Status {
 /// The gRPC code of each reason: for proxies and generic clients; ours look at the reason alone.
 fn code_of(reason: Reason) -> Code {
     match reason {
-        Reason::PolicyRefused | Reason::NotAllowed => Code::PermissionDenied,
+        Reason::PolicyRefused | Reason::NotAllowed | Reason::TokenSpent => Code::PermissionDenied,
         Reason::NotApproved
         | Reason::Denied
         | Reason::Cancelled
@@ -158,8 +158,8 @@ fn code_of(reason: Reason) -> Code {
         | Reason::BundleRefused
         | Reason::AmbiguousId => Code::InvalidArgument,
         Reason::UnknownSigner | Reason::NoSession => Code::Unauthenticated,
-        Reason::UnknownRequest | Reason::UnknownHost => Code::NotFound,
-        Reason::IdTaken => Code::AlreadyExists,
+        Reason::UnknownRequest | Reason::UnknownHost | Reason::UnknownToken => Code::NotFound,
+        Reason::IdTaken | Reason::NameTaken => Code::AlreadyExists,
         Reason::Quota => Code::ResourceExhausted,
         Reason::LogUnavailable | Reason::SignerUnavailable | Reason::StoreUnavailable => {
             Code::Unavailable

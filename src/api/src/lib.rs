@@ -6,6 +6,7 @@
 //! - [`Client`]: a TLS connection whose trust begins with the pin, not with a web PKI (`dial.rs`);
 //! - [`ApiError`]: an error as the service tells it, by its stable reason; [`status_of`] is the
 //!   service's half of it;
+//! - [`join`]: join tokens as they are handed to machines;
 //! - [`agent`]: the ssh-agent; [`own_key`]: a person's key, in a file or in the agent, and statements
 //!   signed with it.
 
@@ -13,6 +14,7 @@ pub mod agent;
 mod client;
 mod dial;
 mod error;
+pub mod join;
 pub mod own_key;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

@@ -13,6 +13,7 @@ use jit_ssh_core::key::{KeyError, SignerKey};
 use jit_ssh_core::sshsig::{self, SignatureError};
 use jit_ssh_core::statement::Kind;
 use ssh_key::encoding::Encode as _;
+use ssh_key::private::Ed25519Keypair;
 use ssh_key::{HashAlg, PrivateKey};
 use zeroize::Zeroizing;
 
@@ -61,6 +62,17 @@ impl OwnKey {
     /// The key `key` in the agent. Whether it is there shows when it signs; see [`Agent::holds`].
     pub fn in_agent(agent: Agent, key: SignerKey) -> OwnKey {
         OwnKey { key, holder: Holder::Agent(agent) }
+    }
+
+    /// The Ed25519 key of this seed.
+    pub fn of_seed(seed: &[u8; 32]) -> OwnKey {
+        let pair = Ed25519Keypair::from_seed(seed);
+        let private = PrivateKey::from(pair);
+        let blob = private.public_key().to_bytes();
+        let blob = blob.expect("a key that was just made has an encoding");
+        let key = SignerKey::from_blob(&blob);
+        let key = key.expect("the public half of a seed is no weak point");
+        OwnKey { key, holder: Holder::File(Box::new(private)) }
     }
 
     /// Its public half.

@@ -7,6 +7,7 @@
 //! - [`policy`]: what the rules do: `policy test`, `explain`, `lint`, `replay`, `diff` and `suggest`;
 //! - [`report`]: who had access where;
 //! - [`history`]: the log request by request, for both;
+//! - [`enroller`]: join tokens, and hosts that are vouched for;
 //! - [`identity`]: the admin's signing key, from a file or the ssh-agent;
 //! - [`anchor`]: the TLS anchor, made by `init` and used by `serve`;
 //! - [`failure`], [`terminal`], [`clock`]: exit codes, the terminal, the time.
@@ -26,6 +27,7 @@ mod anchor;
 mod apply;
 mod audit;
 mod clock;
+mod enroller;
 mod failure;
 mod history;
 mod identity;
@@ -108,6 +110,26 @@ enum Command {
     /// Report who had access where, as whom, why, and by whose leave.
     #[command(after_help = help!("jit-ssh-ca report --config ca-config --since 30d --csv"))]
     Report(report::ReportArgs),
+    /// Make a join token: a key with which machines join as hosts by themselves.
+    #[command(
+        override_usage = "jit-ssh-ca token [OPTIONS] --ca <URL> --enroller <ID> --identity <FILE>\n       \
+            --logins <LOGIN> --name <GLOB> --for <SPAN>",
+        after_help = help!(
+            "jit-ssh-ca token --ca URL --enroller pipeline --identity key --name 'ci-*' \\\n    \
+             --labels env=staging --logins deploy --uses 10 --for 7d --until 1h",
+        )
+    )]
+    Token(enroller::TokenArgs),
+    /// Vouch for a host that hosts.toml does not list, until a time.
+    #[command(
+        override_usage = "jit-ssh-ca vouch [OPTIONS] --ca <URL> --enroller <ID> --identity <FILE>\n       \
+            --logins <LOGIN> --name <NAME> --key <FILE.pub> --for <SPAN>",
+        after_help = help!(
+            "jit-ssh-ca vouch --ca URL --enroller pipeline --identity key --name ci-7 \\\n    \
+             --labels env=staging --logins deploy --for 7d --key ssh_host_ed25519_key.pub",
+        )
+    )]
+    Vouch(enroller::VouchArgs),
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -120,6 +142,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Log(command) => audit::cmd_log(command),
         Command::Policy(command) => policy::cmd_policy(command),
         Command::Report(args) => report::cmd_report(args),
+        Command::Token(args) => enroller::cmd_token(args),
+        Command::Vouch(args) => enroller::cmd_vouch(args),
     }
 }
 
@@ -143,6 +167,6 @@ mod tests {
             assert!(help.contains("Exit codes: 0 done"), "{help}");
             seen += 1;
         }
-        assert_eq!(seen, 16, "one for each command");
+        assert_eq!(seen, 18, "one for each command");
     }
 }

@@ -75,6 +75,9 @@ impl Outcome {
             | Reason::NoHostCa
             | Reason::AmbiguousId
             | Reason::IdTaken
+            | Reason::NameTaken
+            | Reason::UnknownToken
+            | Reason::TokenSpent
             | Reason::SourceNeeded
             | Reason::NoBundle
             | Reason::StaleBundle

@@ -4,10 +4,11 @@
 //! certificate, the first and each renewal. There is no second path to a certificate: its builder
 //! takes an [`Authorized`] by value, and only this module can make one.
 
-use crate::bundle::{Bundle, Permit};
+use crate::bundle::Permit;
 use crate::chain::Chain;
 use crate::cidr::Cidr;
 use crate::digest::Digest;
+use crate::enrolment::View;
 use crate::key::SubjectKey;
 use crate::lifecycle::{Status, evaluate, standing};
 use crate::names::{ActorId, Principal, RuleName};
@@ -93,12 +94,17 @@ impl Authorized {
     }
 }
 
-/// Decides whether a certificate may be issued for the request of `chain`, under `bundle`, at `now`.
+/// Decides whether a certificate may be issued for the request of `chain`, under the bundle of `view`
+/// and for the hosts that are there, at `now`.
 ///
 /// # Errors
 /// [`Refusal`] in every other status than approved or active; it says what is missing.
-pub fn authorize(chain: &Chain, bundle: &Bundle, now: UnixTime) -> Result<Authorized, Refusal> {
-    let evaluation = evaluate(chain, bundle, now);
+pub fn authorize<'b>(
+    chain: &Chain,
+    view: impl Into<View<'b>>,
+    now: UnixTime,
+) -> Result<Authorized, Refusal> {
+    let evaluation = evaluate(chain, view, now);
     let (rule, grant) = match (&evaluation.status, evaluation.rule, &evaluation.grant) {
         (Status::Approved | Status::Active, Some(rule), Some(grant)) => (rule, grant),
         (Status::Pending, ..) => {

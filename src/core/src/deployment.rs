@@ -57,6 +57,8 @@ pub struct Limits {
     pub decisions_per_person_per_minute: NonZeroU32,
     /// Certificates that one person or machine may fetch in a minute.
     pub certificates_per_person_per_minute: NonZeroU32,
+    /// Hosts and tokens that one enroller may vouch for in a minute.
+    pub enrolments_per_enroller_per_minute: NonZeroU32,
     /// Open connections.
     pub connections: NonZeroU32,
     /// Calls at a time on one connection.
@@ -162,6 +164,7 @@ fn limits(item: Item<'_>) -> Option<Limits> {
         requests_per_person_per_minute,
         decisions_per_person_per_minute,
         certificates_per_person_per_minute,
+        enrolments_per_enroller_per_minute,
         connections,
         streams_per_connection,
         handshake_seconds,
@@ -175,6 +178,8 @@ fn limits(item: Item<'_>) -> Option<Limits> {
     let decisions = limit("decisions_per_person_per_minute", decisions_per_person_per_minute);
     let certificates =
         limit("certificates_per_person_per_minute", certificates_per_person_per_minute);
+    let enrolments =
+        limit("enrolments_per_enroller_per_minute", enrolments_per_enroller_per_minute);
     let connections = limit("connections", connections);
     let streams = limit("streams_per_connection", streams_per_connection);
     let handshake = limit("handshake_seconds", handshake_seconds);
@@ -185,6 +190,7 @@ fn limits(item: Item<'_>) -> Option<Limits> {
         requests_per_person_per_minute: requests?,
         decisions_per_person_per_minute: decisions?,
         certificates_per_person_per_minute: certificates?,
+        enrolments_per_enroller_per_minute: enrolments?,
         connections: connections?,
         streams_per_connection: streams?,
         handshake_seconds: handshake?,
@@ -202,6 +208,7 @@ impl Default for Limits {
             requests_per_person_per_minute: const { count(30) },
             decisions_per_person_per_minute: const { count(60) },
             certificates_per_person_per_minute: const { count(120) },
+            enrolments_per_enroller_per_minute: const { count(600) },
             connections: const { count(1024) },
             streams_per_connection: const { count(128) },
             handshake_seconds: const { count(5) },

@@ -7,6 +7,7 @@
 //! - [`key`], [`sshsig`]: public keys and OpenSSH signatures;
 //! - [`statement`]: the lines people sign; [`root`]: the pin everyone starts from;
 //! - [`bundle`], [`deployment`]: the configuration, signed and unsigned;
+//! - [`enrolment`]: hosts that join by themselves;
 //! - [`chain`], [`policy`], [`lifecycle`], [`mod@authorize`]: from statements to a yes or a no;
 //! - [`plain`]: text of others, safe to show on a terminal;
 //! - [`refusal`]: a no that a person can act on and a program can match;
@@ -24,6 +25,7 @@ pub mod chain;
 pub mod cidr;
 pub mod deployment;
 pub mod digest;
+pub mod enrolment;
 pub mod entry;
 pub mod key;
 pub mod known_hosts;

@@ -32,6 +32,7 @@ pub use standing::standing;
 
 use crate::bundle::{Actor, Allow, Approval, Bundle};
 use crate::chain::Chain;
+use crate::enrolment::View;
 use crate::names::{ActorId, HostName, Login, Principal};
 use crate::policy::{self, Asked};
 use crate::refusal::{Reason, Refusal};
@@ -187,8 +188,11 @@ impl Evaluation<'_> {
     }
 }
 
-/// Computes where the request of `chain` stands under `bundle` at `now`.
-pub fn evaluate<'b>(chain: &Chain, bundle: &'b Bundle, now: UnixTime) -> Evaluation<'b> {
+/// Computes where the request of `chain` stands under the bundle of `view`, with the hosts that are
+/// there, at `now`.
+pub fn evaluate<'b>(chain: &Chain, view: impl Into<View<'b>>, now: UnixTime) -> Evaluation<'b> {
+    let view = view.into();
+    let bundle = view.bundle;
     let request = chain.request().body();
     let mut evaluation = Evaluation {
         status: Status::Pending,
@@ -201,7 +205,7 @@ pub fn evaluate<'b>(chain: &Chain, bundle: &'b Bundle, now: UnixTime) -> Evaluat
         decide_by: request.at,
         use_by: None,
     };
-    let (rule, prolonged) = match rule_of(chain, bundle, now) {
+    let (rule, prolonged) = match rule_of(chain, view, now) {
         Ok(found) => found,
         Err(refusal) => {
             evaluation.status =
@@ -216,7 +220,10 @@ pub fn evaluate<'b>(chain: &Chain, bundle: &'b Bundle, now: UnixTime) -> Evaluat
     evaluation.rule = Some(rule);
     let basis = Basis::of(rule, request);
     evaluation.basis = Some(basis);
-    let counted = count(chain, rule, basis, bundle, evaluation.decide_by, prolonged.as_ref());
+    let mut counted = count(chain, rule, basis, bundle, evaluation.decide_by, prolonged.as_ref());
+    if let Some(until) = view.until(&request.hosts, now) {
+        counted.end_at(until);
+    }
     evaluation.needed = counted.needed;
     evaluation.given = counted.given;
     evaluation.use_by =
@@ -233,18 +240,18 @@ pub fn evaluate<'b>(chain: &Chain, bundle: &'b Bundle, now: UnixTime) -> Evaluat
 /// The rule that decides the request of `chain`, and what the request prolongs, if it does.
 fn rule_of<'b>(
     chain: &Chain,
-    bundle: &'b Bundle,
+    view: View<'b>,
     now: UnixTime,
 ) -> Result<(&'b Allow, Option<Prolonged>), Refusal> {
-    let requester = requester(chain.request(), bundle)?;
-    let prolonged = prolong::find(chain, bundle, now)?;
+    let requester = requester(chain.request(), view.bundle)?;
+    let prolonged = prolong::find(chain, view, now)?;
     let asked = Asked {
         request: chain.request().body(),
         requester,
         presence: chain.request().presence(),
         extension: prolonged.as_ref().map(|prolonged| prolonged.place),
     };
-    let rule = policy::decide(asked, bundle)?;
+    let rule = policy::decide(asked, view, now)?;
     if let Some(prolonged) = &prolonged {
         prolonged.check_rule(chain.request().id(), rule)?;
     }

@@ -22,13 +22,15 @@ mod set;
 mod texts;
 
 use crate::bundle::{
-    Actor, Allow, Approval, Bundle, Deny, Host, ReasonRule, Selection, SourceRule, Strength, Who,
+    Actor, Allow, Approval, Deny, Host, ReasonRule, Selection, SourceRule, Strength, Who,
 };
 use crate::cidr::Cidr;
+use crate::enrolment::View;
 use crate::names::{HostName, Login};
 use crate::refusal::{Reason, Refusal};
 use crate::sshsig::Presence;
 use crate::statement::Request;
+use crate::time::UnixTime;
 use misfit::{Misfit, explain_misfit, list, no_rule, refused};
 
 /// What a rule is held against.
@@ -77,13 +79,17 @@ struct Parties<'b> {
     hosts: Vec<&'b Host>,
 }
 
-/// Finds the rule that decides a request.
+/// Finds the rule that decides a request, with the hosts that are there at `now`.
 ///
 /// # Errors
 /// [`Refusal`] with [`Reason::PolicyRefused`], [`Reason::SourceNeeded`], or
 /// [`Reason::UnknownSigner`] for a subject who is not in the bundle.
-pub fn decide<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Result<&'b Allow, Refusal> {
-    decide_with(asked, ReasonTaken::AsSaid, bundle)
+pub fn decide<'b>(
+    asked: Asked<'_>,
+    view: impl Into<View<'b>>,
+    now: UnixTime,
+) -> Result<&'b Allow, Refusal> {
+    decide_with(asked, ReasonTaken::AsSaid, view, now)
 }
 
 /// Finds the rule that would decide a request whose reason may still be open. Only to foretell:
@@ -94,11 +100,13 @@ pub fn decide<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Result<&'b Allow, Ref
 pub fn decide_with<'b>(
     asked: Asked<'_>,
     reason: ReasonTaken,
-    bundle: &'b Bundle,
+    view: impl Into<View<'b>>,
+    now: UnixTime,
 ) -> Result<&'b Allow, Refusal> {
-    let request = asked.request;
-    let parties = parties(asked, bundle)?;
-    if let Some(deny) = first_deny(request, &parties, bundle) {
+    let (request, view) = (asked.request, view.into());
+    let bundle = view.bundle;
+    let parties = parties(asked, view, now)?;
+    if let Some(deny) = first_deny(request, &parties, view) {
         let (hosts, logins) = touched(deny, request, &parties);
         return Err(refused(format!(
             "the rule {} forbids {} on {}",
@@ -127,66 +135,73 @@ pub fn decide_with<'b>(
 /// As [`decide`], where the request is refused whatever the rules say.
 pub fn explain<'b>(
     asked: Asked<'_>,
-    bundle: &'b Bundle,
+    view: impl Into<View<'b>>,
+    now: UnixTime,
 ) -> Result<Vec<(&'b Allow, Option<Refusal>)>, Refusal> {
-    let parties = parties(asked, bundle)?;
+    let view = view.into();
+    let parties = parties(asked, view, now)?;
     let say = |allow: &'b Allow| {
         let misfit = misfit(allow, asked, ReasonTaken::AsSaid, &parties);
         (allow, misfit.map(|misfit| explain_misfit(asked.request, misfit, allow)))
     };
-    Ok(bundle.policy.allow.iter().map(say).collect())
+    Ok(view.bundle.policy.allow.iter().map(say).collect())
 }
 
 /// The first `deny` that touches any part of a request.
 ///
 /// # Errors
 /// As [`decide`], for a host, login or person that is not in the bundle.
-pub fn denied_by<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Result<Option<&'b Deny>, Refusal> {
-    let parties = parties(asked, bundle)?;
-    Ok(first_deny(asked.request, &parties, bundle))
+pub fn denied_by<'b>(
+    asked: Asked<'_>,
+    view: impl Into<View<'b>>,
+    now: UnixTime,
+) -> Result<Option<&'b Deny>, Refusal> {
+    let view = view.into();
+    let parties = parties(asked, view, now)?;
+    Ok(first_deny(asked.request, &parties, view))
 }
 
-fn first_deny<'b>(
-    request: &Request,
-    parties: &Parties<'_>,
-    bundle: &'b Bundle,
-) -> Option<&'b Deny> {
+fn first_deny<'b>(request: &Request, parties: &Parties<'_>, view: View<'b>) -> Option<&'b Deny> {
     let actors = [parties.requester, parties.subject];
     let actors = if request.by == request.subject { &actors[..1] } else { &actors[..] };
-    let mut candidates = bundle.policy.deny_candidates(actors, &parties.hosts);
+    let mut candidates = view.bundle.policy.deny_candidates(actors, &parties.hosts);
     candidates.find(|deny| touches(deny, request, parties))
 }
 
-fn parties<'p>(asked: Asked<'p>, bundle: &'p Bundle) -> Result<Parties<'p>, Refusal> {
+fn parties<'p>(asked: Asked<'p>, view: View<'p>, now: UnixTime) -> Result<Parties<'p>, Refusal> {
     let request = asked.request;
     let subject = if request.by == request.subject {
         asked.requester
     } else {
-        bundle.people.get(&request.subject).ok_or_else(|| {
+        view.bundle.people.get(&request.subject).ok_or_else(|| {
             let message = format!("there is nobody with the id {} in the bundle.", request.subject);
             Refusal::new(Reason::UnknownSigner, message)
                 .hint("a request names the person who will use the access, as people.toml has them")
         })?
     };
-    Ok(Parties { requester: asked.requester, subject, hosts: hosts(request, bundle)? })
+    Ok(Parties { requester: asked.requester, subject, hosts: hosts(request, view, now)? })
 }
 
 /// The hosts of the request, each offering each login.
-fn hosts<'b>(request: &Request, bundle: &'b Bundle) -> Result<Vec<&'b Host>, Refusal> {
-    let mut found = Vec::with_capacity(request.hosts.len());
+fn hosts<'b>(request: &Request, view: View<'b>, now: UnixTime) -> Result<Vec<&'b Host>, Refusal> {
+    let mut hosts = Vec::with_capacity(request.hosts.len());
     for name in &request.hosts {
-        let host = bundle
-            .hosts
-            .get(name)
-            .ok_or_else(|| refused(format!("there is no host {name} in the bundle")))?;
+        let found = view.host(name, now)?;
+        if !found.was_there(request.at) {
+            return Err(refused(format!(
+                "the host {name} is another machine than when the request was made"
+            ))
+            .hint("ask anew with: jit-ssh login"));
+        }
+        let host = found.host();
         if let Some(login) = request.logins.iter().find(|login| !host.logins.contains(login)) {
             let offered: Vec<&Login> = host.logins.iter().collect();
             return Err(refused(format!("the host {name} does not offer the login {login}"))
                 .hint(format!("it offers: {}", list(&offered))));
         }
-        found.push(host);
+        hosts.push(host);
     }
-    Ok(found)
+    Ok(hosts)
 }
 
 fn touches(deny: &Deny, request: &Request, parties: &Parties<'_>) -> bool {
@@ -374,7 +389,7 @@ mod tests {
             let requester = bundle.people.get(&supposed.by).unwrap();
             let presence = Presence::Software;
             let asked = Asked { request: &request, requester, presence, extension: None };
-            let decided = decide_with(asked, reason, &bundle);
+            let decided = decide_with(asked, reason, &bundle, supposed.at);
             decided.map(|rule| rule.name.to_string()).map_err(|refusal| refusal.message)
         };
         let all = [&named, &long, &short];

@@ -73,6 +73,12 @@ reasons! {
     AmbiguousId = "AMBIGUOUS_ID",
     /// Another request already has this id.
     IdTaken = "ID_TAKEN",
+    /// Another machine has the host's name.
+    NameTaken = "NAME_TAKEN",
+    /// There is no such join token.
+    UnknownToken = "UNKNOWN_TOKEN",
+    /// As many hosts have joined by the token as it allows.
+    TokenSpent = "TOKEN_SPENT",
     /// The certificate must be bound to the client's address, and the request does not name it.
     SourceNeeded = "SOURCE_NEEDED",
     /// There is no bundle yet.

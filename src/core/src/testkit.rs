@@ -8,11 +8,12 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 
 use crate::bundle::{Bundle, BundleFiles};
+use crate::digest::Digest;
 use crate::key::{CaKey, HostCaKey, HostKey, SignerKey, SubjectKey};
 use crate::log::VerifierKey;
 use crate::root::{Admin, Root};
 use crate::sshsig;
-use crate::statement::{self, Body, Cause, Decision, End, Nonce, Request, Verified};
+use crate::statement::{self, Body, Cause, Decision, End, Host, Nonce, Request, Token, Verified};
 use crate::time::{Seconds, UnixTime};
 use crate::wire;
 
@@ -92,7 +93,8 @@ impl Person {
     }
 }
 
-/// An admin, three people, a machine, three hosts (`prod-host` with its key), a signer, and the policy a test gives.
+/// An admin, three people, a machine, an enroller, three hosts (`prod-host` with its key), a signer, and
+/// the policy a test gives.
 pub struct World {
     /// The admin `ann`, threshold 1.
     pub root: Root,
@@ -106,6 +108,8 @@ pub struct World {
     pub carol: Person,
     /// A machine in group `ci`.
     pub bot: Person,
+    /// An enroller.
+    pub pipeline: Person,
     /// The CA key of signer 1.
     pub ca: SigningKey,
     /// The host CA key of signer 1.
@@ -159,6 +163,7 @@ impl Default for World {
             bob: person("bob", 3),
             carol: person("carol", 4),
             bot: person("bot", 5),
+            pipeline: person("pipeline", 6),
             ca: SigningKey::from_bytes(&[101; 32]),
             host_ca: SigningKey::from_bytes(&[103; 32]),
             log: SigningKey::from_bytes(&[102; 32]),
@@ -201,24 +206,36 @@ impl World {
             actor("person", &self.carol, "\"leads\""),
             actor("machine", &self.bot, "\"ci\""),
         ];
-        let hosts = r#"
+        let hosts = format!(
+            r#"
 [[host]]
 name = "prod-host"
 address = "Prod.Example.com:2222"
 aliases = ["www"]
-key = "<prod-host>"
-labels = { env = "prod", role = "web" }
+key = "{}"
+labels = {{ env = "prod", role = "web" }}
 logins = ["deploy", "root"]
 [[host]]
 name = "prod-db"
-labels = { env = "prod", role = "db" }
+labels = {{ env = "prod", role = "db" }}
 logins = ["deploy", "root"]
 [[host]]
 name = "test-host"
-labels = { env = "test" }
+labels = {{ env = "test" }}
 logins = ["deploy"]
-"#;
-        let hosts = hosts.replace("<prod-host>", &host_key(91).to_string());
+[[enroller]]
+id = "pipeline"
+keys = ["{}"]
+names = ["ci-*"]
+labels = {{ env = ["test", "staging"], role = ["*"] }}
+logins = ["deploy", "ci"]
+max_for = "1d"
+max_uses = 3
+max_hosts = 4
+"#,
+            host_key(91),
+            self.pipeline.key
+        );
         let signers = format!(
             "[[signer]]\nnumber = 1\nca_key = \"{}\"\nhost_ca_key = \"{}\"\nlog_key = \"{}\"\n",
             self.ca_key(),
@@ -258,6 +275,46 @@ logins = ["deploy"]
             "INC-42 disk full".into(),
             at,
             Nonce([7; 16]),
+        )
+    }
+
+    /// The host `name` with label `env=test`, login `deploy` and the key of `seed`, vouched for by
+    /// `pipeline`, or by the token with this digest, for `life` seconds.
+    pub fn host(
+        &self,
+        name: &str,
+        seed: u8,
+        token: Option<Digest>,
+        at: UnixTime,
+        life: u32,
+    ) -> Host {
+        Host::new(
+            self.root.fingerprint(),
+            self.pipeline.id.parse().unwrap(),
+            token,
+            name.parse().unwrap(),
+            [("env".parse().unwrap(), "test".parse().unwrap())].into(),
+            vec!["deploy".parse().unwrap()],
+            subject_key(seed),
+            at,
+            at.plus_secs(life),
+        )
+    }
+
+    /// A token of `pipeline` for `key`: hosts like those of [`World::host`], with names that begin
+    /// with `ci-t`, twice, for an hour each; good for an hour.
+    pub fn token(&self, key: &SignerKey, at: UnixTime) -> Token {
+        Token::new(
+            self.root.fingerprint(),
+            self.pipeline.id.parse().unwrap(),
+            key.clone(),
+            vec!["ci-t*".parse().unwrap()],
+            [("env".parse().unwrap(), "test".parse().unwrap())].into(),
+            vec!["deploy".parse().unwrap()],
+            2,
+            Seconds::new(3_600).unwrap(),
+            at,
+            at.plus_secs(3_600),
         )
     }
 

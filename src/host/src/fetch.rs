@@ -1,16 +1,22 @@
 //! What the CA says of this host, believed only down to the pin: root by its fingerprint, bundle by
 //! its admins' signatures, files by the digests in the bundle.
 
+use std::ops::Deref;
+use std::path::Path;
+
 use jit_ssh_api::v1::{
     BundlePart, GetBundleRequest, GetBundleResponse, GetKrlRequest, GetKrlResponse,
 };
 use jit_ssh_api::{ApiError, CaUrl, Client, ClientError};
 use jit_ssh_core::bundle::{Host, Hosts, Signers};
+use jit_ssh_core::certificate::host::HostIdentity;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::root::Root;
-use jit_ssh_core::statement::{self, SignedBundle};
+use jit_ssh_core::statement::{self, SignedBundle, Verified};
+use jit_ssh_core::time::UnixTime;
 
+use crate::enroll;
 use crate::error::CommandError;
 use crate::plan::HostFacts;
 use crate::revoked::Lists;
@@ -18,13 +24,15 @@ use crate::revoked::Lists;
 /// Names shown to somebody who mistyped one.
 const SUGGESTIONS: usize = 3;
 
-/// Asks the CA at `url` for what this host needs; gives the connection too, for what comes next.
+/// Asks the CA at `url` for what this host needs; gives the connection too, for what comes next. A host
+/// that `hosts.toml` does not list may have joined: what it kept of that lies in `etc`.
 ///
 /// # Errors
 /// If the CA does not answer, is another, or does not know the host. Nothing is changed then.
 pub(crate) async fn fetch(
     url: &CaUrl,
     name: &HostName,
+    etc: &Path,
 ) -> Result<(Client, Trusted, HostFacts), CommandError> {
     let root = Client::fetch_root(url).await.map_err(no_connection)?;
     let client = Client::connect(url, &root).await.map_err(no_connection)?;
@@ -39,7 +47,7 @@ pub(crate) async fn fetch(
         // A CA that can not tell now, or never could: what is in place stays.
         Err(_) => None,
     };
-    let (trusted, facts) = verify(&root, &answer, lists.as_ref(), name)?;
+    let (trusted, facts) = verify(&root, &answer, lists.as_ref(), name, etc)?;
     Ok((client, trusted, facts))
 }
 
@@ -77,7 +85,42 @@ pub(crate) struct Trusted {
     /// Whose certificates, lists and proofs count.
     pub(crate) signers: Signers,
     /// This host.
-    pub(crate) host: Host,
+    pub(crate) host: ThisHost,
+}
+
+/// This host, as `hosts.toml` lists it or as it joined.
+#[derive(Debug, Clone)]
+pub(crate) struct ThisHost {
+    host: Host,
+    /// Where it joined: until when, and by which statement.
+    joined: Option<(UnixTime, Digest)>,
+}
+
+impl ThisHost {
+    /// A host that `hosts.toml` lists.
+    pub(crate) fn listed(host: Host) -> ThisHost {
+        ThisHost { host, joined: None }
+    }
+
+    /// A host that joined by a statement that holds.
+    fn joined(by: &Verified<statement::Host>) -> ThisHost {
+        let body = by.body();
+        ThisHost { host: Host::of_statement(body), joined: Some((body.until, by.digest())) }
+    }
+
+    /// What its certificate says, if its key is known.
+    pub(crate) fn identity(&self) -> Option<HostIdentity> {
+        let (until, statement) = self.joined.unzip();
+        Some(HostIdentity { until, statement, ..HostIdentity::of(&self.host)? })
+    }
+}
+
+impl Deref for ThisHost {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
 }
 
 impl Trusted {
@@ -103,8 +146,9 @@ fn verify(
     answer: &GetBundleResponse,
     lists: Option<&GetKrlResponse>,
     name: &HostName,
+    etc: &Path,
 ) -> Result<(Trusted, HostFacts), CommandError> {
-    let trusted = trusted(root, answer, name)?;
+    let trusted = trusted(root, answer, name, etc)?;
     let revoked = match lists {
         Some(lists) => Lists::verified(&trusted.signers, lists)
             .map_err(|e| untrue(format!("Not to be trusted: {e}.")))?,
@@ -114,7 +158,8 @@ fn verify(
     Ok((trusted, facts))
 }
 
-/// What an answer says of this host, if enough admins signed it.
+/// What an answer says of this host, if enough admins signed it. A host that joined kept in `etc` what
+/// was signed about it, which is held against the enrollers that the admins signed.
 ///
 /// # Errors
 /// Whatever does not hold, and whose fault that is.
@@ -122,18 +167,25 @@ pub(crate) fn trusted(
     root: &Root,
     answer: &GetBundleResponse,
     name: &HostName,
+    etc: &Path,
 ) -> Result<Trusted, CommandError> {
     let bundle = signed(root, answer)?;
     let signers = part(answer, BundlePart::Signers, bundle.body.signers)?;
     let hosts = part(answer, BundlePart::Hosts, bundle.body.hosts)?;
     let signers = Signers::parse(signers).map_err(|e| malformed("signers.toml", &e))?;
     let hosts = Hosts::parse(hosts).map_err(|e| malformed("hosts.toml", &e))?;
-    let Some(host) = hosts.get(name) else {
-        let names = hosts.iter().map(|host| host.name.as_str());
-        return Err(unknown_host(name, names, bundle.body.version));
+    let host = match hosts.get(name) {
+        Some(host) => ThisHost::listed(host.clone()),
+        None => match enroll::kept(etc, name, &root.fingerprint(), &hosts)? {
+            Some(joined) => ThisHost::joined(&joined),
+            None => {
+                let names = hosts.iter().map(|host| host.name.as_str());
+                return Err(unknown_host(name, names, bundle.body.version));
+            }
+        },
     };
     let (ca, version) = (root.fingerprint(), bundle.body.version);
-    Ok(Trusted { ca, version, signers, host: host.clone() })
+    Ok(Trusted { ca, version, signers, host })
 }
 
 /// The bundle statement of an answer, if enough admins signed it.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use base64ct::{Base64, Encoding as _};
 use jit_ssh_api::v1::{Certificate, RenewHostCertificateRequest};
 use jit_ssh_api::{ApiError, Client, Reason};
-use jit_ssh_core::bundle::{Host, Signers};
+use jit_ssh_core::bundle::Signers;
 use jit_ssh_core::certificate::host::HostIdentity;
 use jit_ssh_core::key::HostKey;
 use jit_ssh_core::names::HostName;
@@ -17,7 +17,7 @@ use jit_ssh_core::receipt::{Receipt, check_held, check_host};
 use jit_ssh_core::time::UnixTime;
 
 use crate::error::CommandError;
-use crate::fetch::no_connection;
+use crate::fetch::{ThisHost, no_connection};
 use crate::sshd::Effective;
 
 /// What came of asking.
@@ -89,9 +89,9 @@ pub(crate) fn own_keys(effective: &Effective) -> Vec<HostKey> {
 ///
 /// # Errors
 /// Says which of the two is not so.
-pub(crate) fn identity(host: &Host, own_keys: &[HostKey]) -> Result<HostIdentity, Without> {
+pub(crate) fn identity(host: &ThisHost, own_keys: &[HostKey]) -> Result<HostIdentity, Without> {
     let own = || own_keys.first().cloned();
-    let Some(identity) = HostIdentity::of(host) else {
+    let Some(identity) = host.identity() else {
         return Err(Without::NoKey(host.name.clone(), own()));
     };
     match own_keys.contains(&identity.key) {
@@ -108,7 +108,7 @@ pub(crate) fn identity(host: &Host, own_keys: &[HostKey]) -> Result<HostIdentity
 pub(crate) async fn fetch(
     client: &Client,
     signers: &Signers,
-    host: &Host,
+    host: &ThisHost,
     own_keys: &[HostKey],
     now: UnixTime,
 ) -> Result<Answer, CommandError> {
@@ -163,15 +163,15 @@ fn untrue(message: String) -> CommandError {
     CommandError::new(message).named("UNTRUE")
 }
 
-/// Whether it is time for another certificate than the one in `file`: half of its life is over, or it
-/// is not the one that this host would be given today (its key, its names, who signed it).
+/// Whether it is time for another certificate than the one in `file`: half of its life is over and
+/// another would live longer, or it is not the one that this host would be given today (its key, its names, who signed it).
 pub(crate) fn is_due(
     file: &[u8],
     identity: &HostIdentity,
     signers: &Signers,
     now: UnixTime,
 ) -> bool {
-    check_held(file, identity, signers).is_none_or(|facts| facts.half_life() <= now)
+    check_held(file, identity, signers).is_none_or(|facts| facts.is_due(identity, now))
 }
 
 /// Whether sshd may go on showing the certificate in `file`.
@@ -187,7 +187,7 @@ fn is_good(file: &[u8], identity: &HostIdentity, signers: &Signers, now: UnixTim
 pub(crate) async fn settle(
     client: &Client,
     signers: &Signers,
-    host: &Host,
+    host: &ThisHost,
     own_keys: &[HostKey],
     held: Option<Vec<u8>>,
     now: UnixTime,
@@ -218,10 +218,10 @@ mod tests {
     const OTHER: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG9Xk/nbgjDerDaWVYM+W3oYyPVTw0zId4OlsrngbSUx";
 
-    fn host(key: &str) -> Host {
+    fn host(key: &str) -> ThisHost {
         let text = format!("[[host]]\nname = \"prod-host\"\nlogins = [\"root\"]\n{key}\n");
         let hosts = Hosts::parse(text.as_bytes()).unwrap_or_else(|e| unreachable!("{e}"));
-        hosts.get(&"prod-host".parse().unwrap()).unwrap().clone()
+        ThisHost::listed(hosts.get(&"prod-host".parse().unwrap()).unwrap().clone())
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! - [`setup`]: the command `setup` and the order of its effects;
 //! - [`doctor`]: the command `doctor`: what the host really enforces, and what is weak;
+//! - [`enroll`]: the command `enroll`: joins as a host that hosts.toml does not list;
 //! - [`fetch`]: what the CA says of this host, verified down to the pin; [`host_certificate`]: its certificate;
 //! - [`plan`]: from that and the files there are to the files there should be; no I/O;
 //! - [`settings`]: how the host was set up, kept for those who come after `setup`;
@@ -26,6 +27,7 @@ mod content;
 mod current;
 mod diff;
 mod doctor;
+mod enroll;
 mod error;
 mod fetch;
 mod guard;
@@ -76,6 +78,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Guard(guard::GuardArgs),
     Link(link::LinkArgs),
+    Enroll(enroll::EnrollArgs),
 }
 
 fn main() -> ExitCode {
@@ -126,6 +129,7 @@ fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Doctor(args) => doctor::cmd_doctor(&args),
         Command::Guard(args) => guard::cmd_guard(&args).map(|()| ExitCode::SUCCESS),
         Command::Link(args) => link::cmd_link(&args).map(|()| ExitCode::SUCCESS),
+        Command::Enroll(args) => enroll::cmd_enroll(&args).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -138,7 +142,7 @@ mod tests {
     #[test]
     fn every_help_fits_a_screen_and_has_an_example_and_the_exit_codes() {
         Cli::command().debug_assert();
-        for command in ["", "setup ", "doctor ", "guard "] {
+        for command in ["", "setup ", "doctor ", "guard ", "enroll "] {
             for option in ["-h", "--help"] {
                 let line = format!("jit-ssh-host {command}{option}");
                 let help = Cli::try_parse_from(line.split(' ')).err().unwrap();

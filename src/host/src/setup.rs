@@ -233,7 +233,7 @@ fn fetch(
     // What can not be read is as good as none here; before anything is written, it is told.
     let held = std::fs::read(layout.host_certificate()).ok();
     runtime.block_on(async {
-        let (client, trusted, facts) = fetch::fetch(ca, name).await?;
+        let (client, trusted, facts) = fetch::fetch(ca, name, layout.etc()).await?;
         let fetch::Trusted { signers, host, .. } = trusted;
         let settled =
             host_certificate::settle(&client, &signers, &host, own_keys, held, clock::now());

@@ -176,14 +176,16 @@ impl Intake<'_> {
         }
     }
 
-    /// Verifies a statement about a request.
+    /// Verifies a statement that is to be recorded.
     fn open(&mut self, signed: &Signed) -> Result<Statement, Refusal> {
         match Kind::of(signed.statement.as_bytes()) {
             Some(Kind::Request) => self.verify(signed).map(Statement::Request),
             Some(Kind::Decision) => self.verify(signed).map(Statement::Decision),
             Some(Kind::End) => self.verify(signed).map(Statement::End),
+            Some(Kind::Host) => self.verify(signed).map(Statement::Host),
+            Some(Kind::Token) => self.verify(signed).map(Statement::Token),
             Some(Kind::Bundle | Kind::Session | Kind::Report) | None => {
-                Err(malformed("this is not a request, decision or end statement."))
+                Err(malformed("this is not a request, decision, end, host or token statement."))
             }
         }
     }

@@ -35,8 +35,8 @@ pub struct Call {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Op {
-    /// Records a statement its maker submits now: a request, decision or end. The same statement
-    /// again changes nothing. A request may be certified in the same go, where a rule approves it
+    /// Records a statement its maker submits now: a request, decision, end, host or token. The same
+    /// statement again changes nothing. A request may be certified in the same go, where a rule approves it
     /// by itself; where approvals are needed the answer has no certificate. A request that prolongs
     /// one the signer does not know is refused with `UNKNOWN_REQUEST`, which can mean nothing else
     /// here: what it prolongs is then to be relayed first. So it is for [`Op::Relay`].

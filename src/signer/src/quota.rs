@@ -17,6 +17,8 @@ pub(crate) enum Use {
     Certificate,
     /// Certificates of hosts, which are counted by the host.
     HostCertificate,
+    /// Hosts that join, and tokens; counted by enroller.
+    Enrolment,
 }
 
 impl Use {
@@ -25,6 +27,7 @@ impl Use {
             Use::Request => "requests",
             Use::Decision => "decisions",
             Use::Certificate | Use::HostCertificate => "certificates",
+            Use::Enrolment => "enrolments",
         }
     }
 }
@@ -68,6 +71,7 @@ impl Quotas {
             Use::Certificate | Use::HostCertificate => {
                 self.limits.certificates_per_person_per_minute
             }
+            Use::Enrolment => self.limits.enrolments_per_enroller_per_minute,
         }
     }
 }

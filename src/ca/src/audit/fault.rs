@@ -100,7 +100,7 @@ pub(crate) enum Fault {
     #[error(transparent)]
     Statement(#[from] StatementError),
     /// Sessions are not recorded, and other types are unknown.
-    #[error("it records something that is no request, decision, end or bundle")]
+    #[error("it records something that is no request, decision, end, host, token or bundle")]
     Kind,
     /// Too few admins signed a bundle.
     #[error("the bundle is signed by {given} admins of the {needed} it needs")]
@@ -134,7 +134,7 @@ pub(crate) enum Fault {
     /// A request or certificate before there was a bundle.
     #[error("it was recorded before any bundle was in force, when nobody was known")]
     NoBundle,
-    /// A request, decision or end that its maker was not entitled to, or that came at a time when it
+    /// A request, decision, end, host or token that its maker was not entitled to, or that came at a time when it
     /// could not be made.
     #[error("the {what} must not have been recorded: {}", .refusal.message)]
     Inadmissible {

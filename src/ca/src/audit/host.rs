@@ -1,10 +1,11 @@
-//! Judges host certificates: the bundle of their time must name the host and its key, and the
-//! certificate, built anew from it, must be the same byte for byte.
+//! Judges host certificates: the bundle of their time, or a host's statement that holds under it, must
+//! name the host and its key, and the certificate, built anew from it, must be the same byte for byte.
 
-use jit_ssh_core::bundle::{Bundle, SignerInfo};
+use jit_ssh_core::bundle::SignerInfo;
 use jit_ssh_core::certificate::LintError;
 use jit_ssh_core::certificate::Serial;
 use jit_ssh_core::certificate::host::{HostContext, authorize_host, build, check, lint};
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::entry::HostCertificateEntry;
 
 use super::fault::Fault;
@@ -16,13 +17,12 @@ use super::judge::nonce;
 /// [`Fault`].
 pub(super) fn judge(
     entry: &HostCertificateEntry,
-    bundle: &Bundle,
+    view: View<'_>,
     signer: &SignerInfo,
     serial: Serial,
 ) -> Result<(), Fault> {
     let ca = signer.host_ca_key.as_ref().ok_or(Fault::NoHostCa(signer.number.get()))?;
-    let authorized =
-        authorize_host(&entry.host, bundle, entry.at).map_err(Fault::UnjustifiedHost)?;
+    let authorized = authorize_host(&entry.host, view, entry.at).map_err(Fault::UnjustifiedHost)?;
     let identity = authorized.identity().clone();
     if entry.statement != identity.statement {
         return Err(Fault::HostStatement);

@@ -19,6 +19,7 @@ use jit_ssh_core::certificate::lint::{self, Context, Facts, LintError};
 use jit_ssh_core::certificate::{Serial, build, lint as lint_built};
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::{Enrolled, View};
 use jit_ssh_core::entry::{CertificateEntry, Entry, HostCertificateEntry, StatementEntry};
 use jit_ssh_core::lifecycle::{
     LONGEST_LIFE, admit_decision, admit_end, admit_request, is_reviewed,
@@ -28,7 +29,8 @@ use jit_ssh_core::names::ActorId;
 use jit_ssh_core::refusal::Refusal;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{
-    self, Arrival, Body, Decision, End, Kind, Request, StatementError, Verified, check_date,
+    self, Arrival, Body, Decision, End, Host, Kind, Request, StatementError, Token, Verified,
+    check_date,
 };
 use jit_ssh_core::time::UnixTime;
 
@@ -79,6 +81,8 @@ pub(crate) struct Counts {
     pub(crate) decisions: u64,
     /// Ends recorded.
     pub(crate) ends: u64,
+    /// Hosts and join tokens recorded.
+    pub(crate) enrolments: u64,
     /// Certificates issued.
     pub(crate) certificates: u64,
     /// Host certificates issued.
@@ -104,6 +108,8 @@ pub(crate) struct Judge<'a, F> {
     due: BTreeSet<(UnixTime, Digest)>,
     /// The break-glass requests of each person that nobody has reviewed.
     unreviewed: HashMap<ActorId, Vec<Digest>>,
+    /// The hosts that joined, and the tokens that let more join.
+    enrolled: Enrolled,
 }
 
 /// The bundle in force at this point of the log.
@@ -141,6 +147,7 @@ impl<'a, F: Files> Judge<'a, F> {
             live: HashMap::new(),
             due: BTreeSet::new(),
             unreviewed: HashMap::new(),
+            enrolled: Enrolled::default(),
         }
     }
 
@@ -177,6 +184,7 @@ impl<'a, F: Files> Judge<'a, F> {
         }
         self.latest = self.latest.max(at);
         self.forget();
+        self.enrolled.forget(self.latest);
         match entry {
             Entry::Statement(entry) => self.statement(&entry)?,
             Entry::Certificate(entry) => self.certificate(&entry)?,
@@ -200,6 +208,14 @@ impl<'a, F: Files> Judge<'a, F> {
                 self.end(self.open(entry)?, entry.at)?;
                 self.counts.ends += 1;
             }
+            Some(Kind::Host) => {
+                self.host(self.open(entry)?, entry.at)?;
+                self.counts.enrolments += 1;
+            }
+            Some(Kind::Token) => {
+                self.token(self.open(entry)?, entry.at)?;
+                self.counts.enrolments += 1;
+            }
             Some(Kind::Bundle) => {
                 self.bundle(entry)?;
                 self.counts.bundles += 1;
@@ -219,7 +235,7 @@ impl<'a, F: Files> Judge<'a, F> {
         let chain = Chain::new(request);
         let unreviewed = self.unreviewed.get(&body.subject).and_then(|all| all.first());
         let unreviewed = unreviewed.and_then(|earlier| self.live.get(earlier)).map(|l| &l.chain);
-        admit_request(&self.complete(&chain), unreviewed, self.bundle_in_force()?, at)
+        admit_request(&self.complete(&chain), unreviewed, self.view()?, at)
             .map_err(inadmissible("request"))?;
         let over = body.at.plus_secs(LONGEST);
         let mut of = body.extends;
@@ -247,7 +263,7 @@ impl<'a, F: Files> Judge<'a, F> {
         let Some(live) = self.live.get(&digest) else { return Ok(()) };
         if !live.chain.decisions().iter().any(|known| known.digest() == decision.digest()) {
             let chain = self.complete(&live.chain);
-            admit_decision(&decision, &chain, self.bundle_in_force()?, at)
+            admit_decision(&decision, &chain, self.view()?, at)
                 .map_err(inadmissible("decision"))?;
         }
         let Some(live) = self.live.get_mut(&digest) else { return Ok(()) };
@@ -269,7 +285,7 @@ impl<'a, F: Files> Judge<'a, F> {
         let Some(live) = self.live.get(&digest) else { return Ok(()) };
         if !live.chain.ends().iter().any(|known| known.digest() == end.digest()) {
             let chain = self.complete(&live.chain);
-            admit_end(&end, &chain, self.bundle_in_force()?, Arrival::Relayed, at)
+            admit_end(&end, &chain, self.view()?, Arrival::Relayed, at)
                 .map_err(inadmissible("end"))?;
         }
         let Some(live) = self.live.get_mut(&digest) else { return Ok(()) };
@@ -283,8 +299,26 @@ impl<'a, F: Files> Judge<'a, F> {
         chain.with_prolonged(|digest| self.live.get(digest).map(|live| &live.chain))
     }
 
-    fn bundle_in_force(&self) -> Result<&Bundle, Fault> {
-        Ok(&self.in_force.as_ref().ok_or(Fault::NoBundle)?.bundle)
+    fn host(&mut self, host: Verified<Host>, at: UnixTime) -> Result<(), Fault> {
+        self.enrolled
+            .admit_host(&host, self.view()?.bundle, Arrival::Relayed, at)
+            .map_err(inadmissible("host"))?;
+        self.enrolled.add_host(host);
+        Ok(())
+    }
+
+    fn token(&mut self, token: Verified<Token>, at: UnixTime) -> Result<(), Fault> {
+        self.enrolled
+            .admit_token(&token, self.view()?.bundle, Arrival::Relayed, at)
+            .map_err(inadmissible("token"))?;
+        self.enrolled.add_token(token);
+        Ok(())
+    }
+
+    /// The bundle in force, with the hosts that joined.
+    fn view(&self) -> Result<View<'_>, Fault> {
+        let in_force = self.in_force.as_ref().ok_or(Fault::NoBundle)?;
+        Ok(View::new(&in_force.bundle, &self.enrolled))
     }
 
     fn open<T: Body>(&self, entry: &StatementEntry) -> Result<Verified<T>, Fault> {
@@ -343,21 +377,21 @@ impl<'a, F: Files> Judge<'a, F> {
         Ok((in_force, signer, serial))
     }
 
-    /// What is a host certificate for follows from the bundle alone.
+    /// What a host certificate is for follows from the bundle, and from what hosts joined.
     fn host_certificate(&mut self, entry: &HostCertificateEntry) -> Result<(), Fault> {
         let (in_force, signer, serial) = self.issuer(entry.bundle, entry.serial)?;
-        super::host::judge(entry, &in_force.bundle, signer, serial)?;
+        let view = View::new(&in_force.bundle, &self.enrolled);
+        super::host::judge(entry, view, signer, serial)?;
         self.counts.host_certificates += 1;
         Ok(())
     }
 
     fn certificate(&mut self, entry: &CertificateEntry) -> Result<(), Fault> {
-        let (in_force, signer, serial) = self.issuer(entry.bundle, entry.serial)?;
+        let (_, signer, serial) = self.issuer(entry.bundle, entry.serial)?;
         let live = self.live.get(&entry.request).ok_or(Fault::Request(entry.request))?;
         let chain = self.complete(&live.chain);
 
-        let authorized =
-            authorize(&chain, &in_force.bundle, entry.at).map_err(Fault::Unjustified)?;
+        let authorized = authorize(&chain, self.view()?, entry.at).map_err(Fault::Unjustified)?;
         if entry.rule != *authorized.rule() {
             let (named, decides) = (entry.rule.clone(), authorized.rule().clone());
             return Err(Fault::Rule { named, decides });

@@ -7,7 +7,9 @@ use jit_ssh_core::digest::{Digest, IdPrefix};
 use jit_ssh_core::entry::{CertificateEntry, Entry, HostCertificateEntry, StatementEntry};
 use jit_ssh_core::lifecycle::principals;
 use jit_ssh_core::plain::harmless;
-use jit_ssh_core::statement::{self, Bundle, Cause, Decision, End, Kind, Request, Verdict};
+use jit_ssh_core::statement::{
+    self, Bundle, Cause, Decision, End, Host, Kind, Request, Token, Verdict,
+};
 use jit_ssh_core::time::UnixTime;
 
 use super::certificate;
@@ -103,6 +105,8 @@ impl Row {
             Some(Kind::Bundle) => {
                 statement::parse(bytes).map(|body| bundle(at, &body, entry.signatures.len()))
             }
+            Some(Kind::Host) => statement::parse(bytes).map(|body| joining(at, &body)),
+            Some(Kind::Token) => statement::parse(bytes).map(|body| token(at, &body)),
             Some(Kind::Session | Kind::Report) | None => {
                 return Row::unreadable(at, "a statement of unknown type".to_owned());
             }
@@ -220,6 +224,32 @@ fn end(at: Option<UnixTime>, body: &End) -> Row {
         request: Some(body.request),
         what,
     }
+}
+
+fn joining(at: Option<UnixTime>, body: &Host) -> Row {
+    let labels: Vec<String> =
+        body.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let by = body.token.map_or_else(String::new, |token| format!(" by token {}", token.short_id()));
+    let what = format!(
+        "{} until {}{by}, labels [{}], logins [{}], key {}",
+        body.name,
+        utc(body.until),
+        labels.join(", "),
+        list(&body.logins),
+        body.key.fingerprint()
+    );
+    Row { at, kind: "host", who: body.by.to_string(), request: None, what }
+}
+
+fn token(at: Option<UnixTime>, body: &Token) -> Row {
+    let what = format!(
+        "{} hosts {} for {} each, until {}",
+        body.uses,
+        list(&body.names),
+        body.r#for,
+        utc(body.until)
+    );
+    Row { at, kind: "token", who: body.by.to_string(), request: None, what }
 }
 
 fn bundle(at: Option<UnixTime>, body: &Bundle, signatures: usize) -> Row {

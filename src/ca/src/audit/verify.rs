@@ -40,6 +40,7 @@ struct Printed {
     requests: u64,
     decisions: u64,
     ends: u64,
+    enrolments: u64,
     certificates: u64,
     host_certificates: u64,
     bundles: u64,
@@ -69,8 +70,16 @@ pub(crate) fn cmd_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     };
     let failure = fault.as_ref().map(|fault| anyhow::Error::from(refusal(fault)));
     if args.json {
-        let Counts { entries, requests, decisions, ends, certificates, host_certificates, bundles } =
-            counts;
+        let Counts {
+            entries,
+            requests,
+            decisions,
+            ends,
+            enrolments,
+            certificates,
+            host_certificates,
+            bundles,
+        } = counts;
         terminal::object(&Printed {
             ok: fault.is_none(),
             root: pin,
@@ -78,6 +87,7 @@ pub(crate) fn cmd_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             requests,
             decisions,
             ends,
+            enrolments,
             certificates,
             host_certificates,
             bundles,
@@ -113,9 +123,21 @@ fn refusal(fault: &LogFault) -> Failure {
 }
 
 fn summary(counts: Counts) -> String {
-    let Counts { entries, requests, decisions, ends, certificates, host_certificates, bundles } =
-        counts;
+    let Counts {
+        entries,
+        requests,
+        decisions,
+        ends,
+        enrolments,
+        certificates,
+        host_certificates,
+        bundles,
+    } = counts;
     let ends = if ends > 0 { format!(", {}", count(ends, "end")) } else { String::new() };
+    let joined = match enrolments {
+        0 => String::new(),
+        some => format!(", {}", plural(some, "host or token", "hosts and tokens")),
+    };
     let hosts = match host_certificates {
         0 => String::new(),
         some => format!(", {}", count(some, "host certificate")),
@@ -124,7 +146,7 @@ fn summary(counts: Counts) -> String {
         return "log: ok, the log has no entries yet".to_owned();
     }
     format!(
-        "log: ok, {}, {}, {}, {}, {}{ends}{hosts}",
+        "log: ok, {}, {}, {}, {}, {}{ends}{joined}{hosts}",
         plural(entries, "entry", "entries"),
         count(requests, "request"),
         count(decisions, "decision"),

@@ -9,6 +9,7 @@ mod walk;
 use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::{IdPrefix, ShortId};
+use jit_ssh_core::enrolment::{Enrolled, View};
 use jit_ssh_core::lifecycle::{Basis, Grant, Status};
 use jit_ssh_core::names::{ActorId, Principal, RuleName};
 use jit_ssh_core::refusal::Refusal;
@@ -37,6 +38,8 @@ pub(crate) struct Past {
     pub(crate) chain: Chain,
     /// When it was recorded.
     pub(crate) recorded: UnixTime,
+    /// Of the hosts it names, those that had joined by themselves then.
+    pub(crate) joined: Enrolled,
     /// Which extension of the first request it is, from 1, if it is one.
     pub(crate) extension: Option<u8>,
     /// What the bundle of then made of it when it was recorded; `None` if that can not be read.
@@ -120,6 +123,11 @@ impl History {
 }
 
 impl Past {
+    /// What to hold it against under another bundle: the hosts are those of then.
+    pub(crate) fn view<'b>(&'b self, bundle: &'b Bundle) -> View<'b> {
+        View::new(bundle, &self.joined)
+    }
+
     /// The request.
     pub(crate) fn request(&self) -> &Request {
         self.chain.request().body()

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::{Enrolled, View};
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
 use jit_ssh_core::lifecycle::{Grant, Status, counts, evaluate};
 use jit_ssh_core::refusal::{Reason, Refusal};
@@ -33,6 +34,8 @@ pub(super) struct Walk<'a> {
     /// For each request that prolongs another, which extension of the first it is.
     extensions: HashMap<Digest, u8>,
     in_force: InForce,
+    /// The hosts that have joined at this point of the log.
+    enrolled: Enrolled,
     gaps: Vec<String>,
 }
 
@@ -55,6 +58,7 @@ impl<'a> Walk<'a> {
             places: HashMap::new(),
             extensions: HashMap::new(),
             in_force: InForce::None,
+            enrolled: Enrolled::default(),
             gaps: Vec::new(),
         }
     }
@@ -115,6 +119,11 @@ impl<'a> Walk<'a> {
                 let body = statement::parse(entry.statement.as_bytes());
                 self.in_force = InForce::Named(body.map_err(|error| error.to_string())?);
             }
+            Some(Kind::Host) => {
+                self.enrolled.forget(entry.at);
+                self.enrolled.add_host(open(entry)?);
+            }
+            Some(Kind::Token) => self.enrolled.add_token(open(entry)?),
             Some(Kind::Session | Kind::Report) | None => {
                 return Err("a statement of a type that is not logged".to_owned());
             }
@@ -134,10 +143,12 @@ impl<'a> Walk<'a> {
         if at.plus_secs(LONGEST) < self.since || self.places.contains_key(&digest) {
             return;
         }
+        let joined = self.enrolled.only(&request.body().hosts);
         self.places.insert(digest, self.past.len());
         self.past.push(Past {
             chain: Chain::new(request),
             recorded: at,
+            joined,
             extension,
             first: None,
             last: None,
@@ -175,7 +186,8 @@ impl<'a> Walk<'a> {
         self.read_bundle();
         let InForce::Read(bundle) = &self.in_force else { return };
         let Some(past) = self.past.get(place) else { return };
-        let said = said(&self.whole(&past.chain), bundle, at);
+        let view = View::new(bundle, &self.enrolled);
+        let said = said(&self.whole(&past.chain), view, at);
         if let Some(past) = self.past.get_mut(place) {
             past.first.get_or_insert_with(|| said.clone());
             if said.grant.is_some() {
@@ -223,9 +235,10 @@ fn read(body: &statement::Bundle, folder: &Folder, root: &Root) -> Result<Bundle
     })
 }
 
-/// What `bundle` makes of a request at a moment.
-fn said(chain: &Chain, bundle: &Bundle, at: UnixTime) -> Said {
-    let evaluation = evaluate(chain, bundle, at);
+/// What the bundle of `view` makes of a request at a moment.
+fn said(chain: &Chain, view: View<'_>, at: UnixTime) -> Said {
+    let bundle = view.bundle;
+    let evaluation = evaluate(chain, view, at);
     let decision = match (evaluation.rule, evaluation.basis, &evaluation.status) {
         (Some(rule), Some(basis), _) => Ok((rule.name.clone(), basis)),
         (_, _, Status::Refused(refusal)) => Err(refusal.clone()),

@@ -147,14 +147,14 @@ fn real(
 
 /// All there is to say of a request of the log. `rules` is what to call those of `bundle`.
 fn explained(past: &Past, bundle: &Bundle, now: UnixTime, rules: &str) -> Explained {
-    let evaluation = evaluate(&past.chain, bundle, now);
+    let evaluation = evaluate(&past.chain, past.view(bundle), now);
     let judgement = judge_past(past, bundle);
     let could = still_asked(past, &evaluation, bundle);
     Explained::real(past, &judgement, &evaluation, could, bundle, rules)
 }
 
 /// What the rules say to a request of the log.
-fn judge_past<'b>(past: &Past, bundle: &'b Bundle) -> Judgement<'b> {
+fn judge_past<'b>(past: &'b Past, bundle: &'b Bundle) -> Judgement<'b> {
     let request = past.request();
     let known = bundle.people.get(&request.by).filter(|a| a.keys.contains(past.signed().key()));
     let Some(requester) = known else {
@@ -168,7 +168,11 @@ fn judge_past<'b>(past: &Past, bundle: &'b Bundle) -> Judgement<'b> {
         };
     };
     let presence = past.signed().presence();
-    judge(Asked { request, requester, presence, extension: past.extension }, bundle)
+    judge(
+        Asked { request, requester, presence, extension: past.extension },
+        past.view(bundle),
+        past.recorded,
+    )
 }
 
 /// Who could still approve it so that it changes something.

@@ -209,7 +209,7 @@ fn after(past: &Past, bundle: &Bundle) -> Mode {
     };
     let presence = past.signed().presence();
     let asked = Asked { request, requester, presence, extension: past.extension };
-    let decision = decide(asked, bundle)
+    let decision = decide(asked, past.view(bundle), past.recorded)
         .and_then(|rule| check_approvable(rule, request, bundle).map(|()| rule));
     match decision {
         Err(refusal) => Mode::Refused(refusal),

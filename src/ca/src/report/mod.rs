@@ -53,7 +53,7 @@ pub(crate) fn cmd_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let used = |past: &Past| -> Option<Vec<ToldUse>> {
         let (told, bundle) = told.as_ref().zip(history.bundle.as_ref())?;
         let serials: Vec<u64> = past.certificates.iter().map(|one| one.serial).collect();
-        let uses = told.uses(past.signed(), &serials, bundle, &ca);
+        let uses = told.uses(past.signed(), &serials, past.view(bundle), &ca);
         uses.inspect_err(|problem| terminal::say(&format!("warning: {problem}."))).ok()
     };
     let rows = history.requests.iter().filter_map(|past| Row::of(past, used(past), now));

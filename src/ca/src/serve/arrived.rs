@@ -14,8 +14,9 @@ use jit_ssh_signer::protocol::Signed;
 use prost::bytes::Bytes;
 
 use super::call::single;
+use super::enrolment;
 use super::front::unexpected;
-use super::store::{Record, RecordKind, StatementRecord};
+use super::store::{EnrolmentRecord, Record, RecordKind, StatementRecord};
 
 /// A statement that nobody has verified yet.
 pub(super) struct Arrived<T> {
@@ -73,6 +74,22 @@ impl<T: Body> Arrived<T> {
             statement: String::from_utf8_lossy(&self.bytes).into_owned(),
             signatures: vec![Base64Bytes(self.signature.to_vec())],
         }
+    }
+
+    /// The statement and its record, where it is about a host, once the signer has recorded `recorded`.
+    ///
+    /// # Errors
+    /// [`jit_ssh_core::refusal::Reason::Internal`] if it recorded something else.
+    pub(super) fn enrolled(
+        self,
+        recorded: Digest,
+    ) -> Result<(Verified<T>, EnrolmentRecord), Refusal> {
+        if recorded != self.digest() {
+            return Err(unexpected());
+        }
+        let Arrived { opened, bytes, signature } = self;
+        let record = enrolment::record(opened.body(), bytes, signature);
+        Ok((opened, record))
     }
 
     /// The statement and its record, once the signer has recorded `recorded`.

@@ -14,7 +14,7 @@ use jit_ssh_core::root::Root;
 use jit_ssh_core::time::UnixTime;
 use jit_ssh_signer::protocol::Signed;
 
-use super::in_force::{InForce, read};
+use super::in_force::{InForce, Standing, read};
 use super::memory::Known;
 use super::sessions::Caller;
 use super::store::StoredBundle;
@@ -49,13 +49,13 @@ struct Read {
 
 /// By which bundle a request is told, and which one is in force: they differ where it is over.
 pub(super) struct Views {
-    pub(super) told: Arc<InForce>,
-    pub(super) current: Arc<InForce>,
+    pub(super) told: Standing,
+    pub(super) current: Standing,
 }
 
 impl Views {
     /// A request that is told by the bundle in force.
-    pub(super) fn current(current: &Arc<InForce>) -> Views {
+    pub(super) fn current(current: &Standing) -> Views {
         Views { told: current.clone(), current: current.clone() }
     }
 }
@@ -96,23 +96,23 @@ impl Eras {
     pub(super) async fn views(
         self: &Arc<Self>,
         known: &Known,
-        current: &Arc<InForce>,
+        current: &Standing,
         now: UnixTime,
     ) -> Views {
         let views = Views::current(current);
         let eras = self.eras();
-        if eras.len() < 2 || is_live(&evaluate(&known.chain, &current.bundle, now).status) {
+        if eras.len() < 2 || is_live(&evaluate(&known.chain, current.view(), now).status) {
             return views;
         }
         let (this, chain, newest) = (self.clone(), known.chain.clone(), current.clone());
         let found = tokio::task::spawn_blocking(move || {
             let since: Vec<UnixTime> = eras.iter().map(|era| era.stored.since).collect();
-            let open = |place: usize| this.open(eras.get(place)?, &newest).map(Opened);
-            let place = told_by(&chain, &since, now, open)?;
-            this.open(eras.get(place)?, &newest)
+            let open = |place: usize| this.open(eras.get(place)?, newest.in_force()).map(Opened);
+            let place = told_by(&chain, &since, newest.enrolled(), now, open)?;
+            this.open(eras.get(place)?, newest.in_force())
         });
         match found.await {
-            Ok(Some(told)) => Views { told, ..views },
+            Ok(Some(told)) => Views { told: current.under(told), ..views },
             Ok(None) | Err(_) => views,
         }
     }
@@ -123,10 +123,10 @@ impl Eras {
         self: &Arc<Self>,
         caller: &Caller,
         known: &Known,
-        current: &Arc<InForce>,
+        current: &Standing,
         now: UnixTime,
     ) -> bool {
-        let evaluation = evaluate(&known.chain, &current.bundle, now);
+        let evaluation = evaluate(&known.chain, current.view(), now);
         if may_see(caller, known, &evaluation, &current.bundle) {
             return true;
         }
@@ -140,9 +140,9 @@ impl Eras {
         else {
             return false;
         };
-        let (this, newest) = (self.clone(), current.clone());
+        let (this, newest) = (self.clone(), current.in_force().clone());
         let then = tokio::task::spawn_blocking(move || this.open(&era, &newest)).await;
-        matches!(then, Ok(Some(then)) if was_concerned(&caller.id, known, &then.bundle))
+        matches!(then, Ok(Some(then)) if was_concerned(&caller.id, known, current.view_under(&then.bundle)))
     }
 
     fn eras(&self) -> Vec<Era> {

@@ -14,15 +14,16 @@ use anyhow::{Context as _, bail};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
 use jit_ssh_core::lifecycle::evaluate;
-use jit_ssh_core::statement::{self, Decision, End, Kind, Request};
+use jit_ssh_core::statement::{self, Decision, End, Host, Kind, Request, Token};
 use jit_ssh_signer::log::TileDir;
 use jit_ssh_signer::protocol::{Op, Outcome, State};
 use prost::bytes::Bytes;
 
-use super::clock;
+use super::enrolment::Enrolment;
 use super::front::{Front, Log};
 use super::signer_link::SignerLink;
-use super::store::{Record, RecordKind, StatementRecord, Store, StoredBundle};
+use super::store::{EnrolmentRecord, Record, RecordKind, StatementRecord, Store, StoredBundle};
+use super::{clock, enrolment};
 use crate::audit::certificate;
 
 /// How often the mark is raised.
@@ -47,7 +48,16 @@ pub(super) async fn state(signer: &SignerLink) -> anyhow::Result<State> {
     }
 }
 
-/// Takes over everything after the mark. Returns the requests that were spoken of.
+/// What was taken over from the log.
+#[derive(Default)]
+pub(super) struct TakenOver {
+    /// The requests that were spoken of.
+    pub(super) requests: Vec<Digest>,
+    /// The hosts and tokens, in the log's order.
+    pub(super) enrolments: Vec<EnrolmentRecord>,
+}
+
+/// Takes over everything after the mark. Returns what was found.
 ///
 /// # Errors
 /// If signer, log or store fail.
@@ -55,12 +65,12 @@ pub(super) async fn catch_up(
     signer: &SignerLink,
     store: &dyn Store,
     log: &Log,
-) -> anyhow::Result<Vec<Digest>> {
+) -> anyhow::Result<TakenOver> {
     let wanted = state(signer).await?.log_size;
     let mut mark = store.mark(log.signer).await?;
-    let mut spoken_of = Vec::new();
+    let mut found = TakenOver::default();
     if mark >= wanted {
-        return Ok(spoken_of);
+        return Ok(found);
     }
     let published = published(log, wanted).await?;
     while mark < published {
@@ -68,12 +78,13 @@ pub(super) async fn catch_up(
         let tiles = log.tiles();
         let reading = tokio::task::spawn_blocking(move || read(&tiles, mark..end, published));
         let mut records = reading.await??;
-        spoken_of.extend(records.iter().filter_map(request_of));
+        found.requests.extend(records.iter().filter_map(request_of));
+        found.enrolments.extend(records.iter().filter_map(enrolment_of));
         records.push(Record::Mark { signer: log.signer, size: end });
         store.append(records).await?;
         mark = end;
     }
-    Ok(spoken_of)
+    Ok(found)
 }
 
 /// Waits until the log is published up to `wanted`; returns how far it is.
@@ -112,11 +123,16 @@ async fn take_over(front: &Front) -> anyhow::Result<()> {
     if !front.lost.take() && !raise_mark(front).await? {
         return Ok(());
     }
-    let spoken_of = catch_up(&front.signer, &*front.store, &front.log).await?;
-    for request in once_each(spoken_of) {
+    let found = catch_up(&front.signer, &*front.store, &front.log).await?;
+    front.trusted.enroll(clock::now(), |enrolled| {
+        let recorded =
+            found.enrolments.iter().filter_map(|record| Enrolment::of_record(record).ok());
+        recorded.for_each(|statement| statement.add_to(enrolled));
+    });
+    for request in once_each(found.requests) {
         if let Some(known) = front.memory.look_up(&*front.store, request).await? {
             if let Some(in_force) = front.trusted.current() {
-                let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
+                let evaluation = evaluate(&known.chain, in_force.view(), clock::now());
                 front.note_approval(&known, &evaluation);
             }
             // Who watches what it prolongs sees it there.
@@ -198,6 +214,14 @@ fn statement_record(entry: StatementEntry) -> anyhow::Result<Option<Record>> {
             let body: End = statement::parse(&bytes)?;
             (RecordKind::End, body.request, body.by, body.at)
         }
+        Kind::Host => {
+            let body: Host = statement::parse(&bytes)?;
+            return Ok(Some(Record::Enrolment(enrolment::record(&body, bytes, signature))));
+        }
+        Kind::Token => {
+            let body: Token = statement::parse(&bytes)?;
+            return Ok(Some(Record::Enrolment(enrolment::record(&body, bytes, signature))));
+        }
         Kind::Bundle | Kind::Session | Kind::Report => return Ok(None),
     };
     let record = StatementRecord { kind, digest, request, by, at, bytes, signature };
@@ -209,6 +233,13 @@ fn certificate_record(entry: &CertificateEntry) -> anyhow::Result<Record> {
     Ok(Record::Certificate { request: entry.request, issued })
 }
 
+fn enrolment_of(record: &Record) -> Option<EnrolmentRecord> {
+    match record {
+        Record::Enrolment(record) => Some(record.clone()),
+        _ => None,
+    }
+}
+
 fn request_of(record: &Record) -> Option<Digest> {
     match record {
         Record::Statement(statement) => Some(statement.request),
@@ -216,6 +247,7 @@ fn request_of(record: &Record) -> Option<Digest> {
         // About none, or noted once the request is known.
         Record::Approval(_)
         | Record::Bundle(_)
+        | Record::Enrolment(_)
         | Record::Report(_)
         | Record::Mark { .. }
         | Record::Proposal(_) => None,

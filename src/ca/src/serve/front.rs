@@ -239,7 +239,7 @@ pub(super) fn issued(issuance: &Issuance) -> Issued {
     }
 }
 
-fn relayed(statement: StoredStatement) -> Signed {
+pub(super) fn relayed(statement: StoredStatement) -> Signed {
     // A row that is not UTF-8 is no statement; the signer refuses what is left of it.
     let text = String::from_utf8(statement.bytes).unwrap_or_default();
     Signed { statement: text, signatures: vec![Base64Bytes(statement.signature)] }

@@ -93,7 +93,7 @@ fn sweep(front: &Front) {
     front.note_sessions();
     front.rates.sweep(now);
     if let Some(current) = front.trusted.current() {
-        front.memory.sweep(&current.bundle, now);
+        front.memory.sweep(current.view(), now);
     }
 }
 
@@ -103,6 +103,7 @@ async fn serving(reporter: &HealthReporter) {
     reporter.set_serving::<TrustServer<TrustService>>().await;
     reporter.set_serving::<HostsServer<HostsService>>().await;
     reporter.set_serving::<LogServer<LogService>>().await;
+    reporter.set_serving::<HostsServer<HostsService>>().await;
 }
 
 async fn not_serving(reporter: &HealthReporter) {
@@ -111,4 +112,5 @@ async fn not_serving(reporter: &HealthReporter) {
     reporter.set_not_serving::<TrustServer<TrustService>>().await;
     reporter.set_not_serving::<HostsServer<HostsService>>().await;
     reporter.set_not_serving::<LogServer<LogService>>().await;
+    reporter.set_not_serving::<HostsServer<HostsService>>().await;
 }

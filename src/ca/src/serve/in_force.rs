@@ -1,21 +1,73 @@
 //! The bundle in force: read from the folder into which the signer writes it.
 
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anyhow::{Context as _, bail};
 use jit_ssh_api::v1;
 use jit_ssh_core::bundle::{Bundle, BundleFiles, SourceRule};
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::{Enrolled, View};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement;
+use jit_ssh_core::time::UnixTime;
 use jit_ssh_signer::protocol::Signed;
 use prost::bytes::Bytes;
 
 /// The file that names the bundle in force.
 const CURRENT: &str = "current.json";
+
+/// What is in force at a moment: the bundle, and the hosts that have joined.
+#[derive(Clone)]
+pub(super) struct Standing {
+    in_force: Arc<InForce>,
+    enrolled: Arc<Enrolled>,
+}
+
+impl Standing {
+    /// A bundle under which nobody has joined.
+    #[cfg(test)]
+    pub(super) fn alone(in_force: Arc<InForce>) -> Standing {
+        Standing { in_force, enrolled: Arc::default() }
+    }
+
+    /// The bundle.
+    pub(super) fn in_force(&self) -> &Arc<InForce> {
+        &self.in_force
+    }
+
+    /// The hosts that have joined, and the tokens that let more join.
+    pub(super) fn enrolled(&self) -> &Arc<Enrolled> {
+        &self.enrolled
+    }
+
+    /// What requests are held against, with a bundle of another time.
+    pub(super) fn view_under<'b>(&'b self, bundle: &'b Bundle) -> View<'b> {
+        View::new(bundle, &self.enrolled)
+    }
+
+    /// The same hosts under a bundle of another time.
+    #[must_use]
+    pub(super) fn under(&self, in_force: Arc<InForce>) -> Standing {
+        Standing { in_force, enrolled: self.enrolled.clone() }
+    }
+
+    /// What requests are held against.
+    pub(super) fn view(&self) -> View<'_> {
+        View::new(&self.in_force.bundle, &self.enrolled)
+    }
+}
+
+impl Deref for Standing {
+    type Target = InForce;
+
+    fn deref(&self) -> &InForce {
+        &self.in_force
+    }
+}
 
 /// A bundle in force, with what was signed.
 pub(super) struct InForce {
@@ -64,25 +116,42 @@ impl From<BundleFiles> for Files {
 pub(super) struct Trusted {
     folder: PathBuf,
     current: RwLock<Option<Arc<InForce>>>,
+    /// The hosts that have joined by the word of the signer; shared with who looks at them just now.
+    enrolled: Mutex<Arc<Enrolled>>,
 }
 
 impl Trusted {
     /// Nothing in force yet; `folder` is where the signer puts bundles.
     pub(super) fn new(folder: PathBuf) -> Trusted {
-        Trusted { folder, current: RwLock::new(None) }
+        Trusted { folder, current: RwLock::new(None), enrolled: Mutex::default() }
     }
 
     /// The bundle in force.
     ///
     /// # Errors
     /// [`Reason::NoBundle`] before the first.
-    pub(super) fn bundle(&self) -> Result<Arc<InForce>, Refusal> {
+    pub(super) fn bundle(&self) -> Result<Standing, Refusal> {
         self.current().ok_or_else(no_bundle)
     }
 
     /// The bundle in force, if there is one.
-    pub(super) fn current(&self) -> Option<Arc<InForce>> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn current(&self) -> Option<Standing> {
+        let in_force = self.current.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(Standing { in_force, enrolled: self.enrolled() })
+    }
+
+    /// The hosts that have joined, and the tokens that let more join.
+    pub(super) fn enrolled(&self) -> Arc<Enrolled> {
+        self.enrolled.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds to the hosts that have joined, and forgets those that are gone.
+    pub(super) fn enroll(&self, now: UnixTime, add: impl FnOnce(&mut Enrolled)) {
+        let mut enrolled = self.enrolled.lock().unwrap_or_else(PoisonError::into_inner);
+        // A copy is made only if somebody is looking at what was there.
+        let enrolled = Arc::make_mut(&mut enrolled);
+        add(enrolled);
+        enrolled.forget(now);
     }
 
     /// Reads again what the signer put in force; tells whether that is another bundle. Blocks.

@@ -18,9 +18,9 @@ mod reader;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::lifecycle::{Status, evaluate};
 use jit_ssh_core::names::ActorId;
 use jit_ssh_core::refusal::Refusal;
@@ -243,13 +243,13 @@ impl Memory {
     pub(super) async fn take_up(
         &self,
         store: &dyn Store,
-        bundle: Option<&Bundle>,
+        view: Option<View<'_>>,
         now: UnixTime,
     ) -> Result<(), Refusal> {
         let may_change = store.uncertified(now.minus_secs(OPEN_FOR)).await?;
         for stored in may_change.into_iter().chain(store.unreviewed().await?) {
             let Some(known) = self.read(store, stored).await? else { continue };
-            if bundle.is_none_or(|bundle| stays(&known, bundle, now)) {
+            if view.is_none_or(|view| stays(&known, view, now)) {
                 self.take_in(store, known).await?;
             }
         }
@@ -276,7 +276,7 @@ impl Memory {
     }
 
     /// Forgets what waits for nobody any more and was not asked for lately.
-    pub(super) fn sweep(&self, bundle: &Bundle, now: UnixTime) {
+    pub(super) fn sweep(&self, view: View<'_>, now: UnixTime) {
         let idle: Vec<Arc<Known>> = {
             let inner = self.inner();
             let idle = inner.known.values().filter(|slot| slot.touched.elapsed() > LINGER);
@@ -284,7 +284,7 @@ impl Memory {
         };
         // Evaluated without the lock: this can be many.
         for known in idle {
-            if !stays(&known, bundle, now) {
+            if !stays(&known, view, now) {
                 self.inner().forget(known.chain.digest());
             }
         }
@@ -292,9 +292,9 @@ impl Memory {
 }
 
 /// Whether a request is kept in memory though nobody asks for it.
-pub(super) fn stays(known: &Known, bundle: &Bundle, now: UnixTime) -> bool {
+pub(super) fn stays(known: &Known, view: View<'_>, now: UnixTime) -> bool {
     let open =
-        || matches!(evaluate(&known.chain, bundle, now).status, Status::Pending | Status::Approved);
+        || matches!(evaluate(&known.chain, view, now).status, Status::Pending | Status::Approved);
     known.unreviewed() || known.issued.is_empty() && open()
 }
 

@@ -26,6 +26,7 @@ pub(super) struct Metrics {
     requests: Family<Outcome, Counter>,
     decisions: Family<Outcome, Counter>,
     certificates: Family<Outcome, Counter>,
+    enrolments: Family<Outcome, Counter>,
     break_glass: Counter,
     ends: Family<Ended, Counter>,
     latency: Family<Method, Histogram, fn() -> Histogram>,
@@ -49,6 +50,7 @@ impl Default for Metrics {
             requests: Family::default(),
             decisions: Family::default(),
             certificates: Family::default(),
+            enrolments: Family::default(),
             break_glass: Counter::default(),
             ends: Family::default(),
             latency: Family::new_with_constructor(histogram),
@@ -69,6 +71,11 @@ impl Default for Metrics {
             "certificates",
             "Certificates asked for, by outcome",
             metrics.certificates.clone(),
+        );
+        registry.register(
+            "enrolments",
+            "Hosts and join tokens handed in, by outcome",
+            metrics.enrolments.clone(),
         );
         registry.register(
             "break_glass_requests",
@@ -100,6 +107,11 @@ impl Metrics {
     /// Counts a decision handed in.
     pub(super) fn decision<T>(&self, result: &Result<T, Refusal>) {
         count(&self.decisions, result);
+    }
+
+    /// Counts a host or join token handed in.
+    pub(super) fn enrolment<T>(&self, result: &Result<T, Refusal>) {
+        count(&self.enrolments, result);
     }
 
     /// Counts a request that went ahead without approvals.

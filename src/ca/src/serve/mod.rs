@@ -22,6 +22,7 @@ mod arrived;
 mod call;
 mod clock;
 mod door;
+mod enrolment;
 mod eras;
 mod follower;
 mod front;

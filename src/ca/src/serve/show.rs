@@ -11,6 +11,7 @@ mod uses;
 use jit_ssh_api::v1;
 use jit_ssh_core::bundle::{Allow, Approval, Bundle, Step};
 use jit_ssh_core::chain::Issued;
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::lifecycle::{
     Basis, Evaluation, Grant, Status, StepTally, counts, evaluate, principals,
 };
@@ -29,10 +30,11 @@ pub(super) use uses::used;
 /// by the one that tells the request.
 pub(super) fn access(known: &Known, views: &Views, now: UnixTime) -> v1::AccessState {
     let chain = &known.chain;
-    let (bundle, current) = (&views.told.bundle, &views.current.bundle);
-    let (evaluation, asked) = (&evaluate(chain, bundle, now), &evaluate(chain, current, now));
+    let (view, current) = (views.told.view(), &views.current);
+    let bundle = view.bundle;
+    let (evaluation, asked) = (&evaluate(chain, view, now), &evaluate(chain, current.view(), now));
     let (request, digest) = (chain.request().body(), chain.digest());
-    let approvers = approvers(known, asked, current);
+    let approvers = approvers(known, asked, &current.bundle);
     let grant = evaluation.grant.as_ref();
     let principals = match grant {
         Some(grant) => grant.principals(),
@@ -65,7 +67,7 @@ pub(super) fn access(known: &Known, views: &Views, now: UnixTime) -> v1::AccessS
         reviewed: request.break_glass.is_some() && !known.unreviewed(),
         ends: chain.ends().iter().map(signed).collect(),
         live_seconds: live_seconds(known, now),
-        prolongs_until: prolongs_until(known, bundle, now),
+        prolongs_until: prolongs_until(known, view, now),
         extensions: known.extensions.iter().map(|(_, digest)| digest.to_string()).collect(),
         uses: Vec::new(),
     }
@@ -129,8 +131,8 @@ pub(super) fn live_seconds(known: &Known, now: UnixTime) -> u32 {
 }
 
 /// When the access ends that a request prolongs; 0 if it prolongs none, or one that is not granted.
-fn prolongs_until(known: &Known, bundle: &Bundle, now: UnixTime) -> u64 {
-    known.chain.prolonged().map_or(0, |of| access_until(&evaluate(of, bundle, now)))
+fn prolongs_until(known: &Known, view: View<'_>, now: UnixTime) -> u64 {
+    known.chain.prolonged().map_or(0, |of| access_until(&evaluate(of, view, now)))
 }
 
 /// A count as the API has it.

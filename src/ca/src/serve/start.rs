@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::routing::get;
-use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::deployment::{Deployment, SignerPlace};
 use jit_ssh_core::digest::{Digest, RootFingerprint};
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::lifecycle::evaluate;
 use jit_ssh_core::root::Root;
 use jit_ssh_signer::protocol::State;
@@ -27,13 +27,13 @@ use tracing_subscriber::EnvFilter;
 
 use super::eras::Eras;
 use super::front::{Front, Log, Watching};
-use super::in_force::{InForce, Trusted};
+use super::in_force::{Standing, Trusted};
 use super::memory::Memory;
 use super::metrics::Metrics;
 use super::signer_link::{Lost, Place, SignerLink};
 use super::store::sqlite::SqliteStore;
 use super::store::{Record, Store, StoreError};
-use super::{approvals, clock, follower, health, host_feed, listener, routes, tls};
+use super::{approvals, clock, enrolment, follower, health, host_feed, listener, routes, tls};
 use crate::failure::Failure;
 
 /// How long the signer may take to be ready.
@@ -111,7 +111,7 @@ async fn serve(config: &Path) -> anyhow::Result<ExitCode> {
         let fingerprint = root.fingerprint();
         let trusted = Trusted::new(deployment.state.join("bundles"));
         trusted.reload(&root)?;
-        let memory = remember(&signer, &*store, &log, fingerprint, trusted.current()).await?;
+        let memory = remember(&signer, &*store, &log, fingerprint, &trusted).await?;
         let eras = eras(&*store, &deployment.state.join("bundles"), &root, &trusted).await?;
         let front = Front {
             fingerprint,
@@ -315,17 +315,19 @@ async fn remember(
     store: &dyn Store,
     log: &Log,
     ca: RootFingerprint,
-    in_force: Option<Arc<InForce>>,
+    trusted: &Trusted,
 ) -> anyhow::Result<Memory> {
-    let found = follower::catch_up(signer, store, log).await?;
+    let found = follower::catch_up(signer, store, log).await?.requests;
+    enrolment::load(store, trusted, ca, clock::now()).await?;
+    let in_force = trusted.current();
     if !found.is_empty() {
         tracing::info!(statements = found.len(), "taken over from the log");
     }
     let memory = Memory::new(ca, store.ids().await?);
-    let bundle = in_force.as_ref().map(|current| &current.bundle);
-    memory.take_up(store, bundle, clock::now()).await?;
+    let view = in_force.as_ref().map(Standing::view);
+    memory.take_up(store, view, clock::now()).await?;
     if let Some(current) = in_force {
-        note_approvals(store, &memory, &current.bundle, found).await?;
+        note_approvals(store, &memory, current.view(), found).await?;
     }
     Ok(memory)
 }
@@ -334,7 +336,7 @@ async fn remember(
 async fn note_approvals(
     store: &dyn Store,
     memory: &Memory,
-    bundle: &Bundle,
+    view: View<'_>,
     found: Vec<Digest>,
 ) -> anyhow::Result<()> {
     let newest = found.len().saturating_sub(MAX_NOTED);
@@ -344,7 +346,7 @@ async fn note_approvals(
             continue;
         }
         let Some(known) = memory.read(store, stored).await? else { continue };
-        let evaluation = evaluate(&known.chain, bundle, clock::now());
+        let evaluation = evaluate(&known.chain, view, clock::now());
         if let Some(record) = approvals::record(&known, &evaluation) {
             store.append(vec![record]).await?;
         }

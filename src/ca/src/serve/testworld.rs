@@ -25,6 +25,8 @@ pub(super) const BOB: u8 = 3;
 pub(super) const CAROL: u8 = 4;
 /// The host `prod`.
 pub(super) const PROD: u8 = 30;
+/// The enroller `pipeline`, for hosts called `ci-...`.
+pub(super) const PIPELINE: u8 = 31;
 
 /// One admin, `ann`, who is a person too, with another key.
 pub(super) fn root() -> Root {
@@ -61,8 +63,13 @@ pub(super) fn bundle_changed(
         ));
     }
     people.push_str(&format!("[[machine]]\nid = \"bot\"\nkeys = [\"{}\"]\n", public(7)));
-    let hosts =
-        format!("[[host]]\nname = \"prod\"\nlogins = [\"deploy\"]\nkey = \"{}\"\n", public(PROD));
+    let hosts = format!(
+        "[[host]]\nname = \"prod\"\nlogins = [\"deploy\"]\nkey = \"{}\"\n\
+         [[enroller]]\nid = \"pipeline\"\nkeys = [\"{}\"]\nnames = [\"ci-*\"]\n\
+         logins = [\"deploy\"]\nmax_for = \"1h\"\n",
+        public(PROD),
+        public(PIPELINE)
+    );
     let policy = "auditors = [\"person:auditor\"]\n[[allow]]\nname = \"prod\"\nwho = [\"group:sre\"]\n\
         hosts = [\"prod\"]\nlogins = [\"deploy\"]\nmax_for = \"30m\"\ncert_for = \"5m\"\n\
         approvals = [{ from = [\"group:leads\"], count = 1 }]\n\

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::digest::RootFingerprint;
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::statement::{self, Report, Request, StatementError, Verified};
 use jit_ssh_core::usage::{self, Use};
 
@@ -16,7 +16,7 @@ use super::store::{StoreError, StoredStatement};
 pub(crate) struct ToldUse {
     /// What it told.
     pub(crate) told: Use,
-    /// Whether the key that signed it is another than the bundle gives the host now.
+    /// Whether the key that signed it is another than the host has by now.
     pub(crate) other_key: bool,
 }
 
@@ -25,13 +25,15 @@ pub(super) fn uses(
     request: &Verified<Request>,
     issued: &[u64],
     stored: &[StoredStatement],
-    bundle: &Bundle,
+    view: View<'_>,
     ca: &RootFingerprint,
 ) -> Vec<ToldUse> {
     let reports: Vec<Verified<Report>> =
         stored.iter().filter_map(|stored| open(stored, ca)).collect();
     let by_its_key = |report: &&Verified<Report>| {
-        let key = bundle.hosts.get(&report.body().host).and_then(|host| host.key.as_ref());
+        // A host that has ended since spoke by its own key as long as it was there.
+        let found = view.host(&report.body().host, report.body().at).ok();
+        let key = found.and_then(|found| found.host().key.as_ref());
         key.is_some_and(|key| key.blob() == report.key().blob())
     };
     let (now, before): (Vec<_>, Vec<_>) = reports.iter().partition(by_its_key);
@@ -78,11 +80,11 @@ impl ToldReader {
         &self,
         request: &Verified<Request>,
         issued: &[u64],
-        bundle: &Bundle,
+        view: View<'_>,
         ca: &RootFingerprint,
     ) -> Result<Vec<ToldUse>, String> {
         let stored = self.0.of(request.digest()).map_err(|error: StoreError| error.to_string())?;
-        Ok(uses(request, issued, &stored, bundle, ca))
+        Ok(uses(request, issued, &stored, view, ca))
     }
 }
 
@@ -121,9 +123,10 @@ mod tests {
     #[test]
     fn what_a_host_signed_is_shown_and_what_nobody_signed_is_not() {
         let known = known(1);
-        let request = known.chain.request();
-        let shown =
-            |told: &[StoredStatement]| uses(request, &[7], told, &bundle(), &root().fingerprint());
+        let (request, bundle) = (known.chain.request(), bundle());
+        let shown = |told: &[StoredStatement]| {
+            uses(request, &[7], told, (&bundle).into(), &root().fingerprint())
+        };
         let good = told(&known, PROD, 1);
         let found = shown(std::slice::from_ref(&good));
         assert_eq!(found.len(), 1);

@@ -3,6 +3,7 @@
 //! admins see all.
 
 use jit_ssh_core::bundle::Bundle;
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::lifecycle::{Evaluation, Status, can_decide, could_approve, evaluate};
 use jit_ssh_core::names::ActorId;
 
@@ -25,13 +26,13 @@ pub(super) fn may_see(
 
 /// Whether break-glass concerned `id` when it was made, under the bundle of then: who was skipped or told
 /// goes on seeing it, whatever becomes of the rule. Who may review it is for the bundle of now to say.
-pub(super) fn was_concerned(id: &ActorId, known: &Known, then: &Bundle) -> bool {
+pub(super) fn was_concerned(id: &ActorId, known: &Known, then: View<'_>) -> bool {
     let request = known.chain.request().body();
     if request.break_glass.is_none() {
         return false;
     }
     let evaluation = evaluate(&known.chain, then, request.at);
-    may_decide(id, known, &evaluation, then) || is_told(id, known, &evaluation, then)
+    may_decide(id, known, &evaluation, then.bundle) || is_told(id, known, &evaluation, then.bundle)
 }
 
 /// Whether `id` made the request or is its subject.

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::hosts::Host;
 use super::reader::quote;
-use crate::names::{HostName, LabelKey, LabelValue, NameError};
+use crate::names::{HostName, LabelKey, LabelValue, NameError, deserialize_from_str};
 
 /// One host, or all hosts with such a name or such labels.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -99,7 +101,8 @@ fn parse_labels(text: &str) -> Result<HostPattern, HostPatternError> {
     }
 }
 
-/// A host name with `*` (any characters, also none) and `?` (exactly one character).
+/// A host name with `*` (any characters, also none) and `?` (exactly one character). Without either it
+/// is one name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Glob(Box<str>);
 
@@ -110,6 +113,13 @@ impl Glob {
     /// The glob as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether every name that fits this one fits `wide` too; `false` where that is not plain to see.
+    pub fn is_within(&self, wide: &Glob) -> bool {
+        // A star of the narrow one is text that only a star of the wide one takes.
+        let plain = !self.0.contains(['*', '?']);
+        self == wide || (wide.matches(&self.0) && (plain || !wide.0.contains('?')))
     }
 
     /// Whether the whole of `name` fits.
@@ -136,6 +146,18 @@ impl Glob {
                 },
             }
         }
+    }
+}
+
+impl Serialize for Glob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Glob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_from_str(deserializer)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `hosts.toml`: the hosts that can be asked for.
+//! `hosts.toml`: the hosts that can be asked for, and who may vouch for others.
 //!
 //! - `identity.rs`: what their host certificates are for, which no two hosts may share.
 
@@ -10,10 +10,14 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use super::diagnostic::Diagnostics;
+use super::enrollers::{self, Enrollers};
+use super::people::People;
 use super::reader::{Empty, Item, List, Table, quote};
 use super::source::{Source, Span, read_alone};
-use crate::key::HostKey;
-use crate::names::{HostName, LabelKey, LabelValue, Login};
+use crate::certificate::host::HostPrincipal;
+use crate::key::{HostKey, SignerKey};
+use crate::names::{ActorId, HostName, LabelKey, LabelValue, Login};
+use crate::statement;
 use identity::{Identities, Identity};
 
 /// One host.
@@ -37,6 +41,25 @@ pub struct Host {
 }
 
 impl Host {
+    /// A host that joined by itself, as its statement has it: reached by its name alone.
+    pub fn of_statement(said: &statement::Host) -> Host {
+        Host {
+            name: said.name.clone(),
+            address: None,
+            aliases: Vec::new(),
+            key: HostKey::of_subject(&said.key),
+            labels: Arc::new(said.labels.clone()),
+            logins: Arc::new(said.logins.iter().cloned().collect()),
+            via: None,
+        }
+    }
+
+    /// Its name first, its aliases and its address without the port, in the spelling of certificates.
+    pub(super) fn names(&self) -> impl Iterator<Item = HostPrincipal> {
+        let names = std::iter::once(&self.name).chain(&self.aliases).map(HostPrincipal::from);
+        names.chain(self.address.as_deref().and_then(HostPrincipal::of_address))
+    }
+
     /// Where sshd is reached: the address without brackets, and the port.
     pub fn place(&self) -> Option<(&str, u16)> {
         self.address.as_deref().and_then(parts)
@@ -48,6 +71,17 @@ impl Host {
 pub struct Hosts {
     hosts: Vec<Host>,
     by_name: HashMap<HostName, usize>,
+    /// The hosts' names by their aliases and addresses, where somebody could join: nobody may as those.
+    other_names: HashMap<HostName, HostName>,
+    /// Who may vouch for hosts that are not listed.
+    pub enrollers: Enrollers,
+}
+
+/// Everybody who can not be an enroller too.
+#[derive(Clone, Copy)]
+pub(super) struct Others<'o> {
+    pub(super) people: &'o People,
+    pub(super) admins: &'o [(ActorId, SignerKey)],
 }
 
 impl Hosts {
@@ -56,9 +90,21 @@ impl Hosts {
         self.hosts.get(*self.by_name.get(name)?)
     }
 
+    /// The host whose name, alias or address this is.
+    pub fn owner(&self, name: &HostName) -> Option<&HostName> {
+        self.get(name).map(|host| &host.name).or_else(|| self.other_names.get(name))
+    }
+
     /// All hosts, in the file's order.
     pub fn iter(&self) -> std::slice::Iter<'_, Host> {
         self.hosts.iter()
+    }
+
+    fn note_other_names(&mut self) {
+        for host in &self.hosts {
+            let others = host.names().skip(1).filter_map(|name| name.as_str().parse().ok());
+            self.other_names.extend(others.map(|name: HostName| (name, host.name.clone())));
+        }
     }
 
     /// Reads `hosts.toml` alone, as a host or client fetches it. Its digest in a signed bundle, not
@@ -67,20 +113,33 @@ impl Hosts {
     /// # Errors
     /// All problems of the file.
     pub fn parse(bytes: &[u8]) -> Result<Hosts, Diagnostics> {
-        read_alone(FILE, bytes, Hosts::read)
+        read_alone(FILE, bytes, |source| Hosts::read(source, None))
     }
 
-    /// Reads the file; `None` if it is not TOML.
-    pub(super) fn read(source: &Source<'_>) -> Option<Hosts> {
+    /// Reads the file; `None` if it is not TOML. Enrollers are held against `others` where those are
+    /// known.
+    pub(super) fn read(source: &Source<'_>, others: Option<Others<'_>>) -> Option<Hosts> {
         let mut reading = Reading::default();
-        source.read_in_pieces(&["[[host]]"], |mut piece| {
+        let mut enrollers = enrollers::Reading::default();
+        source.read_in_pieces(&["[[host]]", "[[enroller]]"], |mut piece| {
             for table in piece.tables("host", "[[host]]") {
                 reading.host(source, table);
+            }
+            for table in piece.tables("enroller", "[[enroller]]") {
+                enrollers.enroller(source, table);
             }
             piece.finish();
         })?;
         reading.check_via(source);
         reading.identities.check(&reading.hosts, &reading.name_spans, source);
+        enrollers.check_names(source, reading.hosts.iter());
+        if let Some(Others { people, admins }) = others {
+            enrollers.check_others(source, people, admins);
+        }
+        reading.hosts.enrollers = enrollers.enrollers;
+        if reading.hosts.enrollers.iter().next().is_some() {
+            reading.hosts.note_other_names();
+        }
         reading.hosts.hosts.shrink_to_fit();
         reading.hosts.by_name.shrink_to_fit();
         Some(reading.hosts)

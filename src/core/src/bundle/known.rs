@@ -1,7 +1,8 @@
 //! The names that rules may use, and the check that a name in a rule is one of them.
 //!
 //! A rule that names what is not there is a slip that would make it mean something else than its
-//! author thinks, so it is refused. A glob or label that fits no host yet is fine.
+//! author thinks, so it is refused. A glob or label that fits no host yet is fine, and so are names and
+//! logins that an enroller may give.
 
 use super::host_pattern::HostPattern;
 use super::hosts::Hosts;
@@ -116,7 +117,9 @@ impl Known<'_> {
         item.unique(Empty::Refused, |item| {
             let pattern = item.parse::<HostPattern>()?;
             match (&pattern, self.hosts) {
-                (HostPattern::Name(name), Some(hosts)) if hosts.get(name).is_none() => {
+                (HostPattern::Name(name), Some(hosts))
+                    if hosts.get(name).is_none() && !hosts.enrollers.may_name(name) =>
+                {
                     let names = hosts.iter().map(|host| host.name.as_str());
                     item.unknown(format!("there is no host `{name}`"), name.as_str(), names);
                     None
@@ -143,8 +146,12 @@ impl Known<'_> {
         let covered = covered.filter(|hosts| hosts.clone().next().is_some());
         item.unique(Empty::Refused, |item| {
             let login = item.parse::<Login>()?;
+            let may_join = |hosts: &Hosts| {
+                hosts.enrollers.iter().any(|enroller| enroller.logins.contains(&login))
+            };
             if let Some(hosts) = &covered
                 && !hosts.clone().any(|host| host.logins.contains(&login))
+                && !self.hosts.is_some_and(may_join)
             {
                 let offered = hosts.clone().flat_map(|host| host.logins.iter().map(Login::as_str));
                 let message = format!("no host of this rule has the login `{login}`");

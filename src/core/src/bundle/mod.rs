@@ -4,6 +4,7 @@
 //! reports every problem of all four files at once, each with its place and a way out.
 //!
 //! - [`people`], [`hosts`], [`policy`], [`signers`]: the four files as types;
+//! - [`enrollers`]: who may vouch for hosts that are not listed;
 //! - [`who`], [`host_pattern`]: how a rule names people and hosts;
 //! - [`reason`], [`hours`]: what a rule asks of a request's reason; when a rule approves by itself;
 //! - `rule_index`: finds rules without asking every one;
@@ -15,6 +16,7 @@
 //! Knows nothing of signatures over the bundle, nor of where its files come from.
 
 pub mod diagnostic;
+pub mod enrollers;
 pub mod host_pattern;
 pub mod hosts;
 pub mod hours;
@@ -31,6 +33,7 @@ pub mod who;
 mod words;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use enrollers::{Enroller, Enrollers};
 pub use host_pattern::{Glob, HostPattern};
 pub use hosts::{Host, Hosts};
 pub use hours::Hours;
@@ -45,6 +48,7 @@ pub use who::Who;
 
 use crate::key::SignerKey;
 use crate::names::ActorId;
+use hosts::Others;
 use known::Known;
 use source::{Source, whole_file};
 
@@ -122,7 +126,8 @@ impl Bundle {
         let signers_source = Source::new(signers::FILE, &files.signers);
 
         let people = People::read(&people_source, admins);
-        let hosts = Hosts::read(&hosts_source);
+        let others = people.as_ref().map(|people| Others { people, admins });
+        let hosts = Hosts::read(&hosts_source, others);
         let known = Known { people: people.as_ref(), hosts: hosts.as_ref() };
         let policy = policy_source.read(|file| rules::read(file, known));
         let signers = signers(&signers_source);

@@ -2,6 +2,7 @@
 //! thing.
 
 mod approvals;
+mod enrollers;
 mod hosts;
 mod hours;
 mod people;
@@ -56,7 +57,7 @@ impl Files {
     pub(super) fn bytes(&self) -> BundleFiles {
         BundleFiles {
             people: with_keys(&self.people).into_bytes(),
-            hosts: self.hosts.clone().into_bytes(),
+            hosts: with_keys(&self.hosts).into_bytes(),
             policy: self.policy.clone().into_bytes(),
             signers: with_keys(&self.signers).into_bytes(),
         }
@@ -73,8 +74,13 @@ impl Files {
 
 /// Asserts for each case (from, to, message) that this change to `file` is one problem, there.
 pub(super) fn assert_refused(file: &str, cases: &[(&str, &str, &str)]) {
+    assert_refused_of(&good(), file, cases);
+}
+
+/// The same for other good files.
+pub(super) fn assert_refused_of(good: &Files, file: &str, cases: &[(&str, &str, &str)]) {
     for (from, to, message) in cases {
-        let problems = good().with(file, from, to).problems();
+        let problems = good.clone().with(file, from, to).problems();
         let shown = Diagnostics(problems.clone());
         let [problem] = problems.as_slice() else {
             panic!("{to:?} should be one problem, not these:\n{shown}")
@@ -86,8 +92,13 @@ pub(super) fn assert_refused(file: &str, cases: &[(&str, &str, &str)]) {
 
 /// Asserts for each case (from, to) that this change to `file` is accepted.
 pub(super) fn assert_accepted(file: &str, cases: &[(&str, &str)]) {
+    assert_accepted_of(&good(), file, cases);
+}
+
+/// The same for other good files.
+pub(super) fn assert_accepted_of(good: &Files, file: &str, cases: &[(&str, &str)]) {
     for (from, to) in cases {
-        if let Err(problems) = good().with(file, from, to).parse() {
+        if let Err(problems) = good.clone().with(file, from, to).parse() {
             panic!("{to:?} should be accepted:\n{problems}");
         }
     }
@@ -104,6 +115,9 @@ fn with_keys(text: &str) -> String {
     for (name, seed) in
         [("<alice>", 1), ("<bob>", 2), ("<bot>", 3), ("<admin>", 4), ("<bob-admin>", 5)]
     {
+        text = text.replace(name, &software_key(seed).1.to_string());
+    }
+    for (name, seed) in [("<pipeline>", 7), ("<pipeline-2>", 8)] {
         text = text.replace(name, &software_key(seed).1.to_string());
     }
     text = text.replace("<carol>", &security_key(6).to_string());

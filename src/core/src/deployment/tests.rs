@@ -30,6 +30,7 @@ fn the_shortest_file_takes_safe_defaults() {
         requests_per_person_per_minute,
         decisions_per_person_per_minute,
         certificates_per_person_per_minute,
+        enrolments_per_enroller_per_minute,
         connections,
         streams_per_connection,
         handshake_seconds,
@@ -40,13 +41,14 @@ fn the_shortest_file_takes_safe_defaults() {
         requests_per_person_per_minute,
         decisions_per_person_per_minute,
         certificates_per_person_per_minute,
+        enrolments_per_enroller_per_minute,
         connections,
         streams_per_connection,
         handshake_seconds,
         message_bytes,
         watches_per_person,
     ];
-    assert_eq!(limits.map(NonZeroU32::get), [30, 60, 120, 1024, 128, 5, 262_144, 32]);
+    assert_eq!(limits.map(NonZeroU32::get), [30, 60, 120, 600, 1024, 128, 5, 262_144, 32]);
 }
 
 #[test]
@@ -131,6 +133,7 @@ fn no_limit_is_zero() {
         "requests_per_person_per_minute",
         "decisions_per_person_per_minute",
         "certificates_per_person_per_minute",
+        "enrolments_per_enroller_per_minute",
         "connections",
         "streams_per_connection",
         "handshake_seconds",

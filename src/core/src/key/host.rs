@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::{
     Arc, Deserialize, Deserializer, Hash, Hasher, KeyData, KeyError, Plain, Serialize, Serializer,
-    VerifyingKey, check_order, deserialize_from_str, fmt, strong_point, wire,
+    SubjectKey, VerifyingKey, check_order, deserialize_from_str, fmt, strong_point, wire,
 };
 
 /// A host key of sshd: Ed25519 or ECDSA, plain. RSA is refused: what it signs with is negotiated at
@@ -18,9 +18,27 @@ pub struct HostKey {
 key_traits!(HostKey);
 
 impl HostKey {
+    /// The host key that a statement names; `None` where that is of a type that no host has here.
+    pub fn of_subject(key: &SubjectKey) -> Option<HostKey> {
+        HostKey::accept(key.plain.clone()).ok()
+    }
+
     /// The OpenSSH name of the key's type, such as `ssh-ed25519`.
     pub fn type_name(&self) -> String {
         self.plain.type_name()
+    }
+
+    fn accept(plain: Plain) -> Result<HostKey, KeyError> {
+        match &plain.data {
+            KeyData::Ed25519(key) => check_order(&key.0)?,
+            KeyData::Ecdsa(_) => {}
+            _ => return Err(HostKey::refused(plain.type_name())),
+        }
+        Ok(HostKey { plain: Arc::new(plain) })
+    }
+
+    fn refused(kind: String) -> KeyError {
+        KeyError::Type(kind, "sshd's Ed25519 or ECDSA host key")
     }
 }
 
@@ -29,17 +47,10 @@ impl FromStr for HostKey {
 
     /// Parses `type base64 [comment]`, as the `.pub` file beside sshd's key has it.
     fn from_str(line: &str) -> Result<Self, KeyError> {
-        let refused = |kind: String| Err(KeyError::Type(kind, "sshd's Ed25519 or ECDSA host key"));
         if line.starts_with("ssh-rsa ") {
-            return refused("ssh-rsa".to_owned());
+            return Err(HostKey::refused("ssh-rsa".to_owned()));
         }
-        let plain = Plain::from_line(line)?;
-        match &plain.data {
-            KeyData::Ed25519(key) => check_order(&key.0)?,
-            KeyData::Ecdsa(_) => {}
-            _ => return refused(plain.type_name()),
-        }
-        Ok(HostKey { plain: Arc::new(plain) })
+        HostKey::accept(Plain::from_line(line)?)
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::bundle::{Allow, Approval, Bundle, Steps};
 use crate::chain::Chain;
+use crate::enrolment::View;
 use crate::names::ActorId;
 use crate::refusal::{Reason, Refusal};
 use crate::statement::{Arrival, Cause, Decision, End, Verdict, Verified};
@@ -24,10 +25,11 @@ use crate::time::UnixTime;
 pub fn admit_request<'b>(
     chain: &Chain,
     unreviewed: Option<&Chain>,
-    bundle: &'b Bundle,
+    view: impl Into<View<'b>>,
     now: UnixTime,
 ) -> Result<&'b Allow, Refusal> {
-    let (rule, prolonged) = rule_of(chain, bundle, now)?;
+    let view = view.into();
+    let (rule, prolonged) = rule_of(chain, view, now)?;
     if let Some(status) = prolonged.and_then(|prolonged| prolonged.cut_short) {
         return Err(chain.prolonged().map_or_else(
             || not_allowed("what this request prolongs is over.".to_owned()),
@@ -39,7 +41,7 @@ pub fn admit_request<'b>(
     {
         return Err(review_needed(earlier));
     }
-    check_approvable(rule, chain.request().body(), bundle)?;
+    check_approvable(rule, chain.request().body(), view.bundle)?;
     Ok(rule)
 }
 
@@ -58,16 +60,18 @@ pub fn review_needed(earlier: &Chain) -> Refusal {
 /// # Errors
 /// [`Refusal`] if the matter is settled, the person may not decide, or the approval is wider than
 /// the request.
-pub fn admit_decision(
+pub fn admit_decision<'b>(
     decision: &Verified<Decision>,
     chain: &Chain,
-    bundle: &Bundle,
+    view: impl Into<View<'b>>,
     now: UnixTime,
 ) -> Result<(), Refusal> {
+    let view = view.into();
+    let bundle = view.bundle;
     let body = decision.body();
     let request = chain.request().body();
     let id = chain.request().id();
-    let evaluation = evaluate(chain, bundle, now);
+    let evaluation = evaluate(chain, view, now);
     if request.break_glass.is_some() {
         return admit_review(decision, chain, bundle, &evaluation);
     }
@@ -233,15 +237,17 @@ pub fn is_reviewed(chain: &Chain) -> bool {
 ///
 /// # Errors
 /// [`Refusal`] if the person may not end it so, or there is nothing left to end.
-pub fn admit_end(
+pub fn admit_end<'b>(
     end: &Verified<End>,
     chain: &Chain,
-    bundle: &Bundle,
+    view: impl Into<View<'b>>,
     arrival: Arrival,
     now: UnixTime,
 ) -> Result<(), Refusal> {
+    let view = view.into();
+    let bundle = view.bundle;
     let id = chain.request().id();
-    let evaluation = evaluate(chain, bundle, now);
+    let evaluation = evaluate(chain, view, now);
     match end.body().cause {
         Cause::Cancel | Cause::Release => own_end(end, chain, bundle)?,
         Cause::Revoke => may_revoke(end, chain, bundle, &evaluation)?,

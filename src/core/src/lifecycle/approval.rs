@@ -35,8 +35,28 @@ pub(super) struct Counted {
     pub(super) given: usize,
     pub(super) steps: Vec<StepTally>,
     pub(super) grant: Option<Grant>,
-    /// Approved, but what the approvals leave together is nothing.
+    /// Approved, but what is left to grant is nothing.
     pub(super) refusal: Option<Refusal>,
+}
+
+impl Counted {
+    /// Holds what is granted to `until`, when a host of it is gone.
+    pub(super) fn end_at(&mut self, until: UnixTime) {
+        let Some(grant) = &mut self.grant else { return };
+        let left = u32::try_from(until.since(grant.counts_from)).unwrap_or(u32::MAX);
+        match Seconds::new(left) {
+            Some(left) => grant.span = grant.span.min(left),
+            None => {
+                self.grant = None;
+                self.refusal = Some(Refusal::new(
+                    Reason::PolicyRefused,
+                    format!(
+                        "a host of this request is there until {until} only, before the access begins."
+                    ),
+                ));
+            }
+        }
+    }
 }
 
 pub(super) fn count(

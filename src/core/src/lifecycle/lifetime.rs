@@ -1,7 +1,8 @@
 //! How long anything can come of a request: for whoever keeps only what is alive.
 
-use crate::bundle::{Allow, Approval, Bundle};
+use crate::bundle::{Allow, Approval};
 use crate::chain::Chain;
+use crate::enrolment::View;
 use crate::policy::{self, Asked};
 use crate::statement::{MAX_SKEW, Request, Verified};
 use crate::time::UnixTime;
@@ -55,16 +56,18 @@ pub fn over_at(chain: &Chain, rule: &Allow) -> UnixTime {
     with_extensions(latest_end(chain, rule), rule).plus_secs(SLACK)
 }
 
-/// The same for a request in the log, under the bundle of now. If no rule covers it, a later bundle
-/// might: then the longest that any rule may allow. What it prolongs may not be known yet.
-pub fn over_at_under(chain: &Chain, bundle: &Bundle) -> UnixTime {
+/// The same for a request in the log, under the bundle of now, with the hosts that are there. If no
+/// rule covers it, a later bundle might: then the longest that any rule may allow. What it prolongs may
+/// not be known yet.
+pub fn over_at_under<'b>(chain: &Chain, view: impl Into<View<'b>>, now: UnixTime) -> UnixTime {
+    let view = view.into();
     let signed: &Verified<Request> = chain.request();
     let request = signed.body();
-    let rule = bundle.people.get(&request.by).and_then(|requester| {
+    let rule = view.bundle.people.get(&request.by).and_then(|requester| {
         // The first extension stands for all: one access goes by one rule.
         let extension = request.extends.map(|_| 1);
         let asked = Asked { request, requester, presence: signed.presence(), extension };
-        policy::decide(asked, bundle).ok()
+        policy::decide(asked, view, now).ok()
     });
     let over_at = match rule {
         Some(rule) => over_at(chain, rule),

@@ -2,9 +2,10 @@
 //! the end of what it prolongs, and falls with it.
 
 use super::{Status, ended_by_someone, evaluate, standing};
-use crate::bundle::{Allow, Bundle};
+use crate::bundle::Allow;
 use crate::chain::Chain;
 use crate::digest::ShortId;
+use crate::enrolment::View;
 use crate::names::RuleName;
 use crate::refusal::{Reason, Refusal};
 use crate::statement::Request;
@@ -44,7 +45,7 @@ impl Prolonged {
 /// [`Refusal`] if it may not.
 pub(super) fn find(
     chain: &Chain,
-    bundle: &Bundle,
+    view: View<'_>,
     now: UnixTime,
 ) -> Result<Option<Prolonged>, Refusal> {
     let request = chain.request().body();
@@ -57,25 +58,25 @@ pub(super) fn find(
             format!("there is no live request {}, which this one prolongs.", digest.short_id()),
         ));
     };
-    prolongs(request, chain.request().id(), of, bundle, now).map(Some)
+    prolongs(request, chain.request().id(), of, view, now).map(Some)
 }
 
 /// Whether a request, which has this id, may prolong the one of `of`, and what that means for it.
 ///
 /// # Errors
 /// [`Refusal`] if it may not.
-pub fn prolongs(
+pub fn prolongs<'b>(
     request: &Request,
     id: ShortId,
     of: &Chain,
-    bundle: &Bundle,
+    view: impl Into<View<'b>>,
     now: UnixTime,
 ) -> Result<Prolonged, Refusal> {
     let theirs = of.request().body();
     if theirs.by != request.by || theirs.subject != request.subject {
         return Err(refused(id, "only who asked for an access can prolong it".to_owned()));
     }
-    let evaluation = evaluate(of, bundle, now);
+    let evaluation = evaluate(of, view, now);
     let cut_short = match evaluation.status {
         Status::Active => None,
         // Its last moments do not matter here: an end was admitted while there was something to end.

@@ -9,6 +9,7 @@ use std::borrow::Borrow;
 use super::{Status, evaluate};
 use crate::bundle::Bundle;
 use crate::chain::Chain;
+use crate::enrolment::{Enrolled, View};
 use crate::statement::Verified;
 use crate::time::UnixTime;
 
@@ -23,12 +24,14 @@ pub fn is_live(status: &Status) -> bool {
 
 /// The place of the bundle by which a request is told that is over under the newest: of those that came
 /// into force at the moments `since`, oldest first, the one under which its last certificate was issued,
-/// or, where there was none, the first under which it was over. `open` reads the bundle of a place.
+/// or, where there was none, the first under which it was over. `open` reads the bundle of a place;
+/// `enrolled` are the hosts that joined, as far as they are still known.
 ///
 /// `None` if none of them tells it, or one can not be read: then the newest has the word.
 pub fn told_by<B: Borrow<Bundle>>(
     chain: &Chain,
     since: &[UnixTime],
+    enrolled: &Enrolled,
     now: UnixTime,
     mut open: impl FnMut(usize) -> Option<B>,
 ) -> Option<usize> {
@@ -38,7 +41,7 @@ pub fn told_by<B: Borrow<Bundle>>(
         let last_place = place.saturating_add(1).min(since.len().saturating_sub(1));
         return (place..=last_place).find(|place| {
             open(*place).is_some_and(|bundle| {
-                let evaluation = evaluate(chain, bundle.borrow(), now);
+                let evaluation = evaluate(chain, View::new(bundle.borrow(), enrolled), now);
                 let until = evaluation.grant.map(|grant| grant.access_until());
                 is_over(&evaluation.status) && until == Some(last.access_until)
             })
@@ -49,7 +52,7 @@ pub fn told_by<B: Borrow<Bundle>>(
     for place in (first..since.len()).take(MAX_ASKED) {
         let next = place.checked_add(1).and_then(|next| since.get(next));
         let until = next.map_or(now, |next| now.min(*next));
-        match evaluate(chain, open(place)?.borrow(), until).status {
+        match evaluate(chain, View::new(open(place)?.borrow(), enrolled), until).status {
             Status::Pending | Status::Approved | Status::Active => {}
             // A later one might have allowed it again.
             Status::Refused(_) => refused = refused.or(Some(place)),

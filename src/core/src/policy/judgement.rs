@@ -10,6 +10,7 @@ use super::{Asked, decide, denied_by, explain};
 use crate::bundle::{Actor, Allow, Approval, Bundle, Deny, Step, Strength};
 use crate::cidr::Cidr;
 use crate::digest::{Digest, RootFingerprint};
+use crate::enrolment::View;
 use crate::key::SubjectKey;
 use crate::lifecycle::{Basis, check_approvable};
 use crate::names::{ActorId, HostName, Login};
@@ -103,7 +104,7 @@ impl Supposed {
         let judge = |from: Option<IpAddr>| {
             let request = self.request(from)?;
             let asked = Asked { request: &request, requester, presence, extension: None };
-            Ok(judge(asked, bundle))
+            Ok(judge(asked, bundle, self.at))
         };
         let judgement = judge(self.from)?;
         match &judgement.decision {
@@ -138,16 +139,17 @@ impl Supposed {
     }
 }
 
-/// What the rules of `bundle` say to a request.
-pub fn judge<'b>(asked: Asked<'_>, bundle: &'b Bundle) -> Judgement<'b> {
-    let decision = decide(asked, bundle);
+/// What the rules of the bundle of `view` say to a request, with the hosts that are there at `now`.
+pub fn judge<'b>(asked: Asked<'_>, view: impl Into<View<'b>>, now: UnixTime) -> Judgement<'b> {
+    let view = view.into();
+    let decision = decide(asked, view, now);
     // As a new request is refused that would wait for nobody until it lapses.
     let vain = decision.as_ref().ok().and_then(|rule| {
-        let refusal = check_approvable(rule, asked.request, bundle).err()?;
+        let refusal = check_approvable(rule, asked.request, view.bundle).err()?;
         Some((*rule, refusal))
     });
-    let denied_by = denied_by(asked, bundle).ok().flatten();
-    let mut said = explain(asked, bundle).unwrap_or_default();
+    let denied_by = denied_by(asked, view, now).ok().flatten();
+    let mut said = explain(asked, view, now).unwrap_or_default();
     let decision = match vain {
         None => decision,
         Some((rule, refusal)) => {

@@ -2,9 +2,11 @@
 //!
 //! - `request.rs`, `decision.rs`: the request; the decision and the end;
 //! - `report.rs`: what a host tells of its logins;
+//! - `enrolment.rs`: the host that joins by itself, and the token that lets it;
 //! - here: the bundle and the session, and what all of them share.
 
 mod decision;
+mod enrolment;
 mod report;
 mod request;
 
@@ -15,6 +17,7 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use decision::{Cause, Decision, End, Verdict};
+pub use enrolment::{Host, MAX_HOST_LIFE, MAX_TOKEN_LIFE, MAX_TOKEN_USES, Token};
 pub use report::{Closed, Event, Happened, MAX_EVENTS, Report};
 pub use request::{MAX_AHEAD, MAX_COMMAND, MAX_REASON, Request};
 

@@ -16,8 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use body::{
-    Bundle, Cause, Closed, Decision, End, Event, Happened, MAX_AHEAD, MAX_COMMAND, MAX_EVENTS,
-    MAX_REASON, Nonce, Report, Request, Session, Verdict,
+    Bundle, Cause, Closed, Decision, End, Event, Happened, Host, MAX_AHEAD, MAX_COMMAND,
+    MAX_EVENTS, MAX_HOST_LIFE, MAX_REASON, MAX_TOKEN_LIFE, MAX_TOKEN_USES, Nonce, Report, Request,
+    Session, Token, Verdict,
 };
 
 use crate::digest::{Digest, RootFingerprint, ShortId};
@@ -51,11 +52,23 @@ pub enum Kind {
     Session,
     /// A host tells who logged in, and when that ended.
     Report,
+    /// A host that `hosts.toml` does not list is there.
+    Host,
+    /// An enroller lets hosts join.
+    Token,
 }
 
 impl Kind {
-    const ALL: [Kind; 6] =
-        [Kind::Request, Kind::Decision, Kind::End, Kind::Bundle, Kind::Session, Kind::Report];
+    const ALL: [Kind; 8] = [
+        Kind::Request,
+        Kind::Decision,
+        Kind::End,
+        Kind::Bundle,
+        Kind::Session,
+        Kind::Report,
+        Kind::Host,
+        Kind::Token,
+    ];
 
     /// The `type` field.
     pub fn as_str(self) -> &'static str {
@@ -66,6 +79,8 @@ impl Kind {
             Kind::Bundle => "bundle",
             Kind::Session => "session",
             Kind::Report => "report",
+            Kind::Host => "host",
+            Kind::Token => "token",
         }
     }
 
@@ -78,6 +93,8 @@ impl Kind {
             Kind::Bundle => "bundle@jit-ssh",
             Kind::Session => "session@jit-ssh",
             Kind::Report => "report@jit-ssh",
+            Kind::Host => "host@jit-ssh",
+            Kind::Token => "token@jit-ssh",
         }
     }
 
@@ -90,6 +107,8 @@ impl Kind {
             Kind::Bundle => "{\"v\":1,\"type\":\"bundle\",",
             Kind::Session => "{\"v\":1,\"type\":\"session\",",
             Kind::Report => "{\"v\":1,\"type\":\"report\",",
+            Kind::Host => "{\"v\":1,\"type\":\"host\",",
+            Kind::Token => "{\"v\":1,\"type\":\"token\",",
         }
     }
 

@@ -81,7 +81,8 @@ impl TestCa {
     }
 
     fn verify(&self, answer: &GetBundleResponse, name: &str) -> Result<HostFacts, CommandError> {
-        verify(&self.root, answer, None, &name.parse().unwrap()).map(|(_, facts)| facts)
+        verify(&self.root, answer, None, &name.parse().unwrap(), Path::new("/nowhere"))
+            .map(|(_, facts)| facts)
     }
 }
 

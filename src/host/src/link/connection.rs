@@ -210,7 +210,7 @@ impl<'p> Link<'p> {
             );
             return Ok(());
         }
-        let spoke_by = std::mem::replace(&mut self.trusted, trusted).host.key;
+        let spoke_by = std::mem::replace(&mut self.trusted, trusted).host.key.clone();
         self.bundle = digest;
         self.krls.keep(&self.trusted.signers);
         if self.trusted.host.key != spoke_by {
@@ -231,7 +231,7 @@ async fn bundle(
     let request = GetBundleRequest { parts, proposal: false };
     let answer = client.get_bundle(request).await.map_err(|e| no_connection(e.into()))?;
     let digest = fetch::signed(root, &answer)?.digest;
-    Ok((digest, fetch::trusted(root, &answer, &place.settings.name)?))
+    Ok((digest, fetch::trusted(root, &answer, &place.settings.name, place.etc())?))
 }
 
 /// What proves which host listens.

@@ -57,6 +57,11 @@ impl Place {
         Ok(Place { settings, text, layout, run: run.to_owned(), lists })
     }
 
+    /// Where our files are.
+    pub(super) fn etc(&self) -> &Path {
+        self.layout.etc()
+    }
+
     /// Whether `setup` has said otherwise since.
     pub(super) fn is_set_up_anew(&self) -> bool {
         fs::read_to_string(self.layout.settings()).ok().as_deref() != Some(&self.text)

@@ -56,8 +56,14 @@ impl Batch {
 
     pub(super) fn can_take(&self, task: &Task, touches: &[Touched]) -> bool {
         match task {
-            // A bundle changes what everything else means, so it is a batch of its own.
+            // A bundle changes what everything else means, and a host what requests mean that name it:
+            // either is a batch of its own.
             Task::Bundle { .. } => self.drafts.is_empty(),
+            Task::Submit { statement, .. } | Task::Relay { statement }
+                if statement.about().is_none() =>
+            {
+                self.drafts.is_empty()
+            }
             Task::Submit { .. }
             | Task::Relay { .. }
             | Task::Certify { .. }
@@ -79,7 +85,9 @@ impl Batch {
     pub(super) fn add(&mut self, reply: Reply, plan: Plan) {
         self.bytes = plan.entries.iter().fold(self.bytes, |sum, e| sum.saturating_add(e.len()));
         self.entries.extend(plan.entries);
-        self.closed |= plan.effects.iter().any(|e| matches!(e, Effect::PutInForce(_)));
+        self.closed |= plan.effects.iter().any(|effect| {
+            matches!(effect, Effect::PutInForce(_) | Effect::Join(_) | Effect::Lend(_))
+        });
         self.effects.extend(plan.effects);
         self.drafts.push((reply, plan.draft));
     }
@@ -95,10 +103,13 @@ impl Desk {
     /// Everything that a task reads or changes.
     pub(super) fn touches(&self, task: &Task) -> Vec<Touched> {
         let (about, new) = match task {
-            Task::Submit { statement, .. } | Task::Relay { statement } => match statement {
-                Statement::Request(request) => (request.digest(), Some(request.body())),
-                Statement::Decision(_) | Statement::End(_) => (statement.about(), None),
-            },
+            Task::Submit { statement, .. } | Task::Relay { statement } => {
+                let Some(about) = statement.about() else { return Vec::new() };
+                match statement {
+                    Statement::Request(request) => (about, Some(request.body())),
+                    _ => (about, None),
+                }
+            }
             Task::Certify { request } => (*request, None),
             Task::CertifyHost { name } => return vec![Touched::Host(name.clone())],
             Task::Bundle { .. } | Task::State | Task::Settled(_) => return Vec::new(),

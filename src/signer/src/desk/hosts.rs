@@ -55,7 +55,7 @@ impl Desk {
     pub(super) fn plan_host(&mut self, name: &HostName, batch: &Batch) -> Result<Plan, Refusal> {
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
         let ca = self.host_ca()?;
-        let authorized = authorize_host(name, &in_force.bundle, batch.now)?;
+        let authorized = authorize_host(name, in_force.view(&self.enrolled), batch.now)?;
         let bundle = in_force.digest;
         if let Some(logged) = self.standing(&authorized, &ca, batch.now) {
             let (proof, checkpoint) = self.log.prove(logged.serial.index()).map_err(|error| {
@@ -134,7 +134,7 @@ impl Desk {
         let same = entry.host == identity.name && entry.statement == identity.statement;
         let serial = Serial::from_u64(entry.serial)?;
         let facts = host::read(&entry.tbs.0).ok()?;
-        if !same || entry.at > now || now >= facts.half_life() {
+        if !same || entry.at > now || facts.is_due(identity, now) {
             return None;
         }
         let bytes = Entry::HostCertificate(entry.clone()).to_bytes();

@@ -7,9 +7,11 @@
 //!
 //! - `inbox.rs`: what waits; `batch.rs`: what is logged together;
 //! - `plan.rs`: what one call would write and change; `hosts.rs`: the same for host certificates;
+//!   `enrolment.rs`: the same for hosts that join;
 //! - `replay.rs`: the memory, rebuilt from the log at start.
 
 mod batch;
+mod enrolment;
 mod hosts;
 mod inbox;
 mod plan;
@@ -24,13 +26,14 @@ use jit_ssh_core::certificate::{Linted, Serial};
 use jit_ssh_core::chain::Issued;
 use jit_ssh_core::deployment::Limits;
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::Enrolled;
 use jit_ssh_core::key::{CaKey, HostCaKey};
 use jit_ssh_core::krl::Revoked;
 use jit_ssh_core::log::Hash;
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::root::Root;
-use jit_ssh_core::statement::{Decision, End, Request, SignedBundle, Verified};
+use jit_ssh_core::statement::{Decision, End, Host, Request, SignedBundle, Token, Verified};
 use jit_ssh_core::time::UnixTime;
 
 use crate::bundles::{InForce, Shelf};
@@ -86,12 +89,14 @@ pub(crate) enum Task {
     Settled(Outcome),
 }
 
-/// A statement about a request.
+/// A statement to be recorded.
 #[allow(clippy::large_enum_variant, reason = "moved through two threads, never kept in numbers")]
 pub(crate) enum Statement {
     Request(Verified<Request>),
     Decision(Verified<Decision>),
     End(Verified<End>),
+    Host(Verified<Host>),
+    Token(Verified<Token>),
 }
 
 /// A task and where its answer goes.
@@ -163,6 +168,8 @@ pub(crate) struct Desk {
     in_force: Option<InForce>,
     memory: Memory,
     hosts: Hosts,
+    /// The hosts that joined, and the tokens that let more join.
+    enrolled: Enrolled,
     revoked: Revoked,
     quotas: Quotas,
     log: LogStore,
@@ -196,6 +203,7 @@ impl Desk {
             notes,
             memory: Memory::default(),
             hosts: Hosts::default(),
+            enrolled: Enrolled::default(),
             revoked: Revoked::new(log.published_krl()),
             quotas: Quotas::new(limits),
             log,
@@ -243,6 +251,7 @@ impl Desk {
     fn batch(&mut self, first: Work, inbox: &mut Inbox) -> Finished {
         let now = self.now();
         self.memory.forget(now);
+        self.enrolled.forget(now);
         let mut batch = Batch::at(now.max(self.newest_entry));
         let behind = now.plus_secs(MAX_BEHIND_LOG) < self.newest_entry;
         let mut current = Some(first);
@@ -328,6 +337,8 @@ impl Desk {
             Effect::IssueHost { name, certificate } => {
                 self.hosts.note(name, certificate, self.newest_entry);
             }
+            Effect::Join(host) => self.enrolled.add_host(host),
+            Effect::Lend(token) => self.enrolled.add_token(token),
             Effect::PutInForce(in_force) => self.put_in_force(*in_force),
         }
     }
@@ -414,12 +425,13 @@ impl Desk {
 }
 
 impl Statement {
-    /// The request it is about.
-    pub(crate) fn about(&self) -> Digest {
+    /// The request it is about; `None` if it is about a host.
+    pub(crate) fn about(&self) -> Option<Digest> {
         match self {
-            Statement::Request(request) => request.digest(),
-            Statement::Decision(decision) => decision.body().request,
-            Statement::End(end) => end.body().request,
+            Statement::Request(request) => Some(request.digest()),
+            Statement::Decision(decision) => Some(decision.body().request),
+            Statement::End(end) => Some(end.body().request),
+            Statement::Host(_) | Statement::Token(_) => None,
         }
     }
 }

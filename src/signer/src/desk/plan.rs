@@ -11,7 +11,7 @@ use jit_ssh_core::lifecycle::{admit_decision, admit_end, admit_request, is_too_l
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::statement::{
-    Arrival, Body, Decision, End, Request, SignedBundle, Verified, check_date,
+    Arrival, Body, Decision, End, Host, Request, SignedBundle, Token, Verified, check_date,
 };
 use jit_ssh_core::time::UnixTime;
 
@@ -37,6 +37,8 @@ pub(super) enum Effect {
     End(Verified<End>),
     Issue { request: Digest, issued: Issued },
     IssueHost { name: HostName, certificate: Newest },
+    Join(Verified<Host>),
+    Lend(Verified<Token>),
     PutInForce(Box<InForce>),
 }
 
@@ -76,6 +78,8 @@ impl Desk {
             Statement::Request(request) => self.plan_request(request, certify, arrival, batch),
             Statement::Decision(decision) => self.plan_decision(decision, arrival, batch),
             Statement::End(end) => self.plan_end(end, arrival, batch),
+            Statement::Host(host) => self.plan_joining(host, arrival, batch),
+            Statement::Token(token) => self.plan_token(token, arrival, batch),
         }
     }
 
@@ -101,7 +105,8 @@ impl Desk {
         let mut chain = Chain::new(request);
         let whole = self.memory.complete(&chain);
         let unreviewed = self.memory.unreviewed_of(&chain.request().body().subject);
-        let rule = admit_request(&whole, unreviewed, &in_force.bundle, batch.now)?;
+        let view = in_force.view(&self.enrolled);
+        let rule = admit_request(&whole, unreviewed, view, batch.now)?;
         if is_too_late(&whole, rule, batch.now) {
             let id = chain.request().id();
             return Err(Refusal::new(
@@ -177,7 +182,7 @@ impl Desk {
         }
         check_date(decision.body().at, batch.now, arrival)?;
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
-        admit_decision(&decision, &chain, &in_force.bundle, batch.now)?;
+        admit_decision(&decision, &chain, in_force.view(&self.enrolled), batch.now)?;
         check_room(chain.decisions().len())?;
         let by = decision.body().by.clone();
         self.quotas.take(by.as_str(), Use::Decision, batch.now)?;
@@ -201,7 +206,7 @@ impl Desk {
         }
         check_date(end.body().at, batch.now, arrival)?;
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
-        admit_end(&end, &chain, &in_force.bundle, arrival, batch.now)?;
+        admit_end(&end, &chain, in_force.view(&self.enrolled), arrival, batch.now)?;
         check_room(chain.ends().len())?;
         let by = end.body().by.clone();
         self.quotas.take(by.as_str(), Use::Decision, batch.now)?;
@@ -226,7 +231,7 @@ impl Desk {
     /// The one way to a certificate: authorize, count, build, lint, write down.
     fn certificate(&mut self, chain: &Chain, index: u64, now: UnixTime) -> Result<Logged, Refusal> {
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
-        let authorized = authorize(chain, &in_force.bundle, now)?;
+        let authorized = authorize(chain, in_force.view(&self.enrolled), now)?;
         let bundle = in_force.digest;
         self.quotas.take(authorized.subject().as_str(), Use::Certificate, now)?;
         let serial = Serial::new(self.identity.number, index).ok_or_else(log_full)?;
@@ -329,7 +334,7 @@ fn same_key<T>(known: &Verified<T>, again: &Verified<T>) -> Result<(), Refusal> 
     ))
 }
 
-fn recorded(digest: Digest, at: UnixTime) -> Plan {
+pub(super) fn recorded(digest: Digest, at: UnixTime) -> Plan {
     Plan::ready(Outcome::Recorded { digest, at, certificate: None })
 }
 
@@ -341,7 +346,7 @@ fn pending(refusal: Refusal) -> Result<Option<Logged>, Refusal> {
     }
 }
 
-fn statement_entry<T: Body>(now: UnixTime, statement: &Verified<T>) -> Vec<u8> {
+pub(super) fn statement_entry<T: Body>(now: UnixTime, statement: &Verified<T>) -> Vec<u8> {
     let text = String::from_utf8_lossy(statement.bytes()).into_owned();
     Entry::statement(now, text, &[statement.signature().to_vec()]).to_bytes()
 }

@@ -5,17 +5,17 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use anyhow::Context as _;
-use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::certificate::{host, lint};
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::{Enrolled, View};
 use jit_ssh_core::entry::{CertificateEntry, Entry, HostCertificateEntry, StatementEntry};
 use jit_ssh_core::lifecycle::{LONGEST_LIFE, over_at_under};
 use jit_ssh_core::statement::{self, Decision, End, Kind, Request, Verified};
 use jit_ssh_core::time::UnixTime;
 
-use super::Desk;
 use super::hosts::{Hosts, Newest};
+use super::{Desk, enrolment};
 use crate::bundles;
 use crate::memory::{Memory, is_unreviewed};
 use crate::protocol::Signed;
@@ -31,7 +31,7 @@ struct Later {
 struct Replay<'a> {
     /// The signer's clock, in Unix seconds.
     now: u64,
-    bundle: &'a Bundle,
+    view: View<'a>,
     newest: UnixTime,
     /// Of how many entries it is noted which break-glass requests are unreviewed.
     noted: u64,
@@ -59,16 +59,18 @@ impl Desk {
     pub(super) fn replay(&mut self) -> anyhow::Result<()> {
         let Some(last) = self.log.size().checked_sub(1) else {
             self.in_force = None;
+            self.enrolled = Enrolled::default();
             return Ok(());
         };
         self.newest_entry = self.entry(last)?.at();
         self.adopt_bundle(last)?;
         let Some(in_force) = &self.in_force else { return Ok(()) };
         let now = (self.clock)();
+        self.enrolled = enrolment::recall(&self.log, &in_force.bundle, self.newest_entry, now)?;
         let (noted, unreviewed) = self.noted_unreviewed();
         let mut replay = Replay {
             now: now.0,
-            bundle: &in_force.bundle,
+            view: in_force.view(&self.enrolled),
             newest: self.newest_entry,
             noted,
             reached: self.log.size(),
@@ -222,7 +224,7 @@ impl Replay<'_> {
         for issued in later.issued {
             chain.add_issued(issued);
         }
-        let over_at = over_at_under(&chain, self.bundle);
+        let over_at = over_at_under(&chain, self.view, UnixTime(self.now));
         let over_at = self.prolonged.remove(&digest).map_or(over_at, |of| of.max(over_at));
         let alive = age == Age::Live && over_at.0 >= self.now;
         if !alive && !is_unreviewed(&chain) {
@@ -267,7 +269,7 @@ impl Replay<'_> {
                 let end: Verified<End> = statement::open_recorded(bytes, signature)?;
                 self.later.entry(end.body().request).or_default().ends.push(end);
             }
-            Kind::Bundle | Kind::Session | Kind::Report => {}
+            Kind::Bundle | Kind::Session | Kind::Report | Kind::Host | Kind::Token => {}
         }
         Ok(())
     }

@@ -718,4 +718,5 @@ mod break_glass;
 mod ended;
 mod hosts;
 mod interleaved;
+mod joined;
 mod prolonged;

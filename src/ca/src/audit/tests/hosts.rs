@@ -64,7 +64,9 @@ fn a_host_certificate_that_follows_from_the_bundle_passes_and_is_counted() {
 #[test]
 fn a_certificate_for_what_is_no_host_or_has_no_key_is_found() {
     let (_, tbs) = begun();
-    for (name, words) in [("nowhere", "has no host"), ("other-host", "does not have the key")] {
+    for (name, words) in
+        [("nowhere", "there is no host nowhere"), ("other-host", "does not have the key")]
+    {
         let problem = problem_with(name, tbs.clone());
         assert!(problem.contains("not justified") && problem.contains(words), "{problem}");
     }

@@ -12,6 +12,7 @@ fn a_good_log_passes() {
         certificates: 2,
         host_certificates: 0,
         bundles: 1,
+        enrolments: 0,
     };
     assert_eq!(good().judge(), Ok(expected));
 }

@@ -2,6 +2,7 @@
 
 mod disk;
 mod hosts;
+mod joined;
 mod judging;
 mod lifecycle;
 mod real_signer;
@@ -15,6 +16,7 @@ use jit_ssh_core::bundle::{Bundle, BundleFiles, Permit};
 use jit_ssh_core::certificate::{Context, Serial, build, lint};
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::entry::Entry;
 use jit_ssh_core::root::{Admin, Root};
 use jit_ssh_core::statement::{self, Body, Cause, Decision, End, Nonce, Request, Verified};
@@ -45,6 +47,8 @@ const ORIGIN: &str = "jit-ssh/test/1";
 struct Scene {
     root: Root,
     policy: String,
+    /// Added to `hosts.toml`.
+    hosts: String,
     entries: Vec<Vec<u8>>,
     files: HashMap<Digest, Vec<u8>>,
     /// The statement of the bundle in force.
@@ -94,6 +98,7 @@ impl Scene {
         Scene {
             root: Root::new(admins, threshold, "PEM".into()).unwrap(),
             policy: POLICY.to_owned(),
+            hosts: String::new(),
             entries: Vec::new(),
             files: HashMap::new(),
             bundle: Digest([0; 32]),
@@ -112,6 +117,7 @@ impl Scene {
              [[host]]\nname = \"other-host\"\nlogins = [\"deploy\"]\n",
             public(HOST)
         );
+        let hosts = format!("{hosts}{}", self.hosts);
         let signers = format!(
             "[[signer]]\nnumber = 1\nca_key = \"{}\"\nhost_ca_key = \"{}\"\nlog_key = \"{}\"\n",
             ca_key(CA),
@@ -198,11 +204,11 @@ impl Scene {
     }
 
     /// What the signer would sign for this chain, were it the entry at the log's end.
-    fn tbs(&self, second: u64, chain: &Chain, bundle: &Bundle) -> Vec<u8> {
+    fn tbs<'b>(&self, second: u64, chain: &Chain, view: impl Into<View<'b>>) -> Vec<u8> {
         let serial = self.serial();
         let ca = &ca_key(CA);
         let context = Context::of(chain, serial, ca, at(second));
-        let authorized = authorize(chain, bundle, at(second)).unwrap();
+        let authorized = authorize(chain, view, at(second)).unwrap();
         let built = build(authorized, serial, [7; 32], ca);
         lint(built, context).unwrap().bytes().to_vec()
     }

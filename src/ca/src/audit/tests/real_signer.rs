@@ -163,6 +163,7 @@ fn what_the_real_signer_logs_passes_the_audit_and_one_changed_byte_does_not() {
         certificates: 3,
         host_certificates: 1,
         bundles: 2,
+        enrolments: 0,
     };
     assert_eq!(counts, expected);
 
@@ -247,6 +248,7 @@ fn extensions_ends_and_break_glass_of_the_real_signer_pass_the_audit() {
         certificates: 5,
         host_certificates: 0,
         bundles: 1,
+        enrolments: 0,
     };
     assert_eq!(counts, expected);
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jit_ssh_core::bundle::{Actor, Allow, Approval, Bundle, Host, HostPattern, Who};
 use jit_ssh_core::digest::ShortId;
+use jit_ssh_core::enrolment::Found;
 use jit_ssh_core::lifecycle::{Basis, Grant, Status};
 use jit_ssh_core::names::{ActorId, HostName, Login};
 use jit_ssh_core::policy::{Asked, decide};
@@ -166,8 +167,11 @@ impl<'h> Evidence<'h> {
         else {
             return;
         };
+        // Hosts that joined are those of then.
+        let view = past.view(bundle);
+        let host = |name: &HostName| view.host(name, past.recorded).ok().map(Found::host);
         let mut refuse = |refused: &dyn Fn(&HostName, &Login) -> bool| {
-            for host in request.hosts.iter().filter_map(|name| bundle.hosts.get(name)) {
+            for host in request.hosts.iter().filter_map(host) {
                 let refused = request.logins.iter().filter(|login| refused(&host.name, login));
                 self.refused.extend(refused.map(|login| Refused { by, host, login }));
             }
@@ -188,8 +192,11 @@ impl<'h> Evidence<'h> {
             return;
         }
         let Some(rule) = asking_rule(past, by, bundle) else { return };
-        let hosts: Vec<&Host> =
-            request.hosts.iter().filter_map(|name| bundle.hosts.get(name)).collect();
+        // A rule lasts for 90 days, and a host that joined soon ends: it founds none.
+        let listed = |name: &HostName| bundle.hosts.get(name);
+        let Some(hosts) = request.hosts.iter().map(listed).collect::<Option<Vec<&Host>>>() else {
+            return;
+        };
         let mut logins: Vec<&Login> = request.logins.iter().collect();
         logins.sort_unstable();
         self.approved.push(Approved { past, by, hosts, logins, rule, grant, said });
@@ -207,7 +214,7 @@ fn granted(past: &Past) -> Option<(&Said, &Grant)> {
 fn asking_rule<'h>(past: &'h Past, by: &'h Actor, bundle: &'h Bundle) -> Option<&'h Allow> {
     let presence = past.signed().presence();
     let asked = Asked { request: past.request(), requester: by, presence, extension: None };
-    let rule = decide(asked, bundle).ok()?;
+    let rule = decide(asked, past.view(bundle), past.recorded).ok()?;
     matches!(rule.approval, Approval::Steps(_)).then_some(rule)
 }
 

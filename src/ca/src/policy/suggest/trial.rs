@@ -44,7 +44,7 @@ impl Trial {
         let Some(requester) = self.bundle.people.get(&request.by) else { return false };
         let presence = past.signed().presence();
         let asked = Asked { request, requester, presence, extension: past.extension };
-        decide(asked, &self.bundle)
+        decide(asked, past.view(&self.bundle), past.recorded)
             .is_ok_and(|rule| rule.name == self.rule && matches!(rule.approval, Approval::Auto(_)))
     }
 }

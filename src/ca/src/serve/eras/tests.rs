@@ -57,7 +57,7 @@ async fn access(
     current: &Arc<InForce>,
     now: UnixTime,
 ) -> v1::AccessState {
-    let views = eras.views(known, current, now).await;
+    let views = eras.views(known, &Standing::alone(current.clone()), now).await;
     show::access(known, &views, now)
 }
 
@@ -143,6 +143,7 @@ async fn who_was_skipped_by_break_glass_goes_on_seeing_it_when_its_rule_changes(
     let broken = Known::new(Chain::new(verified(ALICE, &body)));
     let plain = known(1);
     let eras = Eras::of(&[(NOW.minus_secs(60), old), (CHANGE, new.clone())]);
+    let standing = Standing::alone(new.clone());
     for (id, broken_too, plain_too) in [
         ("alice", true, true),
         // Skipped.
@@ -153,8 +154,8 @@ async fn who_was_skipped_by_break_glass_goes_on_seeing_it_when_its_rule_changes(
     ] {
         let caller = Caller { id: id.parse().unwrap(), reach: Reach::Own };
         let now = CHANGE.plus_secs(1);
-        assert_eq!(eras.sees(&caller, &broken, &new, now).await, broken_too, "{id}");
-        assert_eq!(eras.sees(&caller, &plain, &new, now).await, plain_too, "{id}");
+        assert_eq!(eras.sees(&caller, &broken, &standing, now).await, broken_too, "{id}");
+        assert_eq!(eras.sees(&caller, &plain, &standing, now).await, plain_too, "{id}");
     }
     // An admin can still review it, as the signer has it.
     let told = access(&eras, &broken, &new, CHANGE.plus_secs(1)).await;

@@ -115,12 +115,12 @@ async fn what_can_be_decided_stays_and_the_rest_leaves_when_idle() {
     let mut used = known(2);
     used.add_issued(issued(7));
     let used = memory.add(used).chain.digest();
-    memory.sweep(&bundle(), NOW);
+    memory.sweep((&bundle()).into(), NOW);
     assert!(memory.peek(used).is_some(), "it was asked for just now");
     for slot in memory.inner().known.values_mut() {
         slot.touched = slot.touched.checked_sub(LINGER * 2).unwrap();
     }
-    memory.sweep(&bundle(), NOW);
+    memory.sweep((&bundle()).into(), NOW);
     assert!(memory.peek(open).is_some());
     assert!(memory.peek(used).is_none());
 }
@@ -189,13 +189,13 @@ async fn what_had_lapsed_waits_again_once_its_rule_gives_it_more_time() {
     store.append(vec![record(1)]).await.unwrap();
     let now = NOW.plus_secs(3_700);
     let strict = bundle();
-    memory.take_up(&*store, Some(&strict), now).await.unwrap();
+    memory.take_up(&*store, Some((&strict).into()), now).await.unwrap();
     assert!(memory.waiting().is_empty());
     // Clocks follow the bundle in force: what is told, and what the signer does.
     let patient = bundle_changed(2, &PERSONS, |policy| {
         policy.replace("decide_within = \"1h\"", "decide_within = \"2h\"")
     });
-    memory.take_up(&*store, Some(&patient), now).await.unwrap();
+    memory.take_up(&*store, Some((&patient).into()), now).await.unwrap();
     assert_eq!(memory.waiting().len(), 1);
     let chain = &memory.waiting()[0].chain.clone();
     assert_eq!(evaluate(chain, &strict, now).status, Status::LapsedUndecided);

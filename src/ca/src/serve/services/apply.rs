@@ -204,10 +204,10 @@ impl Front {
                     // fails, it is seen again once somebody asks for it, and the next start notes the
                     // bundle.
                     let current = self.trusted.bundle()?;
-                    let bundle = Some(&current.bundle);
                     let new = self.eras.note_current(&current, clock::now());
                     let _ = self.store.append(new.into_iter().map(Record::Bundle).collect()).await;
-                    let _ = self.memory.take_up(&*self.store, bundle, clock::now()).await;
+                    let _ =
+                        self.memory.take_up(&*self.store, Some(current.view()), clock::now()).await;
                     self.memory.announce(Change::Bundle);
                 }
                 Ok(())

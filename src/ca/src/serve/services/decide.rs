@@ -31,7 +31,7 @@ pub(super) async fn decide(
     })
     .await?;
     let now = clock::now();
-    let evaluation = evaluate(&known.chain, &in_force.bundle, now);
+    let evaluation = evaluate(&known.chain, in_force.view(), now);
     front.note_approval(&known, &evaluation);
     let approvers = show::approvers(&known, &evaluation, &in_force.bundle);
     Ok(v1::DecideResponse {
@@ -56,7 +56,7 @@ pub(super) async fn end(call: &Call, message: v1::EndRequest) -> Result<v1::EndR
     .await;
     front.metrics.end(cause, &known);
     let (known, now) = (known?, clock::now());
-    let evaluation = evaluate(&known.chain, &in_force.bundle, now);
+    let evaluation = evaluate(&known.chain, in_force.view(), now);
     let falling = front.memory.falling_with(&*front.store, &known).await?;
     let falling = falling.iter().map(|known| show::live_seconds(known, now));
     Ok(v1::EndResponse {

@@ -4,6 +4,7 @@ use jit_ssh_api::v1;
 use jit_ssh_core::bundle::{Actor, Allow, Bundle, SourceRule};
 use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::lifecycle::{
     Basis, Prolonged, check_approvable, prolongs, review_needed, standing,
 };
@@ -37,14 +38,15 @@ pub(super) async fn explain(
         Refusal::new(Reason::UnknownSigner, format!("{} is not in people.toml.", request.by))
     })?;
     let digest = Digest::of(&message.request);
+    let view = in_force.view();
     let prolonged = match request.extends {
-        Some(of) => Some(prolonged(front, (&request, digest), of, bundle).await?),
+        Some(of) => Some(prolonged(front, (&request, digest), of, view).await?),
         None => None,
     };
     let open = message.reason_open;
     let prolonged = prolonged.as_ref();
     let rule_for = |request: &Request, reason: ReasonTaken| {
-        rule((request, digest), requester, reason, prolonged, bundle)
+        rule((request, digest), requester, reason, prolonged, view)
     };
     let reason = if open { ReasonTaken::WillFit } else { ReasonTaken::AsSaid };
     let rule = rule_for(&request, reason)?;
@@ -86,13 +88,13 @@ fn rule<'b>(
     requester: &Actor,
     reason: ReasonTaken,
     prolonged: Option<&Prolonged>,
-    bundle: &'b Bundle,
+    view: View<'b>,
 ) -> Result<&'b Allow, Refusal> {
     // Unsigned: which key will sign it is not known, so the strongest is assumed.
     let presence = Presence::UserVerified;
     let extension = prolonged.map(|prolonged| prolonged.place);
     let asked = Asked { request, requester, presence, extension };
-    let rule = policy::decide_with(asked, reason, bundle)?;
+    let rule = policy::decide_with(asked, reason, view, clock::now())?;
     if let Some(prolonged) = prolonged {
         prolonged.check_rule(digest.short_id(), rule)?;
     }
@@ -104,13 +106,13 @@ async fn prolonged(
     front: &Front,
     (request, digest): (&Request, Digest),
     of: Digest,
-    bundle: &Bundle,
+    view: View<'_>,
 ) -> Result<Prolonged, Refusal> {
     let known = front.known(of).await?;
     if !is_own(&request.by, &known) {
         return Err(unknown_request(of.short_id()));
     }
-    let prolonged = prolongs(request, digest.short_id(), &known.chain, bundle, clock::now())?;
+    let prolonged = prolongs(request, digest.short_id(), &known.chain, view, clock::now())?;
     match &prolonged.cut_short {
         Some(status) => Err(standing(&known.chain, status)),
         None => Ok(prolonged),

@@ -21,8 +21,15 @@ pub(super) async fn renew(
         .name
         .parse()
         .map_err(|error| Refusal::new(Reason::Malformed, format!("name: {error}.")))?;
-    let Outcome::HostCertified(issuance) = front.signer.call(Op::CertifyHost { name }).await?
-    else {
+    let op = Op::CertifyHost { name: name.clone() };
+    let outcome = match front.signer.call(op.clone()).await {
+        Ok(outcome) => outcome,
+        Err(refused) => {
+            let epoch = front.signer.epoch();
+            front.for_hosts(&epoch, &[name], refused, op).await?
+        }
+    };
+    let Outcome::HostCertified(issuance) = outcome else {
         return Err(unexpected());
     };
     let certificate = certificate(issuance, front.log.signer);

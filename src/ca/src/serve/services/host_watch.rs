@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use jit_ssh_api::v1;
-use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::digest::RootFingerprint;
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::statement::{self, Arrival, Session, check_date};
@@ -31,7 +31,7 @@ pub(super) fn watch(call: &Call, message: v1::WatchHostsRequest) -> Result<Watch
     let front = call.front();
     let in_force = front.trusted.bundle()?;
     let host = match message.host {
-        Some(signed) => Some(who(signed, &front.fingerprint, &in_force.bundle, clock::now())?),
+        Some(signed) => Some(who(signed, &front.fingerprint, in_force.view(), clock::now())?),
         None => None,
     };
     // Each holds a connection: half of them stay for everyone else.
@@ -58,7 +58,7 @@ pub(super) fn watch(call: &Call, message: v1::WatchHostsRequest) -> Result<Watch
 fn who(
     signed: v1::SignedStatement,
     ca: &RootFingerprint,
-    bundle: &Bundle,
+    view: View<'_>,
     now: UnixTime,
 ) -> Result<HostName, Refusal> {
     let signed = single(Some(signed))?;
@@ -68,7 +68,7 @@ fn who(
     let by = session.body().by.as_str();
     let name: HostName =
         by.parse().map_err(|error| Refusal::new(Reason::Malformed, format!("by: {error}.")))?;
-    report::speaks_for(&name, session.key(), bundle)?;
+    report::speaks_for(&name, session.key(), view, now)?;
     Ok(name)
 }
 

@@ -5,7 +5,7 @@ use jit_ssh_api::v1::hosts_server::Hosts;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::host_watch::Watch;
-use super::{HostsService, host_certificate, host_watch, report};
+use super::{HostsService, directory, enroll, host_certificate, host_watch, report};
 use crate::serve::call::Call;
 
 #[async_trait]
@@ -36,6 +36,25 @@ impl Hosts for HostsService {
     ) -> Result<Response<v1::RenewHostCertificateResponse>, Status> {
         let call = Call::begin(&self.0, "Hosts/RenewHostCertificate", &request);
         let result = host_certificate::renew(&call, &request.into_inner()).await;
+        call.end(result)
+    }
+
+    async fn enroll(
+        &self,
+        request: Request<v1::EnrollRequest>,
+    ) -> Result<Response<v1::EnrollResponse>, Status> {
+        let call = Call::begin(&self.0, "Hosts/Enroll", &request);
+        let result = enroll::enroll(&call, request.into_inner()).await;
+        self.0.metrics.enrolment(&result);
+        call.end(result)
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListHostsRequest>,
+    ) -> Result<Response<v1::ListHostsResponse>, Status> {
+        let call = Call::begin(&self.0, "Hosts/List", &request);
+        let result = directory::list(&call, &request.into_inner());
         call.end(result)
     }
 }

@@ -14,7 +14,7 @@ use jit_ssh_core::time::UnixTime;
 
 use crate::serve::call::Call;
 use crate::serve::eras::Eras;
-use crate::serve::in_force::InForce;
+use crate::serve::in_force::Standing;
 use crate::serve::memory::{Known, Memory, stays};
 use crate::serve::sessions::Caller;
 use crate::serve::store::{ListQuery, Of, Store};
@@ -34,7 +34,7 @@ const MAX_LOOKED_AT: usize = 20_000;
 /// What is asked for.
 struct Wanted<'c> {
     caller: &'c Caller,
-    in_force: &'c Arc<InForce>,
+    in_force: &'c Standing,
     scope: v1::Scope,
     open_only: bool,
     since: UnixTime,
@@ -227,7 +227,7 @@ impl Wanted<'_> {
         let mut found: Vec<Arc<Known>> = Vec::new();
         for known in memory {
             let older = before.is_none_or(|before| place(&known) < before);
-            let waits = older && stays(&known, &self.in_force.bundle, self.now);
+            let waits = older && stays(&known, self.in_force.view(), self.now);
             if waits && self.wants(shelves, &known).await {
                 found.push(known);
             }
@@ -242,7 +242,7 @@ impl Wanted<'_> {
         if known.chain.request().body().at < self.since {
             return false;
         }
-        let evaluation = evaluate(&known.chain, &in_force.bundle, *now);
+        let evaluation = evaluate(&known.chain, in_force.view(), *now);
         if self.open_only && !is_live(&evaluation.status) {
             return false;
         }

@@ -4,12 +4,15 @@
 //! - `explain`, `reading`, `list`, `watch`: calls that read, by session;
 //! - `trust`, `apply`, `session`: root, bundle and sessions;
 //! - `log`: the log;
-//! - `hosts`: what hosts ask, by `host_certificate`, `host_watch` and `report`.
+//! - `hosts`: what hosts ask, by `host_certificate`, `host_watch` and `report`; `enroll` lets them
+//!   join, `directory` lists them.
 
 mod access;
 mod apply;
 mod certify;
 mod decide;
+mod directory;
+mod enroll;
 mod explain;
 mod host_certificate;
 mod host_watch;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use jit_ssh_api::v1;
-use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::digest::{Digest, IdPrefix};
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::lifecycle::{Status, evaluate};
 use jit_ssh_core::names::{ActorId, HostName, Login, Principal};
 use jit_ssh_core::refusal::{Reason, Refusal};
@@ -12,7 +12,7 @@ use jit_ssh_core::time::UnixTime;
 
 use crate::serve::call::Call;
 use crate::serve::front::{Front, unknown_request};
-use crate::serve::in_force::InForce;
+use crate::serve::in_force::Standing;
 use crate::serve::memory::Known;
 use crate::serve::sessions::Caller;
 use crate::serve::store::{IdRange, ListQuery, MAX_MATCHES, Of};
@@ -32,8 +32,8 @@ pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::Get
     let mut access = show::access(&known, &views, now);
     let stored = front.store.reports(known.chain.digest()).await?;
     let serials: Vec<u64> = known.issued.iter().map(|issued| issued.serial).collect();
-    let (request, bundle) = (known.chain.request(), &in_force.bundle);
-    let uses = told::uses(request, &serials, &stored, bundle, &front.fingerprint);
+    let request = known.chain.request();
+    let uses = told::uses(request, &serials, &stored, in_force.view(), &front.fingerprint);
     access.uses = uses.iter().map(show::used).collect();
     Ok(v1::GetResponse { access: Some(access) })
 }
@@ -45,7 +45,7 @@ pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::Get
 /// [`Reason::UnknownRequest`], [`Reason::AmbiguousId`], [`Reason::Malformed`].
 pub(super) async fn find(
     front: &Front,
-    in_force: &Arc<InForce>,
+    in_force: &Standing,
     caller: &Caller,
     text: &str,
 ) -> Result<Arc<Known>, Refusal> {
@@ -111,7 +111,7 @@ pub(super) async fn check(
         if known.chain.request().body().subject != subject {
             continue;
         }
-        if let Some(until) = allowed_until(&known, &principal, bundle, now)
+        if let Some(until) = allowed_until(&known, &principal, in_force.view(), now)
             && until.0 > best.access_until
         {
             let id = known.chain.request().id().to_string();
@@ -126,10 +126,10 @@ pub(super) async fn check(
 fn allowed_until(
     known: &Known,
     principal: &Principal,
-    bundle: &Bundle,
+    view: View<'_>,
     now: UnixTime,
 ) -> Option<UnixTime> {
-    let evaluation = evaluate(&known.chain, bundle, now);
+    let evaluation = evaluate(&known.chain, view, now);
     let (Status::Approved | Status::Active, Some(grant)) = (&evaluation.status, &evaluation.grant)
     else {
         return None;

@@ -2,9 +2,9 @@
 //! It decides nothing about access.
 
 use jit_ssh_api::v1;
-use jit_ssh_core::bundle::Bundle;
 use jit_ssh_core::certificate::KeyId;
 use jit_ssh_core::digest::{IdPrefix, RootFingerprint};
+use jit_ssh_core::enrolment::{Found, View};
 use jit_ssh_core::key::SignerKey;
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
@@ -35,7 +35,7 @@ pub(super) async fn report(
     for signed in message.reports {
         let signed = single(Some(signed))?;
         let signature = signed.signatures.into_iter().next().unwrap_or_default();
-        let told = open(&signed.statement, &signature, &front.fingerprint, &in_force.bundle, now)?;
+        let told = open(&signed.statement, &signature, &front.fingerprint, in_force.view(), now)?;
         records.push(record(&told, now));
     }
     front.store.append(records).await?;
@@ -47,28 +47,43 @@ fn open(
     bytes: &[u8],
     signature: &[u8],
     ca: &RootFingerprint,
-    bundle: &Bundle,
+    view: View<'_>,
     now: UnixTime,
 ) -> Result<Verified<Report>, Refusal> {
     let told = statement::open::<Report>(bytes, signature, ca)?;
     // It may have waited for days on a host that could not reach the CA.
     check_date(told.body().at, now, Arrival::Relayed)?;
-    speaks_for(&told.body().host, told.key(), bundle)?;
+    speaks_for(&told.body().host, told.key(), view, now)?;
     Ok(told)
 }
 
-/// Insists that `key` is the one by which `host` speaks.
+/// Insists that `key` is the one by which `host` speaks at `now`: the key that `hosts.toml` has, or with
+/// which it joined.
 ///
 /// # Errors
 /// [`Reason::UnknownSigner`].
-pub(super) fn speaks_for(host: &HostName, key: &SignerKey, bundle: &Bundle) -> Result<(), Refusal> {
-    let own = bundle.hosts.get(host).and_then(|host| host.key.as_ref());
+pub(super) fn speaks_for(
+    host: &HostName,
+    key: &SignerKey,
+    view: View<'_>,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let found = view.host(host, now).ok();
+    let own = found.and_then(|found| found.host().key.as_ref());
     if own.is_some_and(|own| own.blob() == key.blob()) {
         return Ok(());
     }
-    let message = match own {
-        Some(_) => format!("the statement is not signed by the key of {host} in hosts.toml."),
-        None => format!("{host} has no key in hosts.toml, so nobody knows who speaks for it."),
+    let message = match found {
+        Some(Found::Joined(_)) => {
+            let message =
+                format!("the statement is not signed by the key with which {host} joined.");
+            return Err(Refusal::new(Reason::UnknownSigner, message)
+                .hint("let it join anew with the key it has now: jit-ssh-host enroll"));
+        }
+        Some(_) if own.is_some() => {
+            format!("the statement is not signed by the key of {host} in hosts.toml.")
+        }
+        _ => format!("{host} has no key in hosts.toml, so nobody knows who speaks for it."),
     };
     Err(Refusal::new(Reason::UnknownSigner, message)
         .hint("set `key` of the host in hosts.toml to its ssh_host_ed25519_key.pub, and apply it"))
@@ -91,12 +106,13 @@ fn record(told: &Verified<Report>, now: UnixTime) -> Record {
 
 #[cfg(test)]
 mod tests {
+    use jit_ssh_core::enrolment::Enrolled;
     use jit_ssh_core::statement::{Closed, Event, Happened, Nonce};
 
     use super::*;
     use crate::serve::store::id_number;
-    use crate::serve::testworld::{ALICE, NOW, PROD, bundle, request, root};
-    use crate::testkeys::signed;
+    use crate::serve::testworld::{ALICE, NOW, PIPELINE, PROD, bundle, request, root, verified};
+    use crate::testkeys::{public, signed};
 
     fn event(key_id: &str) -> Event {
         Event {
@@ -120,7 +136,7 @@ mod tests {
         let bundle = bundle();
         let reason = |seed, report: &Report| {
             let (bytes, signature) = signed(seed, report);
-            let opened = open(&bytes, &signature, &root().fingerprint(), &bundle, NOW);
+            let opened = open(&bytes, &signature, &root().fingerprint(), (&bundle).into(), NOW);
             opened.map(|_| ()).map_err(|refusal| refusal.reason)
         };
         let good = told("prod", NOW);
@@ -134,6 +150,40 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_joined_is_heard_by_its_own_key_while_it_is_there() {
+        const OWN: u8 = 70;
+        let (bundle, ca) = (bundle(), root().fingerprint());
+        let joined = statement::Host::new(
+            ca,
+            "pipeline".parse().unwrap(),
+            None,
+            "ci-1".parse().unwrap(),
+            [].into(),
+            vec!["deploy".parse().unwrap()],
+            public(OWN).to_string().parse().unwrap(),
+            NOW,
+            NOW.plus_secs(600),
+        );
+        let mut enrolled = Enrolled::default();
+        enrolled.add_host(verified(PIPELINE, &joined));
+        let reason = |seed, host: &str, view: View<'_>, now: UnixTime| {
+            let (bytes, signature) = signed(seed, &told(host, now));
+            let opened = open(&bytes, &signature, &ca, view, now);
+            opened.map(|_| ()).map_err(|refusal| refusal.reason)
+        };
+        let view = View::new(&bundle, &enrolled);
+        let unknown = Err(Reason::UnknownSigner);
+        assert_eq!(reason(OWN, "ci-1", view, NOW), Ok(()));
+        assert_eq!(reason(OWN, "ci-1", view, NOW.plus_secs(599)), Ok(()));
+        assert_eq!(reason(OWN, "ci-1", view, NOW.plus_secs(600)), unknown, "it is gone");
+        assert_eq!(reason(OWN, "ci-2", view, NOW), unknown);
+        assert_eq!(reason(OWN, "ci-1", (&bundle).into(), NOW), unknown, "nobody joined");
+        assert_eq!(reason(PIPELINE, "ci-1", view, NOW), unknown, "who vouches is not the host");
+        assert_eq!(reason(OWN, "prod", view, NOW), unknown);
+        assert_eq!(reason(PROD, "prod", view, NOW), Ok(()));
+    }
+
+    #[test]
     fn a_report_is_found_by_the_requests_of_its_key_ids_and_others_name_none() {
         let asked = request(1);
         let until = UnixTime(NOW.0 + 600);
@@ -141,7 +191,8 @@ mod tests {
         let events = vec![event(&key_id), Event { id: Nonce([2; 16]), ..event("sealed key") }];
         let report = Report::new(root().fingerprint(), "prod".parse().unwrap(), events, 0, NOW);
         let (bytes, signature) = signed(PROD, &report);
-        let told = open(&bytes, &signature, &root().fingerprint(), &bundle(), NOW).unwrap();
+        let bundle = bundle();
+        let told = open(&bytes, &signature, &root().fingerprint(), (&bundle).into(), NOW).unwrap();
         let Record::Report(record) = record(&told, NOW) else { unreachable!() };
         assert_eq!(record.about, [id_number(asked.digest())]);
         assert_eq!(record.bytes, bytes);

@@ -16,7 +16,7 @@ use super::certify::certificate;
 use crate::serve::arrived::Arrived;
 use crate::serve::call::Call;
 use crate::serve::front::{Front, issued, unexpected};
-use crate::serve::in_force::InForce;
+use crate::serve::in_force::Standing;
 use crate::serve::memory::{Claim, Known};
 use crate::serve::store::{Record, RecordKind};
 use crate::serve::{clock, show};
@@ -40,7 +40,10 @@ pub(super) async fn submit(
     let extends = arrived.body().extends;
     let recorded = match extends {
         Some(of) => front.record(&epoch, of, op).await?,
-        None => front.signer.record(op, &epoch).await?,
+        None => match front.signer.record(op.clone(), &epoch).await {
+            Ok(recorded) => recorded,
+            Err(refused) => front.for_hosts(&epoch, &arrived.body().hosts, refused, op).await?,
+        },
     };
     let Outcome::Recorded { digest, certificate: issuance, .. } = recorded else {
         return Err(unexpected());
@@ -77,7 +80,7 @@ pub(super) async fn submit(
         front.tell_hosts(known.chain.request().body(), issuance);
     }
 
-    let evaluation = evaluate(&known.chain, &in_force.bundle, clock::now());
+    let evaluation = evaluate(&known.chain, in_force.view(), clock::now());
     let signer = front.log.signer;
     Ok(v1::SubmitResponse {
         digest: request.to_string(),
@@ -96,7 +99,7 @@ pub(super) async fn submit(
 fn check_reviewed(
     front: &Front,
     arrived: &Arrived<Request>,
-    in_force: &InForce,
+    in_force: &Standing,
     claim: &Claim<'_>,
 ) -> Result<(), Refusal> {
     let body = arrived.body();
@@ -108,7 +111,7 @@ fn check_reviewed(
     };
     // Only who could make it hears of the other one.
     let chain = Chain::new(arrived.verify(&front.fingerprint)?);
-    match admit_request(&chain, Some(&earlier.chain), &in_force.bundle, clock::now()) {
+    match admit_request(&chain, Some(&earlier.chain), in_force.view(), clock::now()) {
         Err(refusal) if refusal.reason == Reason::ReviewNeeded => Err(refusal),
         // Any other refusal is the signer's to give.
         Ok(_) | Err(_) => Ok(()),
@@ -117,13 +120,13 @@ fn check_reviewed(
 
 /// Under a rule that binds to the client's address, the address signed must be the one seen: the
 /// signer can not know it, and the front can not choose it.
-fn check_source(call: &Call, request: &Request, in_force: &InForce) -> Result<(), Refusal> {
+fn check_source(call: &Call, request: &Request, in_force: &Standing) -> Result<(), Refusal> {
     if !in_force.binds_clients {
         return Ok(());
     }
     let Some(requester) = in_force.bundle.people.get(&request.by) else { return Ok(()) };
     let asked = Asked { request, requester, presence: Presence::UserVerified, extension: None };
-    match policy::decide(asked, &in_force.bundle) {
+    match policy::decide(asked, in_force.view(), clock::now()) {
         Ok(rule) if rule.source == SourceRule::Client => {
             let seen = Cidr::single(call.peer());
             if request.source == [seen] {

@@ -188,7 +188,7 @@ impl Watcher {
         let views = eras.views(known, &in_force, now).await;
         let (news, turn, waits) = {
             let bundle = &in_force.bundle;
-            let evaluation = evaluate(&known.chain, bundle, now);
+            let evaluation = evaluate(&known.chain, in_force.view(), now);
             let wanted = match self.what {
                 What::One(_) => sees,
                 // What was told before is told to its end.

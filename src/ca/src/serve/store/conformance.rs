@@ -362,6 +362,30 @@ async fn what_is_asked_is_done_though_nobody_waits(place: &impl Place) {
     assert!(store.append(vec![request("s", "alice", 10)]).await.is_err());
 }
 
+async fn hosts_and_tokens_come_back_in_the_order_in_which_they_came(place: &impl Place) {
+    let store = place.open();
+    let enrolment = |name: &str, at: u64| {
+        Record::Enrolment(EnrolmentRecord {
+            digest: Digest::of(name.as_bytes()),
+            at: UnixTime(at),
+            bytes: Bytes::copy_from_slice(name.as_bytes()),
+            signature: Bytes::from_static(b"s"),
+        })
+    };
+    for (name, at) in [("token", 10), ("old", 5), ("host", 20), ("token", 10)] {
+        store.append(vec![enrolment(name, at)]).await.unwrap();
+    }
+    store.close();
+    let store = place.open();
+    let found = store.enrolments(UnixTime(9)).await.unwrap();
+    let bytes: Vec<_> = found.iter().map(|one| one.bytes.as_slice()).collect();
+    assert_eq!(bytes, [&b"token"[..], b"host"]);
+    assert_eq!(found[0].signature, b"s");
+    assert!(store.enrolments(UnixTime(20)).await.unwrap().is_empty());
+    // They are no requests.
+    assert!(store.ids().await.unwrap().is_empty());
+}
+
 macro_rules! conform {
     ($($promise:ident)*) => {
         mod sqlite_conforms {
@@ -389,6 +413,7 @@ conform! {
     requests_are_found_by_the_beginning_of_their_id
     what_may_still_be_open_is_told_apart
     what_hosts_tell_is_found_by_request_and_kept_once
+    hosts_and_tokens_come_back_in_the_order_in_which_they_came
     marks_only_rise
     one_proposal_stands_at_a_time
     bundles_are_listed_by_when_they_came_and_the_earliest_moment_stays

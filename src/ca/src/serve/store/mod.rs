@@ -50,6 +50,9 @@ pub(super) trait Store: Send + Sync + 'static {
     /// Break-glass requests that nobody has decided but who made or uses them, oldest first.
     fn unreviewed(&self) -> Later<Vec<StoredChain>>;
 
+    /// Statements about hosts that join, made after `since`, in the order in which they came.
+    fn enrolments(&self, since: UnixTime) -> Later<Vec<StoredStatement>>;
+
     /// How long the latest approvals under a rule took, in seconds; at most [`MAX_WAITS`].
     fn waits(&self, rule: RuleName) -> Later<Vec<u32>>;
 
@@ -95,6 +98,8 @@ pub(super) enum Record {
         /// What was issued.
         issued: Issued,
     },
+    /// A host or token that a signer recorded.
+    Enrolment(EnrolmentRecord),
     /// That persons approved a request; what was noted of it first stays.
     Approval(ApprovalRecord),
     /// What a host told.
@@ -131,6 +136,16 @@ pub(super) struct ReportRecord {
     pub(super) at: UnixTime,
     /// The numbers of the ids of the requests it is about.
     pub(super) about: Vec<u64>,
+    pub(super) bytes: Bytes,
+    pub(super) signature: Bytes,
+}
+
+/// A host or token.
+#[derive(Debug, Clone)]
+pub(super) struct EnrolmentRecord {
+    pub(super) digest: Digest,
+    /// When it was made, by its maker's clock.
+    pub(super) at: UnixTime,
     pub(super) bytes: Bytes,
     pub(super) signature: Bytes,
 }
@@ -190,7 +205,7 @@ pub(super) struct StoredChain {
 /// A statement as stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StoredStatement {
-    /// Where it stands, for who must look: the row of the table of statements.
+    /// Where it stands, for who must look: the row of its table.
     pub(super) row: i64,
     pub(super) bytes: Vec<u8>,
     pub(super) signature: Vec<u8>,

@@ -9,10 +9,10 @@ use super::fault::Fault;
 
 /// What brings a database from each version to the next, from nothing to the version this program
 /// writes. A new database takes all steps, so it is the same as one that grew old.
-const STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const STEPS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// The version this program writes: how many steps there are.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// `id` is the number of the request's id, so that one index finds a whole chain; statements and
 /// certificates are only ever added, so that everything but this index grows at its end.
@@ -135,6 +135,18 @@ CREATE TABLE told (
     seq INTEGER NOT NULL, -- the report
     PRIMARY KEY (id, seq)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Hosts that join by themselves, and the tokens by which they do.
+const VERSION_5: &str = "
+CREATE TABLE enrolments (
+    seq       INTEGER PRIMARY KEY,
+    digest    BLOB NOT NULL UNIQUE,
+    at        INTEGER NOT NULL,
+    bytes     BLOB NOT NULL,
+    signature BLOB NOT NULL
+) STRICT;
+CREATE INDEX enrolments_by_time ON enrolments (at);
 ";
 
 /// How every connection works.

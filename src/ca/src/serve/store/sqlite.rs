@@ -159,6 +159,19 @@ impl Store for SqliteStore {
         })
     }
 
+    fn enrolments(&self, since: UnixTime) -> Later<Vec<StoredStatement>> {
+        self.read(move |connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT seq, bytes, signature FROM enrolments WHERE at > ?1 ORDER BY seq",
+            )?;
+            let read = |row: &Row<'_>| -> Result<StoredStatement, Fault> {
+                let seq: i64 = row.get(0)?;
+                signed(row, seq).map_err(in_row("enrolments", seq))
+            };
+            query.query_and_then([bits(since.0)], read)?.collect()
+        })
+    }
+
     fn waits(&self, rule: RuleName) -> Later<Vec<u32>> {
         self.read(move |connection| {
             let mut query = connection.prepare_cached(
@@ -324,8 +337,11 @@ fn chain(connection: &Connection, request: Digest) -> Result<Option<StoredChain>
 }
 
 fn statement(row: &Row<'_>, seq: i64) -> rusqlite::Result<(u8, StoredStatement)> {
-    let statement = StoredStatement { row: seq, bytes: row.get(1)?, signature: row.get(2)? };
-    Ok((row.get(0)?, statement))
+    Ok((row.get(0)?, signed(row, seq)?))
+}
+
+fn signed(row: &Row<'_>, seq: i64) -> rusqlite::Result<StoredStatement> {
+    Ok(StoredStatement { row: seq, bytes: row.get(1)?, signature: row.get(2)? })
 }
 
 fn issued(row: &Row<'_>) -> rusqlite::Result<Issued> {

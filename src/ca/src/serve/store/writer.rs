@@ -159,6 +159,18 @@ fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()
                 bits(issued.access_until.0),
             ])?;
         }
+        Record::Enrolment(record) => {
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR IGNORE INTO enrolments (digest, at, bytes, signature)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?;
+            insert.execute(params![
+                record.digest.0.as_slice(),
+                bits(record.at.0),
+                record.bytes.as_ref(),
+                record.signature.as_ref(),
+            ])?;
+        }
         Record::Approval(record) => {
             let mut insert = transaction.prepare_cached(
                 "INSERT OR IGNORE INTO approvals (id, request, rule, at, wait)

@@ -1,7 +1,7 @@
 //! The one place that allows a host certificate.
 
 use super::identity::{HostIdentity, HostPrincipal};
-use crate::bundle::Bundle;
+use crate::enrolment::View;
 use crate::names::{HostName, Principal};
 use crate::refusal::{Reason, Refusal};
 use crate::time::UnixTime;
@@ -64,22 +64,23 @@ impl AuthorizedHost {
     }
 }
 
-/// Decides whether the host `name` may have a certificate, under `bundle`, at `now`. Who asks is no
-/// matter: a certificate is of use only to the holder of the host's key.
+/// Decides whether the host `name` may have a certificate, under the bundle of `view` and with the
+/// hosts that are there, at `now`. Who asks is no matter: a certificate is of use only to the holder of
+/// the host's key.
 ///
 /// # Errors
 /// [`Refusal`] if there is no such host, or `hosts.toml` does not have its key.
-pub fn authorize_host(
+pub fn authorize_host<'b>(
     name: &HostName,
-    bundle: &Bundle,
+    view: impl Into<View<'b>>,
     now: UnixTime,
 ) -> Result<AuthorizedHost, Refusal> {
-    let Some(host) = bundle.hosts.get(name) else {
-        let message = format!("hosts.toml has no host `{name}`.");
-        return Err(Refusal::new(Reason::UnknownHost, message)
-            .hint("an admin adds it, with its key, and applies the bundle"));
-    };
-    let identity = HostIdentity::of(host).ok_or_else(|| {
+    let found = view.into().host(name, now).map_err(|refusal| {
+        Refusal::new(Reason::UnknownHost, refusal.message).hint(
+            "an admin adds it, with its key, and applies the bundle; or it joins with: jit-ssh-host enroll",
+        )
+    })?;
+    let identity = HostIdentity::found(found).ok_or_else(|| {
         let message = format!("hosts.toml does not have the key of the host {name}.");
         Refusal::new(Reason::UnknownHost, message).hint(
             "an admin adds it: key = \"...\", what stands in /etc/ssh/ssh_host_ed25519_key.pub there",

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::bundle::Host;
 use crate::digest::Digest;
+use crate::enrolment::Found;
 use crate::key::HostKey;
 use crate::names::{HostName, Principal};
 use crate::time::UnixTime;
@@ -115,6 +116,17 @@ impl HostIdentity {
             until: None,
             statement: None,
         })
+    }
+
+    /// The identity of a host that is there, listed or not, if its key is known. One that joined ends with
+    /// the statement that vouches for it, and its certificate names that statement.
+    pub fn found(found: Found<'_>) -> Option<HostIdentity> {
+        let identity = HostIdentity::of(found.host())?;
+        let statement = match found {
+            Found::Listed(_) => None,
+            Found::Joined(joined) => Some(joined.statement().digest()),
+        };
+        Some(HostIdentity { until: found.until(), statement, ..identity })
     }
 
     /// All that it may be called, sorted, each once.

@@ -68,6 +68,12 @@ impl HostFacts {
     pub fn half_life(&self) -> UnixTime {
         UnixTime(self.valid_after.0.midpoint(self.valid_before.0))
     }
+
+    /// Whether another certificate takes the place of this one at `now`: half of its time is over, and
+    /// another could go on for longer. That of a host that joined ends with the host at the latest.
+    pub fn is_due(&self, identity: &HostIdentity, now: UnixTime) -> bool {
+        now >= self.half_life() && identity.until != Some(self.valid_before)
+    }
 }
 
 /// Judges `tbs`.

@@ -54,7 +54,11 @@ impl Lint<'_, '_, '_> {
                 "name persons in `on_behalf`, or take the rule out",
             );
         }
-        if view.covered.is_empty() {
+        let may_come = || {
+            let enrollers = &self.bundle.hosts.enrollers;
+            rule.hosts.iter().any(|pattern| enrollers.may_make(pattern))
+        };
+        if view.covered.is_empty() && !may_come() {
             say(
                 Severity::Warning,
                 Kind::NoHost,
@@ -120,7 +124,14 @@ impl Lint<'_, '_, '_> {
             Selection::All => self.crowd.actors.is_empty(),
             Selection::Only(who) => self.crowd.named(who).is_empty(),
         };
+        let may_come = match &rule.hosts {
+            Selection::All => false,
+            Selection::Only(patterns) => {
+                patterns.iter().any(|pattern| self.bundle.hosts.enrollers.may_make(pattern))
+            }
+        };
         let nothing = match &rule.logins {
+            _ if may_come => false,
             Selection::All => hosts.is_empty(),
             Selection::Only(logins) => self.hosts.offering(&hosts, logins).0.is_empty(),
         };

@@ -40,7 +40,7 @@ fn ids(page: &v1::ListResponse) -> Vec<&str> {
 async fn a_page_that_looked_at_many_in_vain_says_where_to_go_on_and_nothing_is_hidden() {
     let (_folder, store) = store();
     let memory = Memory::new(root().fingerprint(), []);
-    let in_force = Arc::new(in_force(bundle()));
+    let in_force = Standing::alone(Arc::new(in_force(bundle())));
     let caller = Caller { id: "auditor".parse().unwrap(), reach: Reach::Everything };
     let pending = made_at(NOW);
     store.append(records(&pending, None)).await.unwrap();
@@ -94,7 +94,7 @@ async fn a_page_that_looked_at_many_in_vain_says_where_to_go_on_and_nothing_is_h
 async fn what_others_read_before_does_not_change_what_somebody_is_shown() {
     let (_folder, store) = store();
     let memory = Memory::new(root().fingerprint(), []);
-    let in_force = Arc::new(in_force(bundle()));
+    let in_force = Standing::alone(Arc::new(in_force(bundle())));
     let bob = Caller { id: "bob".parse().unwrap(), reach: Reach::Own };
     let (waits, over) = (request(1), made_at(NOW.plus_secs(1)));
     let end = taken_back(&over);

@@ -6,7 +6,7 @@ use crate::serve::testworld::{ALICE, BOB, NOW, approval, bundle, known, request,
 
 fn until(known: &Known, secs: u32) -> Option<UnixTime> {
     let principal = Principal::new("deploy".parse().unwrap(), "prod".parse().unwrap());
-    allowed_until(known, &principal, &bundle(), NOW.plus_secs(secs))
+    allowed_until(known, &principal, (&bundle()).into(), NOW.plus_secs(secs))
 }
 
 #[test]
@@ -18,7 +18,7 @@ fn a_grant_lets_in_from_its_approval_to_its_end_as_what_it_names() {
     assert_eq!(until(&approved, 61), Some(NOW.plus_secs(660)));
     assert_eq!(until(&approved, 660), None);
     let other = Principal::new("root".parse().unwrap(), "prod".parse().unwrap());
-    assert_eq!(allowed_until(&approved, &other, &bundle(), NOW.plus_secs(61)), None);
+    assert_eq!(allowed_until(&approved, &other, (&bundle()).into(), NOW.plus_secs(61)), None);
 }
 
 #[test]

@@ -1,0 +1,188 @@
+//! Hosts that join by themselves, end to end: the CA, its commands and stock sshd, all real.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::fs;
+use std::time::Duration;
+
+use jit_ssh_api::v1;
+use jit_ssh_tests::api::{Caller, now};
+use jit_ssh_tests::program::{Program, Said};
+use jit_ssh_tests::{Persona, Site, Sshd};
+
+/// Whoever is in `sre` may go to hosts of the pipeline, by themselves.
+const RULES: &str = r#"
+[[allow]]
+name = "ci"
+who = ["group:sre"]
+hosts = ["label:env=ci"]
+logins = ["LOGIN"]
+max_for = "10m"
+cert_for = "10m"
+auto = {}
+permit = ["pty"]
+"#;
+
+const REFUSED: i32 = 6;
+
+fn me() -> String {
+    Program::new("id").args(["-un"]).run().fine().out.trim().to_owned()
+}
+
+/// A running CA with alice, and a pipeline that may vouch for hosts called `ci-...`.
+fn site() -> (Site, Persona, Persona) {
+    let mut site = Site::initialised();
+    let pipeline = Persona::new(site.path(), "pipeline");
+    let (alice, _bob) = site.populate(RULES);
+    let hosts = site.config().join("hosts.toml");
+    let listed = fs::read_to_string(&hosts).unwrap();
+    let enroller = format!(
+        "[[enroller]]\nid = \"pipeline\"\nkeys = [\"{}\"]\nnames = [\"ci-*\"]\n\
+         labels = {{ env = [\"ci\"] }}\nlogins = [\"{}\"]\nmax_for = \"1h\"\nmax_uses = 5\n",
+        pipeline.public_key(),
+        me()
+    );
+    fs::write(&hosts, format!("{listed}{enroller}")).unwrap();
+    site.serve();
+    site.apply();
+    alice.enroll(&site.url);
+    (site, alice, pipeline)
+}
+
+/// Makes a join token for hosts that stay for `span`; gives the file that holds it.
+fn token(site: &Site, pipeline: &Persona, span: &str, uses: &str) -> String {
+    let (login, key) = (me(), pipeline.key_file());
+    let said = site
+        .ca(&["token", "--ca", &site.url, "--enroller", "pipeline", "--name", "ci-*"])
+        .args(["--labels", "env=ci", "--logins", &login, "--for", span, "--uses", uses])
+        .args(["--identity"])
+        .args([&key])
+        .run()
+        .fine();
+    let path = site.path().join("token");
+    fs::write(&path, &said.out).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn enroll(host: &Sshd, token: &str, more: &[&str]) -> Said {
+    let key = host.etc.join("host_key.pub");
+    Program::new("jit-ssh-host")
+        .args(["enroll", "--token-file", token, "--name", host.name(), "--json", "--host-key"])
+        .args([&key])
+        .args(["--etc"])
+        .args([&host.etc])
+        .args(more)
+        .run()
+}
+
+fn login(alice: &Persona, host: &str, span: &str) -> Said {
+    let login = me();
+    alice
+        .jit(&["login", host, "--as", &login, "--for", span, "--because", "a look", "--json"])
+        .run()
+}
+
+fn wait_until_past(moment: u64) {
+    while now() <= moment {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_host_joins_is_logged_in_to_goes_and_its_name_comes_back_as_another_machine() {
+    let (mut site, alice, pipeline) = site();
+    let first = Sshd::new(site.path(), "ci-1");
+    // Before it joined nobody can ask for it, nor set it up.
+    login(&alice, "ci-1", "1m").ended(REFUSED);
+    let refused = first.setup(&site.url, &[]).ended(1);
+    assert!(refused.err.contains("ci-1"), "{}", refused.err);
+
+    let word = token(&site, &pipeline, "45s", "3");
+    let joined = enroll(&first, &word, &[]).fine();
+    let until = joined.field("until").as_u64().unwrap();
+    assert!((now()..=now() + 45).contains(&until));
+    first.setup(&site.url, &[]).fine();
+    // People know it by a certificate that ends with it.
+    let shown = Program::new("ssh-keygen").args(["-L", "-f"]);
+    let shown = shown.args([first.etc.join("jit-ssh/ssh_host_ed25519_key-cert.pub")]).run().fine();
+    assert!(shown.out.contains(&format!("\"host/ci-1/{until}\"")), "{}", shown.out);
+    let said = login(&alice, "ci-1", "10m").fine();
+    assert_eq!(said.field("access_until").as_u64(), Some(until), "not beyond the host");
+    assert_eq!(alice.ssh(&first, "echo in").fine().out, "in\n");
+    let principals = fs::read_to_string(first.etc.join(format!("jit-ssh/principals/{}", me())));
+    assert!(principals.unwrap().contains(&format!("{}@ci-1", me())));
+
+    // Another machine can not take its name while it is there; it can renew itself.
+    let second_dir = site.path().join("second");
+    fs::create_dir(&second_dir).unwrap();
+    let second = Sshd::new(&second_dir, "ci-1");
+    let taken = enroll(&second, &word, &[]).ended(1);
+    assert_eq!(taken.text("error"), "NAME_TAKEN");
+    // A front that is started anew knows it still.
+    site.stop();
+    site.serve();
+    let session = Caller::new(&site).open_session("alice", &alice.key_file()).unwrap();
+    // A connection of its own each time: nobody answers for one that waits.
+    let listed = || {
+        let caller = Caller::new(&site).with_session(&session);
+        let request = v1::ListHostsRequest::default();
+        caller.call(|client| async move { client.list_hosts(request).await.unwrap() }).hosts
+    };
+    let hosts = listed();
+    assert_eq!(hosts.len(), 1, "{hosts:?}");
+    assert_eq!((hosts[0].name.as_str(), hosts[0].until), ("ci-1", until));
+    assert_eq!(
+        (hosts[0].enroller.as_str(), &hosts[0].labels[..]),
+        ("pipeline", &["env=ci".to_owned()][..])
+    );
+
+    wait_until_past(until);
+    assert_eq!(alice.ssh(&first, "true").code, 255, "the certificate went with the host");
+    login(&alice, "ci-1", "1m").ended(REFUSED);
+    assert!(listed().is_empty());
+
+    let joined = enroll(&second, &word, &["--for", "40s"]).fine();
+    assert!(joined.field("until").as_u64().unwrap() > until);
+    second.setup(&site.url, &[]).fine();
+    login(&alice, "ci-1", "1m").fine();
+    assert_eq!(alice.ssh(&second, "echo new").fine().out, "new\n");
+    // What is in the log justifies all of it.
+    let summary = site.verify_log();
+    assert!(summary.contains("hosts and tokens"), "{summary}");
+    // The token never came into anybody's log.
+    let secret = fs::read_to_string(&word).unwrap();
+    assert!(!site.serve_log().contains(secret.trim()));
+}
+
+#[test]
+fn a_token_lets_in_as_many_hosts_as_it_says_and_an_enroller_vouches_for_one_itself() {
+    let (site, alice, pipeline) = site();
+    let word = token(&site, &pipeline, "10m", "1");
+    let (one, two) = (Sshd::new(site.path(), "ci-1"), Sshd::new(site.path(), "ci-2"));
+    enroll(&one, &word, &[]).fine();
+    enroll(&one, &word, &[]).fine();
+    let spent = enroll(&two, &word, &[]).ended(1);
+    assert_eq!(spent.text("error"), "TOKEN_SPENT");
+    let beyond = enroll(&one, &word, &["--for", "11m"]).ended(1);
+    assert_eq!(beyond.text("error"), "NOT_ALLOWED");
+
+    let (login_name, key) = (me(), pipeline.key_file());
+    let vouch = |name: &str, labels: &str| {
+        site.ca(&["vouch", "--ca", &site.url, "--enroller", "pipeline", "--name", name])
+            .args(["--labels", labels, "--logins", &login_name, "--for", "10m", "--identity"])
+            .args([&key])
+            .args(["--key"])
+            .args([two.etc.join("host_key.pub")])
+            .run()
+    };
+    let better = vouch("ci-2", "env=prod").ended(1);
+    assert!(better.err.contains("may not give the label env=prod"), "{}", better.err);
+    let listed = vouch("prod-host", "env=ci").ended(1);
+    assert!(listed.err.contains("hosts.toml lists a host prod-host"), "{}", listed.err);
+    vouch("ci-2", "env=ci").fine();
+    login(&alice, "ci-2", "1m").fine();
+
+    // Without its enroller a host is gone at once.
+    site.write_hosts();
+    site.apply();
+    login(&alice, "ci-1", "1m").ended(REFUSED);
+}
