@@ -6,9 +6,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use jit_ssh_api::join::{JoinToken, MAX_JOIN_TOKEN};
@@ -23,6 +21,8 @@ use jit_ssh_core::time::{Seconds, UnixTime};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::apply;
+use crate::clock::now;
 use crate::error::CommandError;
 use crate::fetch::no_connection;
 
@@ -206,18 +206,9 @@ fn keep(etc: &Path, token: &JoinToken, host: &Verified<Host>) -> Result<(), Comm
     let json = serde_json::to_vec(&kept)
         .map_err(|e| CommandError::new(format!("The enrolment can not be written: {e}.")))?;
     let path = etc.join(KEPT);
-    let write = || {
-        let folder = path.parent().unwrap_or(etc);
-        fs::create_dir_all(folder)?;
-        let new = path.with_extension("new");
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(&new)?;
-        std::io::Write::write_all(&mut file, &json)?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        fs::File::open(folder)?.sync_all()
-    };
-    write().map_err(|e: std::io::Error| {
+    let written = fs::create_dir_all(path.parent().unwrap_or(etc))
+        .and_then(|()| apply::replace(&path, &json, 0o644));
+    written.map_err(|e| {
         CommandError::new(format!("{} can not be written: {e}.", path.display()))
             .hint("the host has joined; run the command again as root to keep what was signed")
     })
@@ -279,16 +270,6 @@ fn capital(text: &str) -> String {
     letters
         .next()
         .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect::<String>())
-}
-
-/// Now, by this machine's clock.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "statements are dated; the CA checks by its own clock"
-)]
-fn now() -> UnixTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    UnixTime(since.map_or(0, |span| span.as_secs()))
 }
 
 /// sshd's own key, in `--etc`.

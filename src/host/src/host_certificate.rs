@@ -6,11 +6,11 @@
 
 use std::path::PathBuf;
 
-use base64ct::{Base64, Encoding as _};
 use jit_ssh_api::v1::{Certificate, RenewHostCertificateRequest};
 use jit_ssh_api::{ApiError, Client, Reason};
 use jit_ssh_core::bundle::Signers;
 use jit_ssh_core::certificate::host::HostIdentity;
+use jit_ssh_core::certificate::line;
 use jit_ssh_core::key::HostKey;
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::receipt::{Receipt, check_held, check_host};
@@ -74,14 +74,18 @@ fn way_out(name: &HostName, own: Option<&HostKey>) -> String {
 }
 
 /// The keys that sshd has, Ed25519 before others; those that no certificate is issued for left out.
-/// Their public halves are in `.pub` files beside them.
 pub(crate) fn own_keys(effective: &Effective) -> Vec<HostKey> {
+    own_key_files(effective).into_iter().map(|(_, key)| key).collect()
+}
+
+/// The same, each with the file of its private half; the public one is in a `.pub` file beside it.
+pub(crate) fn own_key_files(effective: &Effective) -> Vec<(PathBuf, HostKey)> {
     let read = |path: &String| {
-        let public = PathBuf::from(format!("{path}.pub"));
-        std::fs::read_to_string(public).ok()?.trim().parse::<HostKey>().ok()
+        let public = std::fs::read_to_string(format!("{path}.pub")).ok()?;
+        Some((PathBuf::from(path), public.trim().parse::<HostKey>().ok()?))
     };
-    let mut keys: Vec<HostKey> = effective.all("HostKey").iter().filter_map(read).collect();
-    keys.sort_by_key(|key| key.type_name() != "ssh-ed25519");
+    let mut keys: Vec<_> = effective.all("HostKey").iter().filter_map(read).collect();
+    keys.sort_by_key(|(_, key)| key.type_name() != "ssh-ed25519");
     keys
 }
 
@@ -154,9 +158,9 @@ fn verified(
     };
     check_host(&receipt, identity, signers, now)
         .map_err(|e| untrue(format!("The host certificate that the CA sent is not used: {e}.")))?;
-    let base64 = Base64::encode_string(&sent.certificate);
-    let (kind, name) = (identity.key.type_name(), &identity.name);
-    Ok(format!("{kind}-cert-v01@openssh.com {base64} {name}\n").into_bytes())
+    let line = line(&sent.certificate)
+        .ok_or_else(|| untrue("The CA sent a host certificate without a type.".to_owned()))?;
+    Ok(format!("{line} {}\n", identity.name).into_bytes())
 }
 
 fn untrue(message: String) -> CommandError {

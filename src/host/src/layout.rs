@@ -1,7 +1,9 @@
 //! Which files on a host are ours, and what sshd must say of them.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use jit_ssh_core::names::Login;
 
 use crate::error::CommandError;
@@ -11,6 +13,37 @@ pub(crate) const DEFAULT_ETC: &str = "/etc/ssh";
 
 /// Where the guard's socket is, unless told otherwise.
 pub(crate) const DEFAULT_RUN: &str = "/run/jit-ssh";
+/// Our folder in there.
+const OWN_DIR: &str = "jit-ssh";
+
+/// Where guard and link find things, as they are told when they start.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Folders {
+    /// Where host files are
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_ETC)]
+    pub(crate) etc: PathBuf,
+    /// Where the socket and the table of sessions are
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN)]
+    pub(crate) run: PathBuf,
+    /// Where events wait for the CA, and lists are kept
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/jit-ssh")]
+    pub(crate) state: PathBuf,
+}
+
+impl Folders {
+    /// Our folder among sshd's files.
+    pub(crate) fn own_dir(&self) -> PathBuf {
+        self.etc.join(OWN_DIR)
+    }
+
+    /// The same, for the command line of another program of ours.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        [("--etc", &self.etc), ("--run", &self.run), ("--state", &self.state)]
+            .into_iter()
+            .flat_map(|(option, path)| [option.into(), path.into()])
+            .collect()
+    }
+}
 
 /// The places of all files, absolute.
 #[derive(Debug, Clone)]
@@ -78,7 +111,7 @@ impl Layout {
 
     /// Our folder.
     pub(crate) fn own_dir(&self) -> PathBuf {
-        self.etc.join("jit-ssh")
+        self.etc.join(OWN_DIR)
     }
 
     /// The CA keys sshd trusts to certify users.

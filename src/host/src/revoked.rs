@@ -106,4 +106,4 @@ pub(crate) fn is_list(bytes: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

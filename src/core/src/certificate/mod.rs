@@ -3,8 +3,8 @@
 //! - `build.rs`: encodes what [`Authorized`](crate::authorize::Authorized) allows;
 //! - [`lint`]: reads the encoded bytes again with a parser of its own and refuses anything odd.
 //!   sshd accepts much that it should not (facts.md, 1); nothing but this lint stops it;
+//! - [`host`]: the same for host certificates, with types of their own;
 //! - `presented.rs`: what a host reads of a certificate that somebody logs in with.
-//! - [`host`]: the same for host certificates, with types of their own.
 //!
 //! The signer appends the linted bytes to its log before it signs them (I1).
 
@@ -18,6 +18,7 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
+use base64ct::{Base64, Encoding as _};
 pub use build::{Tbs, build};
 pub use lint::{Context, LintError, Linted, lint};
 pub use presented::{Presented, PresentedError};
@@ -132,6 +133,14 @@ pub fn assemble(tbs: &[u8], signature: &[u8; 64]) -> Vec<u8> {
     let mut out = wire::Writer::default();
     out.raw(tbs).string(&inner.into_bytes());
     out.into_bytes()
+}
+
+/// A certificate in wire encoding as OpenSSH writes it in a line, `type base64`, without a comment; `None`
+/// for bytes that do not begin with a type.
+pub fn line(certificate: &[u8]) -> Option<String> {
+    let kind = wire::Reader::new(certificate).text()?;
+    let plain = kind.bytes().all(|byte| byte.is_ascii_graphic());
+    plain.then(|| format!("{kind} {}", Base64::encode_string(certificate)))
 }
 
 #[cfg(test)]

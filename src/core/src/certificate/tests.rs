@@ -367,3 +367,14 @@ fn the_access_is_never_longer_than_what_was_asked_for() {
     assert!(made.check(&until(720)).is_ok());
     assert!(made.check(&until(721)).is_err());
 }
+
+#[test]
+fn a_certificate_is_written_as_openssh_does_and_other_bytes_are_not() {
+    let kind = b"ssh-ed25519-cert-v01@openssh.com";
+    let blob = [&[0, 0, 0, 32][..], kind, b"rest"].concat();
+    let written = line(&blob).unwrap();
+    assert!(written.starts_with("ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1"), "{written}");
+    for bad in [&b""[..], &[0, 0, 0], &[0, 0, 0, 9, b'x'], &[255, 255, 255, 255, b'x']] {
+        assert_eq!(line(bad), None);
+    }
+}

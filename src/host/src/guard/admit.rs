@@ -119,14 +119,14 @@ impl Server {
     /// Verifies a certificate down to its signature.
     fn judge(&mut self, line: &str, now: UnixTime) -> Result<Judged, No> {
         let certificate = Presented::from_line(line).map_err(|e| Refused(e.to_string()))?;
-        let path = self.places.own_dir.join("user_ca.pub");
+        let path = self.folders.own_dir().join("user_ca.pub");
         let trust = Trust::read(&path).map_err(|e| Unable(format!("{}: {e}", path.display())))?;
         let ca = trust.ca_of(&certificate).cloned();
         let ca = ca.ok_or_else(|| Refused("no CA of this host signed the certificate".into()))?;
         if !certificate.is_signed_by(&ca) {
             return Err(Refused("the CA's signature over the certificate does not hold".into()));
         }
-        let settings = trust::settings(&self.places.own_dir).ok();
+        let settings = trust::settings(&self.folders.own_dir()).ok();
         let offline = settings.as_ref().and_then(|settings| settings.offline_ca.as_ref());
         let is_offline = offline == Some(&ca);
         let until = if is_offline {

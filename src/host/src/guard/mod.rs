@@ -21,7 +21,7 @@ mod revoked;
 mod row;
 mod serve;
 mod spool;
-mod state;
+pub(crate) mod state;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -29,11 +29,10 @@ pub(crate) mod trust;
 mod warning;
 mod watched;
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::error::CommandError;
+use crate::layout::Folders;
 use crate::link::supervisor;
 
 /// The unit that runs the guard under systemd.
@@ -49,15 +48,8 @@ pub(crate) const UNIT: &str = include_str!("../../units/jit-ssh-guard.service");
     Exit codes: 0 done, 1 error, 2 usage"
 )]
 pub(crate) struct GuardArgs {
-    /// Where host files are
-    #[arg(long, value_name = "DIR", default_value = "/etc/ssh")]
-    etc: PathBuf,
-    /// Where the socket and the table of sessions are
-    #[arg(long, value_name = "DIR", default_value = "/run/jit-ssh")]
-    run: PathBuf,
-    /// Where events wait for the CA
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/jit-ssh")]
-    state: PathBuf,
+    #[command(flatten)]
+    folders: Folders,
     /// Goes by the files there are, and asks no CA
     #[arg(long)]
     no_link: bool,
@@ -71,23 +63,16 @@ pub(crate) fn cmd_guard(args: &GuardArgs) -> Result<(), CommandError> {
         )
         .hint("under systemd: systemctl start jit-ssh-guard"));
     }
-    let places = serve::Places {
-        own_dir: args.etc.join("jit-ssh"),
-        run: args.run.clone(),
-        state: args.state.clone(),
-    };
-    let mut server = serve::Server::open(places)?;
+    let mut server = serve::Server::open(args.folders.clone())?;
     if !args.no_link {
-        start_link(args);
+        start_link(&args.folders);
     }
     server.run()
 }
 
 /// Without the link, sessions end all the same.
-fn start_link(args: &GuardArgs) {
-    let places = [("--etc", &args.etc), ("--run", &args.run), ("--state", &args.state)];
-    let places = places.into_iter().flat_map(|(option, path)| [option.into(), path.into()]);
-    if let Err(error) = supervisor::start(places.collect()) {
+fn start_link(folders: &Folders) {
+    if let Err(error) = supervisor::start(folders.arguments()) {
         log::say(log::Level::Error, &format!("there is no link to the CA: {error}."));
     }
 }

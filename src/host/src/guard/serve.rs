@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
@@ -27,6 +27,7 @@ use super::state::{StateFile, make_dir};
 use super::table::{Table, Token};
 use crate::clock::now;
 use crate::error::CommandError;
+use crate::layout::Folders;
 
 /// Most sessions, where the system gives enough file descriptors: each takes one.
 const MAX_SESSIONS: usize = 10_000;
@@ -52,20 +53,9 @@ const FIRST_SESSION: Token = 1 << 32;
 /// The name of the revocation list in our folder.
 const LIST_NAME: &str = "revoked.krl";
 
-/// Where the guard's files are.
-#[derive(Debug)]
-pub(crate) struct Places {
-    /// Our folder among sshd's files.
-    pub(crate) own_dir: PathBuf,
-    /// For the socket and the table.
-    pub(crate) run: PathBuf,
-    /// For the spool.
-    pub(crate) state: PathBuf,
-}
-
 /// The guard.
 pub(crate) struct Server {
-    pub(super) places: Places,
+    pub(super) folders: Folders,
     pub(super) table: Table,
     pub(super) revoked: Revoked,
     pub(super) cgroups: Option<Cgroups>,
@@ -85,29 +75,29 @@ impl Server {
     ///
     /// # Errors
     /// Says what is in the way: another guard, a folder, a table that can not be read.
-    pub(crate) fn open(places: Places) -> Result<Server, CommandError> {
+    pub(crate) fn open(folders: Folders) -> Result<Server, CommandError> {
         let failed = |what: &Path, e: std::io::Error| {
             CommandError::new(format!("The guard can not use {}: {e}.", what.display()))
         };
-        make_dir(&places.run, 0o755).map_err(|e| failed(&places.run, e))?;
-        let lock = lock(&places.run)?;
-        let state = StateFile::new(&places.run).map_err(|e| failed(&places.run, e))?;
+        make_dir(&folders.run, 0o755).map_err(|e| failed(&folders.run, e))?;
+        let lock = lock(&folders.run)?;
+        let state = StateFile::new(&folders.run).map_err(|e| failed(&folders.run, e))?;
         let (state_path, instant) = (state.path().to_owned(), Instant::now());
-        let table = Table::open(state, spool(&places.state), FIRST_SESSION, instant);
+        let table = Table::open(state, spool(&folders.state), FIRST_SESSION, instant);
         let table = table.map_err(|e| {
             failed(&state_path, e).hint(format!(
                 "nobody knows which sessions are to end: end them (loginctl, or kill the sshd of each), then remove {}",
                 state_path.display()
             ))
         })?;
-        let socket = protocol::socket_path(&places.run);
+        let socket = protocol::socket_path(&folders.run);
         let listener = listen_at(&socket).map_err(|e| failed(&socket, e))?;
         let own = Path::new("the kernel's events");
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| failed(own, e.into()))?;
         let mut server = Server {
             table,
-            revoked: Revoked::open(places.own_dir.join(LIST_NAME)),
+            revoked: Revoked::open(folders.own_dir().join(LIST_NAME)),
             watch: None,
             cgroups: Cgroups::find(),
             max_sessions: max_sessions(),
@@ -116,7 +106,7 @@ impl Server {
             alarm: Alarm::new().map_err(|e| failed(own, e))?,
             clients: BTreeMap::new(),
             next_client: FIRST_CLIENT,
-            places,
+            folders,
             _lock: lock,
         };
         server.follow(server.listener.as_fd(), LISTENER).map_err(|e| failed(own, e))?;
@@ -153,7 +143,7 @@ impl Server {
     }
 
     fn watch_list(&mut self) {
-        self.watch = Watch::begin(&self.places.own_dir)
+        self.watch = Watch::begin(&self.folders.own_dir())
             .filter(|watch| self.follow(watch.fd().as_fd(), LIST).is_ok());
     }
 

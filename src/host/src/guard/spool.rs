@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::state::make_dir;
+use crate::apply;
 
 /// Most bytes of all segments together.
 const MAX_BYTES: u64 = 10 << 20;
@@ -209,17 +210,7 @@ impl Spool {
     }
 
     fn write_head(&mut self, head: Head) -> io::Result<()> {
-        let temporary = self.dir.join("head.new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(&serde_json::to_vec(&head)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.head_path())?;
-        File::open(&self.dir)?.sync_all()?;
+        apply::replace(&self.head_path(), &serde_json::to_vec(&head)?, 0o600)?;
         self.head = head;
         Ok(())
     }

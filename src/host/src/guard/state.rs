@@ -1,13 +1,14 @@
 //! The table of sessions on disk (`guard.state`): whole at every moment, and of one boot only.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::row::Row;
+use crate::apply;
 
 const VERSION: u32 = 1;
 
@@ -65,23 +66,8 @@ impl StateFile {
     /// # Errors
     /// If they are not on disk.
     pub(crate) fn write<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> io::Result<()> {
-        let temporary = self.path.with_extension("state.new");
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        let mut out = BufWriter::new(file);
         let written = Written { v: VERSION, boot: &self.boot, sessions: rows.collect() };
-        serde_json::to_writer(&mut out, &written)?;
-        out.flush()?;
-        out.get_ref().sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        match self.path.parent() {
-            Some(dir) => File::open(dir)?.sync_all(),
-            None => Ok(()),
-        }
+        apply::replace(&self.path, &serde_json::to_vec(&written)?, 0o600)
     }
 
     /// Where it lies.

@@ -7,6 +7,7 @@ use jit_ssh_api::v1::{
     BundlePart, GetBundleRequest, GetKrlRequest, SignedKrl, SignedStatement, WatchHostsResponse,
 };
 use jit_ssh_api::{ApiError, Client, HostWatch};
+use jit_ssh_core::certificate::line;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::refusal::Reason;
 use jit_ssh_core::root::Root;
@@ -171,7 +172,7 @@ impl<'p> Link<'p> {
 
     /// Tells the guard of a certificate that prolongs access: the guard verifies it.
     fn prolong(&self, certificate: &[u8]) {
-        let Some(line) = reports::certificate_line(certificate) else { return };
+        let Some(line) = line(certificate) else { return };
         match self.place.ask_guard(&Ask::Prolong { certificate: line }) {
             Ok(Answer::Prolonged { .. }) => {}
             Ok(other) => log::say(Level::Warning, &format!("nothing is prolonged: {other:?}.")),

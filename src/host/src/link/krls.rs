@@ -84,66 +84,11 @@ impl Krls {
 
 #[cfg(test)]
 mod tests {
-    use jit_ssh_core::certificate::Serial;
-    use jit_ssh_core::key::CaKey;
-    use jit_ssh_core::krl::sign;
-    use jit_ssh_core::log::{NoteError, VerifierKey};
-    use jit_ssh_core::time::UnixTime;
-
     use super::*;
+    use crate::revoked::tests::{Signer, signers};
 
-    /// A signer with CA and log keys of its own.
-    struct Signer {
-        number: u16,
-        ca: CaKey,
-        log: ed25519_dalek::SigningKey,
-    }
-
-    impl Signer {
-        fn new(number: u16) -> Signer {
-            let seed = |add: u16| [u8::try_from(number * 10 + add).unwrap(); 32];
-            let ca = ed25519_dalek::SigningKey::from_bytes(&seed(1));
-            let ca = CaKey::from_ed25519(ca.verifying_key().as_bytes()).unwrap();
-            Signer { number, ca, log: ed25519_dalek::SigningKey::from_bytes(&seed(2)) }
-        }
-
-        fn log_key(&self) -> VerifierKey {
-            let name = format!("jit-ssh/test/{}", self.number);
-            VerifierKey::new(&name, self.log.verifying_key().as_bytes()).unwrap()
-        }
-
-        fn toml(&self) -> String {
-            format!(
-                "[[signer]]\nnumber = {}\nca_key = \"{}\"\nlog_key = \"{}\"\n",
-                self.number,
-                self.ca,
-                self.log_key()
-            )
-        }
-
-        fn list(&self, version: u64, serials: &[u64]) -> SignedKrl {
-            self.list_of(&self.ca, version, serials).unwrap()
-        }
-
-        fn list_of(
-            &self,
-            ca: &CaKey,
-            version: u64,
-            serials: &[u64],
-        ) -> Result<SignedKrl, NoteError> {
-            use ed25519_dalek::Signer as _;
-            let number = NonZeroU16::new(self.number).unwrap();
-            let serials = serials.iter().map(|index| Serial::new(number, *index).unwrap());
-            let krl = Krl::new(version, UnixTime(version), ca.clone(), serials.collect());
-            let note = sign(&krl, &self.log_key(), |text| self.log.sign(text).to_bytes())?;
-            let (signer, krl) = (self.number.into(), krl.to_bytes().into());
-            Ok(SignedKrl { signer, krl, note: note.into_bytes().into() })
-        }
-    }
-
-    fn signers(of: &[&Signer]) -> Signers {
-        let text: String = of.iter().map(|signer| signer.toml()).collect();
-        Signers::parse(text.as_bytes()).unwrap_or_else(|problems| unreachable!("{problems}"))
+    fn list(of: &Signer, version: u64, serials: &[u64]) -> SignedKrl {
+        of.signed(&of.krl(version, serials))
     }
 
     #[test]
@@ -151,7 +96,7 @@ mod tests {
         let (one, two) = (Signer::new(1), Signer::new(2));
         let known = signers(&[&one]);
         let mut krls = Krls::default();
-        assert_eq!(krls.take(&known, &[one.list(5, &[7])]), Vec::<String>::new());
+        assert_eq!(krls.take(&known, &[list(&one, 5, &[7])]), Vec::<String>::new());
         let before = krls.clone();
 
         let refused = |krls: &mut Krls, sent: SignedKrl, why: &str| {
@@ -159,18 +104,18 @@ mod tests {
             assert!(problems[0].contains(why), "{problems:?}");
             assert_eq!(*krls, before, "{why}");
         };
-        refused(&mut krls, one.list(4, &[]), "an old revocation list");
-        refused(&mut krls, one.list(5, &[7, 8]), "an old revocation list");
-        refused(&mut krls, two.list(9, &[]), "does not name");
-        refused(&mut krls, SignedKrl { signer: 1, ..two.list(9, &[]) }, "is not its own");
-        refused(&mut krls, one.list_of(&two.ca, 9, &[]).unwrap(), "another CA key");
-        let mut cut = one.list(9, &[]);
+        refused(&mut krls, list(&one, 4, &[]), "an old revocation list");
+        refused(&mut krls, list(&one, 5, &[7, 8]), "an old revocation list");
+        refused(&mut krls, list(&two, 9, &[]), "does not name");
+        refused(&mut krls, SignedKrl { signer: 1, ..list(&two, 9, &[]) }, "is not its own");
+        refused(&mut krls, one.signed(&two.krl(9, &[])), "another CA key");
+        let mut cut = list(&one, 9, &[]);
         cut.note.truncate(cut.note.len() - 3);
         refused(&mut krls, cut, "is not its own");
 
         // The same again is no problem, and a newer one is taken, though one beside it is not.
-        assert_eq!(krls.take(&known, &[one.list(5, &[7])]), Vec::<String>::new());
-        assert_eq!(krls.take(&known, &[two.list(9, &[]), one.list(6, &[7, 8])]).len(), 1);
+        assert_eq!(krls.take(&known, &[list(&one, 5, &[7])]), Vec::<String>::new());
+        assert_eq!(krls.take(&known, &[list(&two, 9, &[]), list(&one, 6, &[7, 8])]).len(), 1);
         assert_ne!(krls, before);
     }
 
@@ -179,14 +124,14 @@ mod tests {
         let (one, two) = (Signer::new(1), Signer::new(2));
         let both = signers(&[&one, &two]);
         let mut krls = Krls::default();
-        krls.take(&both, &[one.list(5, &[7])]);
+        krls.take(&both, &[list(&one, 5, &[7])]);
         let in_place = Krl::join([]);
         let file =
             |krls: &Krls, signers: &Signers| revoked::choose(&krls.lists(signers), Some(&in_place));
         let (kept, word) = file(&krls, &both);
         assert_eq!(kept, in_place, "the list of one signer is not known");
         assert!(word.is_some());
-        krls.take(&both, &[two.list(3, &[])]);
+        krls.take(&both, &[list(&two, 3, &[])]);
         assert_eq!(file(&krls, &both).1, None);
 
         // Checked as if it came now.
@@ -200,7 +145,7 @@ mod tests {
         let only = signers(&[&one]);
         krls.keep(&only);
         let alone = file(&krls, &only).0;
-        assert_eq!(Krl::parse(&alone).unwrap(), Krl::parse(&one.list(5, &[7]).krl).unwrap());
+        assert_eq!(Krl::parse(&alone).unwrap(), Krl::parse(&list(&one, 5, &[7]).krl).unwrap());
     }
 
     #[test]
@@ -209,7 +154,7 @@ mod tests {
         let (one, two) = (Signer::new(1), Signer::new(2));
         let both = signers(&[&one, &two]);
         let mut krls = Krls::default();
-        assert!(krls.take(&both, &[one.list(5, &[7]), two.list(3, &[1, 2])]).is_empty());
+        assert!(krls.take(&both, &[list(&one, 5, &[7]), list(&two, 3, &[1, 2])]).is_empty());
         let path = folder.path().join("krl");
         std::fs::write(&path, revoked::choose(&krls.lists(&both), None).0).unwrap();
         let said =

@@ -15,13 +15,13 @@ mod place;
 mod reports;
 pub(crate) mod supervisor;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use crate::error::CommandError;
 use crate::guard::log::{self, Level};
+use crate::layout::Folders;
 use place::Place;
 
 /// How long to wait after a first failure, and at most.
@@ -35,15 +35,8 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
     after_help = "Example:\n  jit-ssh-host link\n\nExit codes: 0 done, 1 error, 2 usage"
 )]
 pub(crate) struct LinkArgs {
-    /// Where host files are
-    #[arg(long, value_name = "DIR", default_value = "/etc/ssh")]
-    etc: PathBuf,
-    /// Where the guard's socket is
-    #[arg(long, value_name = "DIR", default_value = "/run/jit-ssh")]
-    run: PathBuf,
-    /// Where the newest lists are kept
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/jit-ssh")]
-    state: PathBuf,
+    #[command(flatten)]
+    folders: Folders,
 }
 
 /// Runs `jit-ssh-host link` until it is stopped.
@@ -53,16 +46,16 @@ pub(crate) fn cmd_link(args: &LinkArgs) -> Result<(), CommandError> {
         .enable_all()
         .build()
         .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))?;
-    runtime.block_on(keep_connected(args))
+    runtime.block_on(keep_connected(&args.folders))
 }
 
-async fn keep_connected(args: &LinkArgs) -> ! {
+async fn keep_connected(folders: &Folders) -> ! {
     let mut rest = FIRST_REST;
     let mut told = String::new();
     loop {
         let began = Instant::now();
         // Anew each time: setup may have said otherwise meanwhile.
-        let connected = match Place::open(&args.etc, &args.run, &args.state) {
+        let connected = match Place::open(folders) {
             Ok(place) => connection::run(&place).await,
             Err(error) => Err(error),
         };

@@ -15,8 +15,9 @@ use crate::error::CommandError;
 use crate::fetch::Trusted;
 use crate::guard::log::{self, Level};
 use crate::guard::protocol::{self, Answer, Ask};
+use crate::guard::state::make_dir;
 use crate::host_certificate;
-use crate::layout::Layout;
+use crate::layout::{Folders, Layout};
 use crate::plan;
 use crate::reload::{self, Reload};
 use crate::settings::{self, Settings};
@@ -41,8 +42,8 @@ impl Place {
     ///
     /// # Errors
     /// If the host was not set up, or what is kept can not be.
-    pub(super) fn open(etc: &Path, run: &Path, state: &Path) -> Result<Place, CommandError> {
-        let layout = Layout::new(etc, None)?;
+    pub(super) fn open(folders: &Folders) -> Result<Place, CommandError> {
+        let layout = Layout::new(&folders.etc, None)?;
         let path = layout.settings();
         let unusable = |problem: String| {
             CommandError::new(format!("{} can not be used: {problem}.", path.display()))
@@ -50,11 +51,11 @@ impl Place {
         };
         let text = fs::read_to_string(&path).map_err(|e| unusable(e.to_string()))?;
         let settings = settings::parse(&text).map_err(|e| unusable(e.problem))?;
-        let layout = Layout::new(etc, Some(&settings.sshd_config))?;
-        let lists = state.join("krl");
-        fs::create_dir_all(&lists)
+        let layout = Layout::new(&folders.etc, Some(&settings.sshd_config))?;
+        let lists = folders.state.join("krl");
+        make_dir(&lists, 0o700)
             .map_err(|e| CommandError::new(format!("{} can not be made: {e}.", lists.display())))?;
-        Ok(Place { settings, text, layout, run: run.to_owned(), lists })
+        Ok(Place { settings, text, layout, run: folders.run.clone(), lists })
     }
 
     /// Where our files are.
@@ -153,21 +154,18 @@ impl Place {
     /// If sshd has no such key, or it can not be used.
     pub(super) fn own_key(&self, key: &HostKey) -> Result<OwnKey, CommandError> {
         let (_, effective) = self.effective()?;
-        for path in effective.all("HostKey").iter().map(Path::new) {
-            let public = fs::read_to_string(format!("{}.pub", path.display()));
-            let public = public.unwrap_or_default();
-            if public.trim_end().parse::<HostKey>().is_ok_and(|found| found == *key) {
-                let unusable = |why: String| {
-                    CommandError::new(format!("{} can not be used: {why}.", path.display()))
-                };
-                return match KeyFile::read(path).map_err(|e| unusable(e.to_string()))? {
-                    KeyFile::Private(own) => Ok(own),
-                    KeyFile::Public(_) => Err(unusable("this is a public key".to_owned())),
-                };
-            }
+        let files = host_certificate::own_key_files(&effective);
+        let Some((path, _)) = files.into_iter().find(|(_, found)| found == key) else {
+            let message = "The key of this host in hosts.toml is none of sshd's host keys.";
+            return Err(CommandError::new(message)
+                .hint("an admin sets `key` of the host to its ssh_host_ed25519_key.pub, then: jit-ssh-ca apply"));
+        };
+        let unusable =
+            |why: String| CommandError::new(format!("{} can not be used: {why}.", path.display()));
+        match KeyFile::read(&path).map_err(|e| unusable(e.to_string()))? {
+            KeyFile::Private(own) => Ok(own),
+            KeyFile::Public(_) => Err(unusable("this is a public key".to_owned())),
         }
-        Err(CommandError::new("The key of this host in hosts.toml is none of sshd's host keys.")
-            .hint("an admin sets `key` of the host to its ssh_host_ed25519_key.pub, then: jit-ssh-ca apply"))
     }
 
     /// Asks the guard.

@@ -74,16 +74,6 @@ fn tellable(seen: &Event) -> Option<statement::Event> {
     Some(statement::Event { id, kind, serial, key_id, login, from, at, cause })
 }
 
-/// A certificate in wire encoding, as OpenSSH writes it in a line; `None` if it is none.
-pub(super) fn certificate_line(blob: &[u8]) -> Option<String> {
-    use base64ct::{Base64, Encoding as _};
-    let (length, rest) = blob.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    let kind = std::str::from_utf8(rest.get(..length)?).ok()?;
-    let plain = kind.bytes().all(|byte| byte.is_ascii_graphic());
-    plain.then(|| format!("{kind} {}", Base64::encode_string(blob)))
-}
-
 #[cfg(test)]
 mod tests {
     use jit_ssh_core::time::UnixTime;
@@ -123,17 +113,6 @@ mod tests {
             Event { id: "7".to_owned(), ..login },
         ] {
             assert_eq!(tellable(&odd), None, "{odd:?}");
-        }
-    }
-
-    #[test]
-    fn a_certificate_is_written_as_openssh_does_and_other_bytes_are_not() {
-        let kind = b"ssh-ed25519-cert-v01@openssh.com";
-        let blob = [&[0, 0, 0, 32][..], kind, b"rest"].concat();
-        let line = certificate_line(&blob).unwrap();
-        assert!(line.starts_with("ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1"), "{line}");
-        for bad in [&b""[..], &[0, 0, 0], &[0, 0, 0, 9, b'x'], &[255, 255, 255, 255, b'x']] {
-            assert_eq!(certificate_line(bad), None);
         }
     }
 }

@@ -10,19 +10,19 @@ use jit_ssh_core::time::UnixTime;
 use super::*;
 
 /// A signer with CA and log keys of its own.
-struct Signer {
+pub(crate) struct Signer {
     number: NonZeroU16,
     ca: SigningKey,
     log: SigningKey,
 }
 
 impl Signer {
-    fn new(number: u8) -> Signer {
+    pub(crate) fn new(number: u8) -> Signer {
         let key = |salt: u8| SigningKey::from_bytes(&[number ^ salt; 32]);
         Signer { number: u16::from(number).try_into().unwrap(), ca: key(64), log: key(128) }
     }
 
-    fn ca_key(&self) -> CaKey {
+    pub(crate) fn ca_key(&self) -> CaKey {
         CaKey::from_ed25519(self.ca.verifying_key().as_bytes()).unwrap()
     }
 
@@ -31,13 +31,13 @@ impl Signer {
         VerifierKey::new(&name, self.log.verifying_key().as_bytes()).unwrap()
     }
 
-    fn krl(&self, version: u64, serials: &[u64]) -> Krl {
+    pub(crate) fn krl(&self, version: u64, serials: &[u64]) -> Krl {
         let serials: BTreeSet<Serial> =
             serials.iter().map(|index| Serial::new(self.number, *index).unwrap()).collect();
         Krl::new(version, UnixTime(version), self.ca_key(), serials)
     }
 
-    fn signed(&self, krl: &Krl) -> SignedKrl {
+    pub(crate) fn signed(&self, krl: &Krl) -> SignedKrl {
         let sign = |text: &[u8]| self.log.sign(text).to_bytes();
         let note = krl::sign(krl, &self.log_key(), sign).unwrap();
         let signer = u32::from(self.number.get());
@@ -45,7 +45,7 @@ impl Signer {
     }
 }
 
-fn signers(of: &[&Signer]) -> Signers {
+pub(crate) fn signers(of: &[&Signer]) -> Signers {
     let toml = |signer: &&Signer| {
         let (number, ca, log) = (signer.number, signer.ca_key(), signer.log_key());
         format!("[[signer]]\nnumber = {number}\nca_key = \"{ca}\"\nlog_key = \"{log}\"\n")
