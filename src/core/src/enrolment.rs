@@ -16,5 +16,5 @@ mod tests;
 mod view;
 
 pub use bounds::{judge_host, judge_token};
-pub use register::{Admission, Enrolled, Joined, MAX_ENROLLED, RELAY_TOKEN};
+pub use register::{Admission, Enrolled, Enrolment, Joined, MAX_ENROLLED, RELAY_TOKEN};
 pub use view::{Found, View};

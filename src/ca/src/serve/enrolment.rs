@@ -2,12 +2,10 @@
 //! the signer's word. For showing and finding; the signer decides by its own.
 
 use jit_ssh_core::digest::{Digest, RootFingerprint};
-use jit_ssh_core::enrolment::{Enrolled, Joined};
+use jit_ssh_core::enrolment::{Enrolment, Joined};
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
-use jit_ssh_core::statement::{
-    self, Body, Host, Kind, MAX_HOST_LIFE, MAX_TOKEN_LIFE, StatementError, Token, Verified,
-};
+use jit_ssh_core::statement::{Body, MAX_HOST_LIFE, MAX_TOKEN_LIFE, Verified};
 use jit_ssh_core::time::UnixTime;
 use jit_ssh_signer::protocol::{Op, Outcome, Signed};
 use prost::bytes::Bytes;
@@ -20,40 +18,6 @@ use super::store::{EnrolmentRecord, Store, StoredStatement};
 /// How long after it was made a statement may still matter, in seconds: a host's life, its token's
 /// before it, and some slack for clocks.
 const MATTERS: u32 = MAX_HOST_LIFE + MAX_TOKEN_LIFE + 2 * 3_600;
-
-/// A statement about hosts that join.
-pub(super) enum Enrolment {
-    Host(Verified<Host>),
-    Token(Verified<Token>),
-}
-
-impl Enrolment {
-    /// Verifies a statement that the store holds.
-    fn open(stored: &StoredStatement, ca: &RootFingerprint) -> Result<Enrolment, StatementError> {
-        let (bytes, signature) = (&stored.bytes, &stored.signature);
-        match Kind::of(bytes) {
-            Some(Kind::Token) => statement::open(bytes, signature, ca).map(Enrolment::Token),
-            _ => statement::open(bytes, signature, ca).map(Enrolment::Host),
-        }
-    }
-
-    /// Reads a statement that our signer recorded.
-    pub(super) fn of_record(record: &EnrolmentRecord) -> Result<Enrolment, StatementError> {
-        let (bytes, signature) = (&record.bytes, &record.signature);
-        match Kind::of(bytes) {
-            Some(Kind::Token) => statement::open_recorded(bytes, signature).map(Enrolment::Token),
-            _ => statement::open_recorded(bytes, signature).map(Enrolment::Host),
-        }
-    }
-
-    /// Adds it to what is known.
-    pub(super) fn add_to(self, enrolled: &mut Enrolled) {
-        match self {
-            Enrolment::Host(host) => enrolled.add_host(host),
-            Enrolment::Token(token) => enrolled.add_token(token),
-        }
-    }
-}
 
 /// The record of a statement about hosts.
 pub(super) fn record<T: Body>(body: &T, bytes: Bytes, signature: Bytes) -> EnrolmentRecord {
@@ -74,8 +38,8 @@ pub(super) async fn load(
     let stored = store.enrolments(now.minus_secs(MATTERS)).await?;
     trusted.enroll(now, |enrolled| {
         for stored in stored {
-            match Enrolment::open(&stored, &ca) {
-                Ok(found) => found.add_to(enrolled),
+            match Enrolment::open(&stored.bytes, &stored.signature, &ca) {
+                Ok(found) => enrolled.add(found),
                 Err(error) => {
                     tracing::warn!(row = stored.row, %error, "an enrolment in the store does not hold");
                 }
@@ -86,8 +50,8 @@ pub(super) async fn load(
 }
 
 impl Front {
-    /// Has a request recorded, or certified, that names hosts, or a host certified. A signer that does not know one of them,
-    /// which joined at another node, is told of it, once.
+    /// Asks again what the signer `refused`: to record or certify a request for these hosts, or to certify
+    /// one of them. It may not know a host that joined at another node: it is told of it, once.
     ///
     /// # Errors
     /// What the signer refuses with.

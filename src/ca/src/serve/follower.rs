@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::Enrolment;
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
 use jit_ssh_core::lifecycle::evaluate;
 use jit_ssh_core::statement::{self, Decision, End, Host, Kind, Request, Token};
@@ -19,7 +20,6 @@ use jit_ssh_signer::log::TileDir;
 use jit_ssh_signer::protocol::{Op, Outcome, State};
 use prost::bytes::Bytes;
 
-use super::enrolment::Enrolment;
 use super::front::{Front, Log};
 use super::signer_link::SignerLink;
 use super::store::{EnrolmentRecord, Record, RecordKind, StatementRecord, Store, StoredBundle};
@@ -125,9 +125,11 @@ async fn take_over(front: &Front) -> anyhow::Result<()> {
     }
     let found = catch_up(&front.signer, &*front.store, &front.log).await?;
     front.trusted.enroll(clock::now(), |enrolled| {
-        let recorded =
-            found.enrolments.iter().filter_map(|record| Enrolment::of_record(record).ok());
-        recorded.for_each(|statement| statement.add_to(enrolled));
+        for record in &found.enrolments {
+            if let Ok(recorded) = Enrolment::open_recorded(&record.bytes, &record.signature) {
+                enrolled.add(recorded);
+            }
+        }
     });
     for request in once_each(found.requests) {
         if let Some(known) = front.memory.look_up(&*front.store, request).await? {

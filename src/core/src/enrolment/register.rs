@@ -5,10 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::bounds::{judge_host, judge_token};
 use crate::bundle::{self, Bundle};
-use crate::digest::Digest;
+use crate::digest::{Digest, RootFingerprint};
 use crate::names::{ActorId, HostName};
 use crate::refusal::{Reason, Refusal};
-use crate::statement::{Arrival, Host, MAX_SKEW, Token, Verified, check_date};
+use crate::statement::{
+    self, Arrival, Host, Kind, MAX_SKEW, StatementError, Token, Verified, check_date,
+};
 use crate::time::UnixTime;
 
 /// Most hosts and most tokens at a time, of all enrollers together, so that nobody fills the memory.
@@ -69,6 +71,43 @@ pub struct Enrolled {
     /// How many hosts, and how many tokens, each enroller has here.
     hosts_of: HashMap<ActorId, u32>,
     tokens_of: HashMap<ActorId, u32>,
+}
+
+/// A statement about hosts that join.
+#[derive(Debug, Clone)]
+pub enum Enrolment {
+    /// A host joins.
+    Host(Verified<Host>),
+    /// More hosts may join by it.
+    Token(Verified<Token>),
+}
+
+impl Enrolment {
+    /// Verifies one for the CA `ca`.
+    ///
+    /// # Errors
+    /// Those of [`statement::open`]; what is not a token must be a host.
+    pub fn open(
+        bytes: &[u8],
+        signature: &[u8],
+        ca: &RootFingerprint,
+    ) -> Result<Enrolment, StatementError> {
+        match Kind::of(bytes) {
+            Some(Kind::Token) => statement::open(bytes, signature, ca).map(Enrolment::Token),
+            _ => statement::open(bytes, signature, ca).map(Enrolment::Host),
+        }
+    }
+
+    /// Reads one that one's own signer recorded.
+    ///
+    /// # Errors
+    /// Those of [`statement::open_recorded`]; what is not a token must be a host.
+    pub fn open_recorded(bytes: &[u8], signature: &[u8]) -> Result<Enrolment, StatementError> {
+        match Kind::of(bytes) {
+            Some(Kind::Token) => statement::open_recorded(bytes, signature).map(Enrolment::Token),
+            _ => statement::open_recorded(bytes, signature).map(Enrolment::Host),
+        }
+    }
 }
 
 /// What becomes of a statement that may be added.
@@ -214,6 +253,14 @@ impl Enrolled {
         }
         Err(Refusal::new(Reason::Quota, format!("{by} has {has} hosts, and there can be no more."))
             .hint("wait until some have ended; an admin can raise max_hosts in hosts.toml"))
+    }
+
+    /// Adds what was recorded; what is known already changes nothing.
+    pub fn add(&mut self, recorded: Enrolment) {
+        match recorded {
+            Enrolment::Host(host) => self.add_host(host),
+            Enrolment::Token(token) => self.add_token(token),
+        }
     }
 
     /// Adds a token that was recorded; one that is known already changes nothing.

@@ -85,9 +85,10 @@ impl Batch {
     pub(super) fn add(&mut self, reply: Reply, plan: Plan) {
         self.bytes = plan.entries.iter().fold(self.bytes, |sum, e| sum.saturating_add(e.len()));
         self.entries.extend(plan.entries);
-        self.closed |= plan.effects.iter().any(|effect| {
-            matches!(effect, Effect::PutInForce(_) | Effect::Join(_) | Effect::Lend(_))
-        });
+        self.closed |= plan
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::PutInForce(_) | Effect::Enrol(_)));
         self.effects.extend(plan.effects);
         self.drafts.push((reply, plan.draft));
     }

@@ -4,10 +4,11 @@
 use std::ops::ControlFlow;
 
 use jit_ssh_core::bundle::Bundle;
-use jit_ssh_core::enrolment::{Admission, Enrolled, View};
+use jit_ssh_core::enrolment::{Admission, Enrolled, Enrolment, View};
 use jit_ssh_core::entry::{Entry, StatementEntry};
+use jit_ssh_core::names::ActorId;
 use jit_ssh_core::refusal::Refusal;
-use jit_ssh_core::statement::{self, Arrival, Host, Kind, MAX_TOKEN_LIFE, Token, Verified};
+use jit_ssh_core::statement::{Arrival, Body, Host, MAX_TOKEN_LIFE, Token, Verified};
 use jit_ssh_core::time::UnixTime;
 
 use super::Desk;
@@ -35,17 +36,8 @@ impl Desk {
         batch: &Batch,
     ) -> Result<Plan, Refusal> {
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
-        match self.enrolled.admit_host(&host, &in_force.bundle, arrival, batch.now)? {
-            Admission::Known => Ok(recorded(host.digest(), batch.now)),
-            Admission::New => {
-                self.quotas.take(host.body().by.as_str(), Use::Enrolment, batch.now)?;
-                Ok(Plan {
-                    entries: vec![statement_entry(batch.now, &host)],
-                    draft: recorded(host.digest(), batch.now).draft,
-                    effects: vec![Effect::Join(host)],
-                })
-            }
-        }
+        let admission = self.enrolled.admit_host(&host, &in_force.bundle, arrival, batch.now)?;
+        self.plan_enrolment(&host, &host.body().by, admission, Enrolment::Host, batch.now)
     }
 
     pub(super) fn plan_token(
@@ -55,14 +47,27 @@ impl Desk {
         batch: &Batch,
     ) -> Result<Plan, Refusal> {
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
-        match self.enrolled.admit_token(&token, &in_force.bundle, arrival, batch.now)? {
-            Admission::Known => Ok(recorded(token.digest(), batch.now)),
+        let admission = self.enrolled.admit_token(&token, &in_force.bundle, arrival, batch.now)?;
+        self.plan_enrolment(&token, &token.body().by, admission, Enrolment::Token, batch.now)
+    }
+
+    fn plan_enrolment<T: Body>(
+        &mut self,
+        statement: &Verified<T>,
+        by: &ActorId,
+        admission: Admission,
+        enrolment: impl FnOnce(Verified<T>) -> Enrolment,
+        now: UnixTime,
+    ) -> Result<Plan, Refusal> {
+        let known = recorded(statement.digest(), now);
+        match admission {
+            Admission::Known => Ok(known),
             Admission::New => {
-                self.quotas.take(token.body().by.as_str(), Use::Enrolment, batch.now)?;
+                self.quotas.take(by.as_str(), Use::Enrolment, now)?;
                 Ok(Plan {
-                    entries: vec![statement_entry(batch.now, &token)],
-                    draft: recorded(token.digest(), batch.now).draft,
-                    effects: vec![Effect::Lend(token)],
+                    entries: vec![statement_entry(now, statement)],
+                    effects: vec![Effect::Enrol(enrolment(statement.clone()))],
+                    ..known
                 })
             }
         }
@@ -106,18 +111,10 @@ pub(super) fn recall(
     // The oldest first, as they came; and what was over by then was forgotten by then.
     for (at, statement) in found.into_iter().rev() {
         enrolled.forget(at);
-        match statement {
-            Enrolment::Host(host) => enrolled.add_host(host),
-            Enrolment::Token(token) => enrolled.add_token(token),
-        }
+        enrolled.add(statement);
     }
     enrolled.forget(now);
     Ok(enrolled)
-}
-
-enum Enrolment {
-    Host(Verified<Host>),
-    Token(Verified<Token>),
 }
 
 fn open(bytes: &[u8]) -> anyhow::Result<(UnixTime, Enrolment)> {
@@ -126,13 +123,7 @@ fn open(bytes: &[u8]) -> anyhow::Result<(UnixTime, Enrolment)> {
         anyhow::bail!("it is no statement");
     };
     let signature = signatures.first().map_or(&[][..], |signature| &signature.0);
-    let bytes = statement.as_bytes();
-    let statement = match Kind::of(bytes) {
-        Some(Kind::Host) => Enrolment::Host(statement::open_recorded(bytes, signature)?),
-        Some(Kind::Token) => Enrolment::Token(statement::open_recorded(bytes, signature)?),
-        _ => anyhow::bail!("it is neither a host nor a token"),
-    };
-    Ok((at, statement))
+    Ok((at, Enrolment::open_recorded(statement.as_bytes(), signature)?))
 }
 
 /// Whether an entry is about a host or a token, by how it begins: most are not, and parsing all of a

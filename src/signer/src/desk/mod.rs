@@ -337,8 +337,7 @@ impl Desk {
             Effect::IssueHost { name, certificate } => {
                 self.hosts.note(name, certificate, self.newest_entry);
             }
-            Effect::Join(host) => self.enrolled.add_host(host),
-            Effect::Lend(token) => self.enrolled.add_token(token),
+            Effect::Enrol(enrolment) => self.enrolled.add(enrolment),
             Effect::PutInForce(in_force) => self.put_in_force(*in_force),
         }
     }

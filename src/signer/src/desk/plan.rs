@@ -6,12 +6,13 @@ use jit_ssh_core::authorize::authorize;
 use jit_ssh_core::certificate::{self, Context, Serial};
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::Enrolment;
 use jit_ssh_core::entry::Entry;
 use jit_ssh_core::lifecycle::{admit_decision, admit_end, admit_request, is_too_late, over_at};
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::statement::{
-    Arrival, Body, Decision, End, Host, Request, SignedBundle, Token, Verified, check_date,
+    Arrival, Body, Decision, End, Request, SignedBundle, Verified, check_date,
 };
 use jit_ssh_core::time::UnixTime;
 
@@ -37,8 +38,7 @@ pub(super) enum Effect {
     End(Verified<End>),
     Issue { request: Digest, issued: Issued },
     IssueHost { name: HostName, certificate: Newest },
-    Join(Verified<Host>),
-    Lend(Verified<Token>),
+    Enrol(Enrolment),
     PutInForce(Box<InForce>),
 }
 
