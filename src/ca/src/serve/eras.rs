@@ -29,7 +29,7 @@ pub(super) struct Eras {
     folder: PathBuf,
     root: Root,
     /// By when they came into force, oldest first.
-    known: RwLock<Vec<Era>>,
+    known: RwLock<Arc<Vec<Era>>>,
     /// The one read last is last.
     at_hand: Mutex<VecDeque<Read>>,
 }
@@ -70,6 +70,7 @@ impl Eras {
     pub(super) fn note(&self, stored: StoredBundle) {
         let digest = Digest::of(&stored.statement);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let known = Arc::make_mut(&mut known);
         match known.iter_mut().find(|era| era.digest == digest) {
             Some(era) => era.stored.since = era.stored.since.min(stored.since),
             None => known.push(Era { digest, stored }),
@@ -145,7 +146,7 @@ impl Eras {
         matches!(then, Ok(Some(then)) if was_concerned(&caller.id, known, current.view_under(&then.bundle)))
     }
 
-    fn eras(&self) -> Vec<Era> {
+    fn eras(&self) -> Arc<Vec<Era>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
