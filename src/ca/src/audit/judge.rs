@@ -33,6 +33,7 @@ use jit_ssh_core::statement::{
     check_date,
 };
 use jit_ssh_core::time::UnixTime;
+use serde::Serialize;
 
 use super::fault::Fault;
 
@@ -70,8 +71,8 @@ pub(crate) fn signed_file(files: &impl Files, digest: Digest) -> Result<Vec<u8>,
     }
 }
 
-/// What a log holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What a log holds. Scripts rely on the names: `log verify --json` prints them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
     /// All entries.
     pub(crate) entries: u64,

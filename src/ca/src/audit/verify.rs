@@ -36,14 +36,8 @@ pub(crate) struct VerifyArgs {
 struct Printed {
     ok: bool,
     root: RootFingerprint,
-    entries: u64,
-    requests: u64,
-    decisions: u64,
-    ends: u64,
-    enrolments: u64,
-    certificates: u64,
-    host_certificates: u64,
-    bundles: u64,
+    #[serde(flatten)]
+    counts: Counts,
     /// The first bad entry, if it is an entry that is bad.
     entry: Option<u64>,
     problem: Option<String>,
@@ -70,27 +64,10 @@ pub(crate) fn cmd_verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     };
     let failure = fault.as_ref().map(|fault| anyhow::Error::from(refusal(fault)));
     if args.json {
-        let Counts {
-            entries,
-            requests,
-            decisions,
-            ends,
-            enrolments,
-            certificates,
-            host_certificates,
-            bundles,
-        } = counts;
         terminal::object(&Printed {
             ok: fault.is_none(),
             root: pin,
-            entries,
-            requests,
-            decisions,
-            ends,
-            enrolments,
-            certificates,
-            host_certificates,
-            bundles,
+            counts,
             entry: match fault {
                 Some(LogFault::Entry { index, .. }) => Some(index),
                 _ => None,
