@@ -57,13 +57,8 @@ impl Earlier {
     fn by_refusal(reason: Reason) -> Option<Earlier> {
         match reason {
             Reason::NotApproved | Reason::TooEarly => Some(Earlier::Waits),
-            Reason::Denied
-            | Reason::Cancelled
-            | Reason::Lapsed
-            | Reason::Ended
-            | Reason::Released
-            | Reason::Revoked
-            | Reason::PolicyRefused
+            over if is_final_refusal(over) => Some(Earlier::Over),
+            Reason::PolicyRefused
             | Reason::NotAllowed
             | Reason::UnknownRequest
             | Reason::UnknownSigner => Some(Earlier::Over),
