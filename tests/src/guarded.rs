@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
-use crate::program::{Program, Running, free_port, listens, wait_until};
+use crate::program::{Program, Running, free_port, is_root, listens, make_key, wait_until};
 
 /// The host's name in principals.
 pub const NAME: &str = "test-host";
@@ -83,7 +83,7 @@ impl GuardedHost {
 
     /// The same with other session lines in PAM's file; they are told the host's folder.
     pub fn with_pam(mode: &str, session: &dyn Fn(&str) -> String) -> Option<GuardedHost> {
-        if Program::new("id").args(["-u"]).run().fine().out.trim() != "0" {
+        if !is_root() {
             eprintln!("skipped: only root can start sshd under PAM and make accounts");
             return None;
         }
@@ -123,9 +123,7 @@ impl GuardedHost {
         let own = self.path("etc/jit-ssh");
         fs::create_dir_all(own.join("principals")).unwrap();
         for key in ["ca", "other_ca", "offline_ca", "host_key", "plain"] {
-            let path = self.path(key);
-            let make = ["-q", "-t", "ed25519", "-N", "", "-f"];
-            Program::new("ssh-keygen").args(make).args([path]).run().fine();
+            make_key(&self.path(key), key);
         }
         let public = |key: &str| fs::read_to_string(self.path(&format!("{key}.pub"))).unwrap();
         fs::write(own.join("user_ca.pub"), public("ca") + &public("offline_ca")).unwrap();
@@ -246,8 +244,7 @@ impl GuardedHost {
     pub fn certificate(&self, wanted: &Wanted<'_>) -> Way {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let key = self.path(&format!("key{serial}"));
-        let make = ["-q", "-t", "ed25519", "-N", "", "-f"];
-        Program::new("ssh-keygen").args(make).args([&key]).run().fine();
+        make_key(&key, "subject");
         let mut sign = Program::new("ssh-keygen").args(["-q", "-s"]).args([self.path(wanted.ca)]);
         sign = sign.args(["-I", &wanted.key_id, "-n", &wanted.principals.join(",")]);
         sign = sign.args(["-z", &serial.to_string(), "-V", &format!("-1m:{}", wanted.valid)]);

@@ -18,7 +18,7 @@ pub mod program;
 mod site;
 mod sshd;
 
-pub use persona::Persona;
+pub use persona::{ASK, Persona};
 pub use program::{Program, Said};
 pub use site::{Fetched, POLICY, Site};
 pub use sshd::Sshd;

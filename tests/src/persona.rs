@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::network::Machine;
 use crate::program::{Program, Running, Said, wait_until};
 
+/// What a person types who wants production for two minutes.
+pub const ASK: [&str; 6] = ["login", "prod-host", "--because", "INC-42 disk full", "--for", "2m"];
+
 /// Somebody with keys, an ssh-agent and a home of their own.
 pub struct Persona {
     /// The id in the bundle.
@@ -77,6 +80,21 @@ impl Persona {
     /// Enrols with the key in the agent.
     pub fn enroll(&self, url: &str) -> Said {
         self.jit(&["enroll", url, "--as", &self.id]).run().fine()
+    }
+
+    /// Asks for prod-host ([`ASK`]) with more arguments, and does not wait; the request's id.
+    pub fn ask(&self, more: &[&str]) -> String {
+        const PENDING: i32 = 3;
+        let asked = self.jit(&ASK).args(["--no-wait", "--json"]).args(more);
+        asked.run().ended(PENDING).text("id")
+    }
+
+    /// The same, approved by `approver`, and with the certificate taken.
+    pub fn granted_by(&self, approver: &Persona) -> String {
+        let id = self.ask(&[]);
+        approver.jit(&["approve", &id, "--yes"]).run().fine();
+        self.jit(&["watch", &id]).run().fine();
+        id
     }
 
     /// What the agent holds, one line an identity.

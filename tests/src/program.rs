@@ -235,6 +235,17 @@ fn which(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not installed; run the tests by ./run test"))
 }
 
+/// Whether this is root, who alone can make machines and accounts, and start sshd under PAM.
+pub fn is_root() -> bool {
+    Program::new("id").args(["-u"]).run().fine().out.trim() == "0"
+}
+
+/// Makes an Ed25519 key without a passphrase in `file`, and its public half in `file.pub`.
+pub fn make_key(file: &Path, comment: &str) {
+    let make = ["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"];
+    Program::new("ssh-keygen").args(make).args([file]).run().fine();
+}
+
 /// Waits until `is` holds.
 #[track_caller]
 pub fn wait_until(what: &str, mut is: impl FnMut() -> bool) {

@@ -7,7 +7,7 @@ use jit_ssh_core::root::Root;
 use tempfile::TempDir;
 
 use crate::network::Machine;
-use crate::program::{Program, Running, Said, free_port, wait_until};
+use crate::program::{Program, Running, Said, free_port, make_key, wait_until};
 use crate::sshd::me;
 use crate::{Persona, Sshd};
 
@@ -80,8 +80,7 @@ impl Site {
         // A short path: the sockets of ssh-agent may have at most 107 characters.
         let dir = tempfile::Builder::new().prefix("jit").tempdir().unwrap();
         let key = dir.path().join("admin");
-        let make = ["-q", "-t", "ed25519", "-N", "", "-C", "admin", "-f"];
-        Program::new("ssh-keygen").args(make).args([&key]).run().fine();
+        make_key(&key, "admin");
         let (address, port) = match &machine {
             Some(machine) => (machine.address.as_str(), 7443),
             None => ("127.0.0.1", free_port()),

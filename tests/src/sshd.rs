@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::program::{Program, Running, Said, free_port, listens, wait_until};
+use crate::program::{Program, Running, Said, free_port, listens, make_key, wait_until};
 
 /// A stock sshd on a high port of loopback.
 pub struct Sshd {
@@ -51,9 +51,8 @@ impl Sshd {
         let etc = site.join(format!("etc-{name}"));
         fs::create_dir_all(etc.join("sshd_config.d")).unwrap();
         let key = etc.join("host_key");
-        let make = ["-q", "-t", "ed25519", "-N", "", "-f"];
         if !key.exists() {
-            Program::new("ssh-keygen").args(make).args([&key]).run().fine();
+            make_key(&key, name);
         }
         let port = free_port();
         let shown = etc.display();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jit_ssh_core::statement::Kind;
 use jit_ssh_tests::api::{self, Caller};
-use jit_ssh_tests::program::{Program, wait_until};
-use jit_ssh_tests::{POLICY, Persona, Site};
+use jit_ssh_tests::program::{Program, make_key, wait_until};
+use jit_ssh_tests::{ASK, POLICY, Persona, Site};
 
 const PENDING: i32 = 3;
 const DENIED: i32 = 4;
@@ -16,14 +16,6 @@ const OVER: i32 = 5;
 const REFUSED: i32 = 6;
 const UNREACHABLE: i32 = 7;
 const AGENT: i32 = 8;
-
-const ASK: [&str; 6] = ["login", "prod-host", "--because", "INC-42 disk full", "--for", "2m"];
-
-/// Asks and does not wait; gives the request's id.
-fn ask(persona: &Persona) -> String {
-    let said = persona.jit(&ASK).args(["--no-wait", "--json"]).run().ended(PENDING);
-    said.text("id")
-}
 
 /// The short id of the request that waits for `approver`.
 fn waiting_for(approver: &Persona) -> Option<String> {
@@ -93,7 +85,7 @@ fn nobody_approves_their_own_request_and_no_second_opinion_is_lost() {
     let carol = Persona::new(site.path(), "carol");
     site.write_people(&[(&alice, &["sre"]), (&bob, &["sre", "leads"]), (&carol, &["leads"])]);
     site.apply();
-    let id = ask(&bob);
+    let id = bob.ask(&[]);
     let own = bob.jit(&["approve", &id, "--yes", "--json"]).run().ended(REFUSED);
     assert_eq!(own.text("error"), "NOT_ALLOWED");
     // alice is no lead: she does not even see it.
@@ -117,7 +109,7 @@ fn every_way_a_request_can_end_has_its_exit_code() {
     let said = login.wait().ended(DENIED);
     assert!(said.err.contains("bob") && said.err.contains("not tonight"), "{}", said.err);
     // Cancelled by who made it.
-    let id = ask(&alice);
+    let id = alice.ask(&[]);
     alice.jit(&["cancel", &id]).run().ended(2);
     alice.jit(&["cancel", &id, "--yes"]).run().fine();
     bob.jit(&["approve", &id, "--yes"]).run().ended(OVER);
@@ -152,11 +144,7 @@ fn an_automatic_rule_asks_nobody_and_leaves_one_certificate_in_the_agent() {
     // A certificate of somebody else's that never ends must not stand in the way.
     let (key, ca) = (site.path().join("foreign"), site.path().join("foreign-ca"));
     for file in [&key, &ca] {
-        Program::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .args([file])
-            .run()
-            .fine();
+        make_key(file, "foreign");
     }
     let sign = Program::new("ssh-keygen").args(["-q", "-I", "foreign", "-n", "x", "-s"]);
     sign.args([&ca, &key.with_extension("pub")]).run().fine();

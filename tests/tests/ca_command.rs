@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use jit_ssh_tests::program::{Program, free_port};
+use jit_ssh_tests::program::{Program, free_port, make_key};
 use jit_ssh_tests::{POLICY, Said, Site};
 
 const UNREACHABLE: i32 = 7;
@@ -23,8 +23,7 @@ fn told_twice(said: &Said, name: &str) {
 fn the_enroll_url_is_the_last_line_of_init_also_where_stdout_and_stderr_are_one() {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("admin");
-    let make = ["-q", "-t", "ed25519", "-N", "", "-f"];
-    Program::new("ssh-keygen").args(make).args([&key]).run().fine();
+    make_key(&key, "admin");
     let binary = jit_ssh_tests::program::binaries().join("jit-ssh-ca");
     let script = format!(
         "exec 2>&1; exec \"$0\" init --config conf --state state --listen 127.0.0.1:{} --admin admin.pub",

@@ -11,19 +11,13 @@ use jit_ssh_core::refusal::Reason;
 use jit_ssh_core::statement::Kind;
 use jit_ssh_tests::api::{Caller, sign};
 use jit_ssh_tests::program::{Program, free_port, wait_until};
-use jit_ssh_tests::{POLICY, Persona, Site};
+use jit_ssh_tests::{POLICY, Site};
 
-const PENDING: i32 = 3;
 const REFUSED: i32 = 6;
 const UNREACHABLE: i32 = 7;
 
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn ask(persona: &Persona) -> String {
-    let ask = ["login", "prod-host", "--because", "INC-42 disk full", "--for", "2m"];
-    persona.jit(&ask).args(["--no-wait", "--json"]).run().ended(PENDING).text("id")
-}
 
 fn connect(site: &Site) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", site.port())).unwrap();
@@ -95,7 +89,7 @@ fn connections_above_the_limit_are_refused_until_others_close() {
 #[allow(clippy::disallowed_methods, reason = "tests of real programs live in real time")]
 fn sigterm_ends_front_and_signer_in_order_while_somebody_watches() {
     let (mut site, alice, _bob) = Site::running(POLICY);
-    let id = ask(&alice);
+    let id = alice.ask(&[]);
     let watch = alice.jit(&["watch", &id]).start();
     wait_until("the watch", || site.serve_log().contains("Access/Watch"));
     let signer = site.signer_pid().unwrap();
@@ -148,7 +142,7 @@ fn metrics_count_by_outcome_and_name_nobody() {
     let kinds = ["requests", "decisions", "certificates"];
     assert_eq!(kinds.map(|kind| count(kind, "ok")), [0, 0, 0]);
 
-    let id = ask(&alice);
+    let id = alice.ask(&[]);
     bob.jit(&["approve", &id, "--yes"]).run().fine();
     alice.jit(&["watch", &id]).run().fine();
     bob.jit(&["login", "prod-host", "--because", "none", "--for", "2m"]).run().ended(REFUSED);
@@ -302,7 +296,7 @@ fn a_signer_that_can_not_start_ends_serve_with_its_own_sentence_and_a_mended_one
 #[test]
 fn a_broken_database_is_told_with_the_way_out_which_loses_nothing() {
     let (mut site, alice, _bob) = Site::running(POLICY);
-    let id = ask(&alice);
+    let id = alice.ask(&[]);
     site.stop();
     let database = site.state().join("front/jit-ssh.db");
     // What SQLite could mend it with goes too.
@@ -321,7 +315,7 @@ fn a_broken_database_is_told_with_the_way_out_which_loses_nothing() {
 #[test]
 fn nobody_has_until_a_moment_to_decide_what_a_rule_approves_by_itself() {
     let (site, alice, _bob) = Site::running(POLICY);
-    let asked = ask(&alice);
+    let asked = alice.ask(&[]);
     let login = ["login", "test-host", "--because", "a look", "--for", "2m", "--json"];
     let certified = alice.jit(&login).run().fine().text("id");
     let token = Caller::new(&site).open_session("alice", &alice.key_file()).unwrap();

@@ -12,7 +12,7 @@ use jit_ssh_core::certificate::host::HostIdentity;
 use jit_ssh_core::receipt::{AcceptedHost, Receipt, check_host};
 use jit_ssh_core::time::UnixTime;
 use jit_ssh_tests::api::{Caller, now};
-use jit_ssh_tests::program::{Program, Said};
+use jit_ssh_tests::program::{Program, Said, make_key};
 use jit_ssh_tests::{POLICY, Persona, Site, Sshd};
 
 /// Adds lines to the host's block in hosts.toml.
@@ -171,8 +171,7 @@ fn no_certificate_is_installed_for_a_key_that_sshd_has_not_and_a_wrong_one_is_re
     let (site, _alice, _bob) = Site::running(POLICY);
     let sshd = site.host("test-host");
     let other = site.path().join("other_key");
-    let make = ["-q", "-t", "ed25519", "-N", "", "-f"];
-    Program::new("ssh-keygen").args(make).args([&other]).run().fine();
+    make_key(&other, "other");
     let foreign = fs::read_to_string(other.with_extension("pub")).unwrap();
     let foreign = format!("key = \"{}\"", foreign.trim());
     tell_of(&site, "test-host", &foreign);
@@ -260,8 +259,7 @@ fn a_signer_of_before_starts_without_a_host_ca_key_and_gets_one_by_ssh_keygen() 
     alice.jit(&["login", "test-host", "--because", "INC-42 a look", "--for", "2m"]).run().fine();
 
     site.stop();
-    let make = ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"];
-    Program::new("ssh-keygen").args(make).args([&path]).run().fine();
+    make_key(&path, "");
     let key = fs::read_to_string(path.with_extension("pub")).unwrap();
     fs::write(&signers, text.replace(&line, &format!("host_ca_key = \"{}\"", key.trim()))).unwrap();
     site.serve();

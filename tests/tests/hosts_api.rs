@@ -10,15 +10,12 @@ use jit_ssh_core::krl::Krl;
 use jit_ssh_core::refusal::Reason;
 use jit_ssh_core::statement::Kind;
 use jit_ssh_tests::api::{Caller, now, sign_with};
-use jit_ssh_tests::program::Program;
+use jit_ssh_tests::program::make_key;
 use jit_ssh_tests::{POLICY, Persona, Site};
 
 /// alice asks, bob approves, alice has her certificate; its id and serial.
 fn granted(alice: &Persona, bob: &Persona) -> (String, u64) {
-    let ask = ["login", "prod-host", "--because", "INC-42 disk full", "--for", "2m"];
-    let id = alice.jit(&ask).args(["--no-wait", "--json"]).run().ended(3).text("id");
-    bob.jit(&["approve", &id, "--yes"]).run().fine();
-    alice.jit(&["watch", &id]).run().fine();
+    let id = alice.granted_by(bob);
     let shown = alice.jit(&["show", &id, "--json"]).run().fine();
     let serial = shown.field("certificates")[0]["serial"].as_u64().unwrap();
     (id, serial)
@@ -92,8 +89,7 @@ fn a_host_hears_of_what_prolongs_access_to_it_and_no_other_does() {
 /// Gives prod-host a key in hosts.toml; the file of the key.
 fn give_key(site: &Site) -> PathBuf {
     let key = site.path().join("host_key");
-    let make = ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"];
-    Program::new("ssh-keygen").args(make).args([&key]).run().fine();
+    make_key(&key, "");
     let public = fs::read_to_string(key.with_extension("pub")).unwrap();
     let path = site.config().join("hosts.toml");
     let hosts = fs::read_to_string(&path).unwrap();

@@ -6,13 +6,11 @@ use std::path::PathBuf;
 
 use jit_ssh_tests::api::{Caller, now};
 use jit_ssh_tests::program::{Program, wait_until};
-use jit_ssh_tests::{POLICY, Persona, Site};
+use jit_ssh_tests::{ASK, POLICY, Persona, Site};
 
 const PENDING: i32 = 3;
 const OVER: i32 = 5;
 const REFUSED: i32 = 6;
-
-const ASK: [&str; 6] = ["login", "prod-host", "--because", "INC-42 disk full", "--for", "2m"];
 
 const TERMS: &str = "permit = [\"pty\"]\nextend = { max = \"1m\", times = 1 }\nbreak_glass = { max_for = \"2m\" }\n";
 
@@ -20,18 +18,6 @@ const TERMS: &str = "permit = [\"pty\"]\nextend = { max = \"1m\", times = 1 }\nb
 fn policy() -> String {
     assert!(POLICY.contains("permit = [\"pty\"]\n"));
     POLICY.replacen("permit = [\"pty\"]\n", TERMS, 1)
-}
-
-fn ask(persona: &Persona, more: &[&str]) -> String {
-    persona.jit(&ASK).args(["--no-wait", "--json"]).args(more).run().ended(PENDING).text("id")
-}
-
-/// alice asks, bob approves, alice has her certificate.
-fn granted(alice: &Persona, bob: &Persona) -> String {
-    let id = ask(alice, &[]);
-    bob.jit(&["approve", &id, "--yes"]).run().fine();
-    alice.jit(&["watch", &id]).run().fine();
-    id
 }
 
 /// The revocation list of the only signer, as a host gets it, in a file.
@@ -53,7 +39,7 @@ fn is_revoked(site: &Site, certificate: &str) -> bool {
 #[test]
 fn access_is_given_back_and_taken_away_and_the_list_for_hosts_names_its_certificate() {
     let (site, alice, bob) = Site::running(&policy());
-    let first = granted(&alice, &bob);
+    let first = alice.granted_by(&bob);
     let certificate = alice.certificates().pop().unwrap();
     assert!(!is_revoked(&site, &certificate));
     bob.jit(&["release", &first, "--yes"]).run().ended(REFUSED);
@@ -66,7 +52,7 @@ fn access_is_given_back_and_taken_away_and_the_list_for_hosts_names_its_certific
     assert!(is_revoked(&site, &certificate));
     alice.jit(&["watch", &first]).run().ended(OVER);
 
-    let second = granted(&alice, &bob);
+    let second = alice.granted_by(&bob);
     let certificate = alice.certificates().pop().unwrap();
     alice.jit(&["revoke", &second, "--yes"]).run().ended(REFUSED);
     let said = bob.jit(&["revoke", &second, "--because", "laptop lost", "--yes", "--json"]);
@@ -77,7 +63,7 @@ fn access_is_given_back_and_taken_away_and_the_list_for_hosts_names_its_certific
     assert!(alice.certificates().is_empty(), "it is out of the agent");
 
     // An admin takes away what they could not have approved.
-    let third = granted(&alice, &bob);
+    let third = alice.granted_by(&bob);
     let admin = Persona::new(site.path(), "admin-home");
     let key = site.path().join("admin");
     let enrol = ["enroll", &site.url, "--as", "admin", "--identity", key.to_str().unwrap()];
@@ -89,7 +75,7 @@ fn access_is_given_back_and_taken_away_and_the_list_for_hosts_names_its_certific
 #[test]
 fn what_was_taken_away_is_dropped_by_the_next_login_which_asks_anew_or_prolongs_what_is_live() {
     let (_site, alice, bob) = Site::running(&policy());
-    let id = granted(&alice, &bob);
+    let id = alice.granted_by(&bob);
     let longer = ["login", "prod-host", "--because", "INC-42 still", "--for", "3m", "--no-wait"];
     bob.jit(&["revoke", &id, "--because", "enough", "--yes"]).run().fine();
     // Before anything is dropped, status knows.
@@ -108,7 +94,7 @@ fn what_was_taken_away_is_dropped_by_the_next_login_which_asks_anew_or_prolongs_
     alice.jit(&["cancel", &said.text("id"), "--yes"]).run().fine();
 
     // Of two, the one that is live is prolonged, though the other would have ended later.
-    let live = granted(&alice, &bob);
+    let live = alice.granted_by(&bob);
     let said = alice.jit(&longer).args(["--new", "--json"]).run().ended(PENDING);
     let later = said.text("id");
     bob.jit(&["approve", &later, "--yes"]).run().fine();
@@ -124,7 +110,7 @@ fn what_was_taken_away_is_dropped_by_the_next_login_which_asks_anew_or_prolongs_
 fn live_access_is_prolonged_under_its_rule_and_falls_with_what_it_prolongs() {
     let (site, alice, bob) = Site::running(&policy());
     let host = site.host("prod-host");
-    let id = granted(&alice, &bob);
+    let id = alice.granted_by(&bob);
     let extend = ["login", "prod-host", "--extend", "--because", "INC-42 still", "--for"];
     // The rule bounds it.
     let said = alice.jit(&extend).args(["5m", "--no-wait", "--json"]).run().ended(PENDING);
@@ -162,7 +148,7 @@ fn a_window_may_be_approved_before_it_opens_and_its_clock_runs_from_then() {
     let opens = now() + 6;
     let at = Program::new("date").args(["-u", "-d", &format!("@{opens}"), "+%Y-%m-%dT%H:%M:%SZ"]);
     let at = at.run().fine().out;
-    let id = ask(&alice, &["--at", at.trim()]);
+    let id = alice.ask(&["--at", at.trim()]);
     bob.jit(&["approve", &id, "--yes"]).run().fine();
     let shown = alice.jit(&["show", &id, "--json"]).run().fine();
     assert_eq!(shown.text("status"), "approved");
@@ -243,7 +229,7 @@ fn approvals_that_have_nothing_in_common_are_a_refusal_told_to_both() {
 #[test]
 fn what_would_follow_is_told_before_asking_and_what_followed_afterwards() {
     let (site, alice, bob) = Site::running(&policy());
-    let first = granted(&alice, &bob);
+    let first = alice.granted_by(&bob);
     let dry = alice.jit(&ASK).args(["--dry-run", "--new", "--json"]).run().fine();
     assert_eq!(dry.text("rule"), "prod");
     assert_eq!(dry.json().pop().unwrap()["typical_of"], 1);
@@ -275,7 +261,7 @@ fn what_would_follow_is_told_before_asking_and_what_followed_afterwards() {
 #[test]
 fn a_changed_policy_is_tried_on_what_was_asked_before_it_is_applied() {
     let (site, alice, bob) = Site::running(&policy());
-    granted(&alice, &bob);
+    alice.granted_by(&bob);
     // Production by itself.
     let changed =
         policy().replace("approvals = [{ from = [\"group:leads\"], count = 1 }]", "auto = {}");
@@ -294,9 +280,9 @@ fn a_changed_policy_is_tried_on_what_was_asked_before_it_is_applied() {
 #[test]
 fn what_is_over_is_told_as_it_was_when_rule_and_approvers_change_and_after_a_restart() {
     let (mut site, alice, bob) = Site::running(&policy());
-    let used = granted(&alice, &bob);
+    let used = alice.granted_by(&bob);
     alice.jit(&["release", &used, "--yes"]).run().fine();
-    let denied = ask(&alice, &[]);
+    let denied = alice.ask(&[]);
     bob.jit(&["deny", &denied, "--because", "not now", "--yes"]).run().fine();
     // How long the certificate would still work counts down by itself.
     let lasting = |said: String| {
@@ -328,7 +314,7 @@ fn what_is_over_is_told_as_it_was_when_rule_and_approvers_change_and_after_a_res
     site.serve();
     assert_eq!((show(&used), show(&denied), listed()), before);
     // What is asked now goes by the rules of now.
-    let new = ask(&alice, &[]);
+    let new = alice.ask(&[]);
     assert!(show(&new).contains("production"));
     bob.jit(&["approve", &new, "--yes"]).run().ended(1);
 }

@@ -5,14 +5,12 @@
 use jit_ssh_core::statement::Kind;
 use jit_ssh_tests::api::{Caller, sign};
 use jit_ssh_tests::program::Said;
-use jit_ssh_tests::{POLICY, Persona, Site};
+use jit_ssh_tests::{ASK, POLICY, Persona, Site};
 
 const PENDING: i32 = 3;
 const DENIED: i32 = 4;
 const OVER: i32 = 5;
 const REFUSED: i32 = 6;
-
-const ASK: [&str; 6] = ["login", "prod-host", "--because", "INC-42 disk full", "--for", "2m"];
 
 const TERMS: &str = "permit = [\"pty\"]\nextend = { max = \"5m\", times = 2 }\nbreak_glass = { max_for = \"2m\" }\n";
 
@@ -20,18 +18,6 @@ const TERMS: &str = "permit = [\"pty\"]\nextend = { max = \"5m\", times = 2 }\nb
 fn policy() -> String {
     assert!(POLICY.contains("permit = [\"pty\"]\n"));
     POLICY.replacen("permit = [\"pty\"]\n", TERMS, 1)
-}
-
-fn ask(persona: &Persona, more: &[&str]) -> String {
-    persona.jit(&ASK).args(["--no-wait", "--json"]).args(more).run().ended(PENDING).text("id")
-}
-
-/// alice asks, bob approves, alice has her certificate.
-fn granted(alice: &Persona, bob: &Persona) -> String {
-    let id = ask(alice, &[]);
-    bob.jit(&["approve", &id, "--yes"]).run().fine();
-    alice.jit(&["watch", &id]).run().fine();
-    id
 }
 
 fn dry(persona: &Persona, args: &[&str]) -> Said {
@@ -66,10 +52,10 @@ fn a_dry_run_without_a_reason_names_the_rule_that_wants_one_and_what_follows_wit
 fn a_dry_run_foretells_what_the_login_does() {
     let (_site, alice, bob) = Site::running(&policy());
     assert_eq!(dry(&alice, &ASK).text("would"), "ask");
-    let id = ask(&alice, &[]);
+    let id = alice.ask(&[]);
     let said = dry(&alice, &ASK);
     assert_eq!((said.text("would"), said.text("id")), ("wait".to_owned(), id.clone()));
-    assert_eq!(ask(&alice, &[]), id, "as foretold");
+    assert_eq!(alice.ask(&[]), id, "as foretold");
 
     bob.jit(&["approve", &id, "--yes"]).run().fine();
     let said = dry(&alice, &ASK);
@@ -99,7 +85,7 @@ fn a_dry_run_foretells_what_the_login_does() {
 #[test]
 fn logout_names_what_stands_and_a_request_without_its_key_is_not_taken_for_access() {
     let (mut site, alice, bob) = Site::running(&policy());
-    let id = ask(&alice, &[]);
+    let id = alice.ask(&[]);
     let refused = alice.jit(&["logout", "--json"]).run().ended(2);
     assert!(refused.text("message").contains(&id), "{refused:?}");
     assert!(refused.text("hint").contains(&format!("jit-ssh cancel {id}")), "{refused:?}");
@@ -122,9 +108,9 @@ fn logout_names_what_stands_and_a_request_without_its_key_is_not_taken_for_acces
     alice.jit(&["cancel", &id, "--yes"]).run().fine();
 
     // What is over, live, or denied does not wait, so there is nothing to ask.
-    let live = granted(&alice, &bob);
+    let live = alice.granted_by(&bob);
     alice.jit(&["watch", &live]).run().fine();
-    let denied = ask(&alice, &["--new"]);
+    let denied = alice.ask(&["--new"]);
     bob.jit(&["deny", &denied, "--because", "no", "--yes"]).run().fine();
     let said = alice.jit(&["logout", "--json"]).run().fine();
     assert!(said.err.contains(&format!("jit-ssh release {live}")), "{}", said.err);
@@ -133,7 +119,7 @@ fn logout_names_what_stands_and_a_request_without_its_key_is_not_taken_for_acces
     alice.jit(&["release", &live, "--yes"]).run().fine();
 
     // Without the CA nobody knows whether it stands: that is said, and asked.
-    let last = ask(&alice, &[]);
+    let last = alice.ask(&[]);
     site.kill();
     alice.jit(&["logout"]).run().ended(2);
     let said = alice.jit(&["logout", "--yes", "--json"]).run().fine();
@@ -154,20 +140,20 @@ fn what_comes_too_late_changes_nothing_and_says_so() {
     let nothing = "this decision changes nothing.";
     let none = "there is nothing to revoke.";
 
-    let denied = ask(&alice, &[]);
+    let denied = alice.ask(&[]);
     bob.jit(&["deny", &denied, "--because", "not now", "--yes"]).run().fine();
     late(&["approve", &denied], DENIED, "DENIED", nothing);
     late(&["deny", &denied, "--because", "again"], DENIED, "DENIED", nothing);
     late(&["revoke", &denied], DENIED, "DENIED", none);
 
-    let cancelled = ask(&alice, &[]);
+    let cancelled = alice.ask(&[]);
     alice.jit(&["cancel", &cancelled, "--yes"]).run().fine();
     late(&["approve", &cancelled], OVER, "CANCELLED", nothing);
     late(&["revoke", &cancelled], OVER, "CANCELLED", none);
     let again = alice.jit(&["cancel", &cancelled, "--yes", "--json"]).run().ended(OVER);
     assert!(again.text("message").contains("there is nothing to cancel."), "{again:?}");
 
-    let active = granted(&alice, &bob);
+    let active = alice.granted_by(&bob);
     // Not the same statement once more, which would be a retry.
     late(&["approve", &active, "--because", "late"], 1, "SETTLED", "a decision changes nothing");
     late(&["deny", &active, "--because", "late"], 1, "SETTLED", "a decision changes nothing");
@@ -175,7 +161,7 @@ fn what_comes_too_late_changes_nothing_and_says_so() {
     late(&["approve", &active], OVER, "RELEASED", nothing);
     late(&["revoke", &active], OVER, "RELEASED", none);
 
-    let revoked = granted(&alice, &bob);
+    let revoked = alice.granted_by(&bob);
     bob.jit(&["revoke", &revoked, "--because", "enough", "--yes"]).run().fine();
     late(&["revoke", &revoked], OVER, "REVOKED", none);
     late(&["deny", &revoked, "--because", "late"], OVER, "REVOKED", nothing);
@@ -186,7 +172,7 @@ fn what_comes_too_late_changes_nothing_and_says_so() {
 #[test]
 fn an_admin_who_is_no_approver_hears_who_is_and_what_is_theirs_to_do() {
     let (site, alice, bob) = Site::running(&policy());
-    let id = ask(&alice, &[]);
+    let id = alice.ask(&[]);
     let admin = Persona::new(site.path(), "admin-home");
     let key = site.path().join("admin");
     let enrol = ["enroll", &site.url, "--as", "admin", "--identity", key.to_str().unwrap()];

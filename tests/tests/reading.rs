@@ -14,8 +14,6 @@ use jit_ssh_core::statement::Kind;
 use jit_ssh_tests::api::{Caller, sign};
 use jit_ssh_tests::{POLICY, Persona, Site};
 
-const PENDING: i32 = 3;
-
 /// A site with `carol`, who has no part in anything, and `dave`, who audits.
 struct Cast {
     site: Site,
@@ -62,11 +60,6 @@ impl Cast {
     }
 }
 
-fn ask(persona: &Persona) -> String {
-    let ask = ["login", "prod-host", "--because", "INC-42 disk full", "--for", "2m"];
-    persona.jit(&ask).args(["--no-wait", "--json"]).run().ended(PENDING).text("id")
-}
-
 fn files_under(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files_under(&path) } else { vec![path] }).collect()
@@ -75,7 +68,7 @@ fn files_under(dir: &Path) -> Vec<PathBuf> {
 #[test]
 fn the_log_over_https_is_its_files_for_auditor_and_admin_and_nothing_for_others() {
     let cast = cast();
-    ask(&cast.alice);
+    cast.alice.ask(&[]);
     let folder = cast.site.state().join("log");
     let bearer = |token: &str| format!("Authorization: Bearer {token}");
     let [admin, auditor, person] = ["admin", "dave", "alice"].map(|by| bearer(&cast.token(by)));
@@ -189,7 +182,7 @@ fn the_log_service_is_for_auditors_and_admins_alone() {
 #[test]
 fn people_see_their_own_requests_and_those_they_decide_and_an_auditor_sees_all() {
     let cast = cast();
-    let (of_alice, of_bob) = (ask(&cast.alice), ask(&cast.bob));
+    let (of_alice, of_bob) = (cast.alice.ask(&[]), cast.bob.ask(&[]));
     let sees = |persona: &Persona| {
         let all = persona.jit(&["requests", "--all", "--json"]).run().fine();
         let ids: Vec<String> =
@@ -220,7 +213,7 @@ fn a_watch_hears_of_requests_and_decisions_as_they_are_made() {
     let (id, decided) = caller.call(|it| async move {
         let what = Some(v1::watch_request::What::ToDecide(true));
         let mut to_decide = it.watch(v1::WatchRequest { what }).await.unwrap();
-        let id = ask(&cast.alice);
+        let id = cast.alice.ask(&[]);
         let told = next(&mut to_decide).await;
         assert_eq!((told.id.as_str(), told.status()), (id.as_str(), v1::Status::Pending));
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use jit_ssh_tests::network::{Machine, Network};
-use jit_ssh_tests::program::{Running, Said, wait_until};
+use jit_ssh_tests::program::{Running, Said, is_root, make_key, wait_until};
 use jit_ssh_tests::{Persona, Program, Site};
 use tempfile::TempDir;
 
@@ -47,8 +47,7 @@ impl Host {
         let etc = dir.path().join("etc");
         fs::create_dir_all(etc.join("sshd_config.d")).unwrap();
         let key = dir.path().join("key");
-        let make = ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"];
-        Program::new("ssh-keygen").args(make).args([&key]).run().fine();
+        make_key(&key, "");
         // Both tests may run at a time.
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -240,7 +239,7 @@ fn ends(session: Running) -> (Said, Duration) {
 
 #[test]
 fn three_hosts_hold_what_they_were_told_with_the_ca_near_away_and_back() {
-    if Program::new("id").args(["-u"]).run().fine().out.trim() != "0" {
+    if !is_root() {
         return eprintln!("skipped: only root can make machines");
     }
     let mut fleet = Fleet::new();
@@ -317,7 +316,7 @@ fn three_hosts_hold_what_they_were_told_with_the_ca_near_away_and_back() {
 
 #[test]
 fn an_extension_moves_the_end_of_a_session_that_runs() {
-    if Program::new("id").args(["-u"]).run().fine().out.trim() != "0" {
+    if !is_root() {
         return eprintln!("skipped: only root can make machines");
     }
     let fleet = Fleet::new();
@@ -335,7 +334,7 @@ fn an_extension_moves_the_end_of_a_session_that_runs() {
 
 #[test]
 fn a_clock_that_is_off_keeps_nobody_in_for_ever_and_lets_in_nobody_whose_time_it_is_not() {
-    if Program::new("id").args(["-u"]).run().fine().out.trim() != "0" {
+    if !is_root() {
         return eprintln!("skipped: only root can make machines");
     }
     let fleet = Fleet::with_skews([Some("+40s"), Some("-40s"), Some("+10m")]);
