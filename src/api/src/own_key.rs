@@ -165,12 +165,27 @@ impl KeyFile {
     /// [`KeyFileError`] if it can not be read, is a private key that others can read, or holds
     /// nothing that could sign here.
     pub fn read(path: &Path) -> Result<KeyFile, KeyFileError> {
-        let (text, mode) = read_file(path)?;
+        KeyFile::of(path, |access| is_open(access.mode))
+    }
+
+    /// The same for a host's own key, which some systems let their helper of ssh read, too.
+    ///
+    /// # Errors
+    /// As for [`KeyFile::read`].
+    pub fn read_host_key(path: &Path) -> Result<KeyFile, KeyFileError> {
+        KeyFile::of(path, |access| {
+            let is_key_group = is_group_of_host_keys(access.group);
+            is_open_host_key(access.mode, access.owner, is_key_group)
+        })
+    }
+
+    fn of(path: &Path, is_open: impl Fn(Access) -> bool) -> Result<KeyFile, KeyFileError> {
+        let (text, access) = read_file(path)?;
         if !is_private(&text) {
             let line = text.lines().next().unwrap_or_default().trim_end();
             return Ok(KeyFile::Public(line.parse()?));
         }
-        let private = open_private(&text, mode)?;
+        let private = open_private(&text, access.mode, is_open(access))?;
         let blob = private.public_key().to_bytes().map_err(|_| KeyFileError::Foreign)?;
         let key = SignerKey::from_blob(&blob)?;
         if private.is_encrypted() {
@@ -197,9 +212,10 @@ impl AnyKeyFile {
     /// # Errors
     /// [`KeyFileError`] if it can not be read, or is a private key that others can read.
     pub fn read(path: &Path) -> Result<AnyKeyFile, KeyFileError> {
-        let (text, mode) = read_file(path)?;
+        let (text, access) = read_file(path)?;
         if is_private(&text) {
-            return Ok(AnyKeyFile::Private(Box::new(open_private(&text, mode)?)));
+            let private = open_private(&text, access.mode, is_open(access.mode))?;
+            return Ok(AnyKeyFile::Private(Box::new(private)));
         }
         Ok(AnyKeyFile::Other(text))
     }
@@ -210,12 +226,35 @@ fn is_private(text: &str) -> bool {
 }
 
 /// Parses a private key, and refuses one that others can read: ssh uses no such key either.
-fn open_private(text: &str, mode: u32) -> Result<PrivateKey, KeyFileError> {
+fn open_private(text: &str, mode: u32, is_open: bool) -> Result<PrivateKey, KeyFileError> {
     let private = PrivateKey::from_openssh(text).map_err(|_| KeyFileError::Foreign)?;
-    if mode & 0o077 != 0 {
+    if is_open {
         return Err(KeyFileError::OpenToOthers(mode));
     }
     Ok(private)
+}
+
+/// As `sshkey_perm_ok` asks of every private key.
+fn is_open(mode: u32) -> bool {
+    mode & 0o077 != 0
+}
+
+/// Whether others than those who may can read or change a private host key with this mode and owner.
+/// Red Hat's sshd takes one of root's that the group `ssh_keys` reads, for the set-gid program
+/// `ssh-keysign`, which nobody else can use; `is_key_group` says whether that is the file's group.
+pub fn is_open_host_key(mode: u32, owner: u32, is_key_group: bool) -> bool {
+    is_open(if owner == 0 && is_key_group { mode & !0o040 } else { mode })
+}
+
+/// Whether a group is the one that some systems have for host keys.
+pub fn is_group_of_host_keys(group: u32) -> bool {
+    fs::read_to_string("/etc/group").is_ok_and(|groups| names_key_group(&groups, group))
+}
+
+/// The same, by the text of `group(5)`.
+fn names_key_group(groups: &str, group: u32) -> bool {
+    let mut named = groups.lines().filter_map(|line| line.strip_prefix("ssh_keys:"));
+    named.any(|rest| rest.split(':').nth(1).is_some_and(|id| id.parse() == Ok(group)))
 }
 
 /// Reads the text of a key file, of at most 64 KiB; it is wiped when dropped.
@@ -226,8 +265,16 @@ pub fn read_text(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     read_file(path).map(|(text, _)| text)
 }
 
-/// The text of a key file, and its permission bits.
-fn read_file(path: &Path) -> Result<(Zeroizing<String>, u32), KeyFileError> {
+/// Who may do what with a file: permission bits, user and group.
+#[derive(Clone, Copy)]
+struct Access {
+    mode: u32,
+    owner: u32,
+    group: u32,
+}
+
+/// The text of a key file, and who may do what with it.
+fn read_file(path: &Path) -> Result<(Zeroizing<String>, Access), KeyFileError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => KeyFileError::Absent,
         io::ErrorKind::InvalidData => KeyFileError::Foreign,
@@ -242,9 +289,10 @@ fn read_file(path: &Path) -> Result<(Zeroizing<String>, u32), KeyFileError> {
     let room = usize::try_from(limit).unwrap_or_default();
     let mut text = Zeroizing::new(String::with_capacity(room));
     let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
+    let found = file.metadata().map_err(failed)?;
+    let access = Access { mode: found.mode() & 0o7777, owner: found.uid(), group: found.gid() };
     file.take(limit).read_to_string(&mut text).map_err(failed)?;
-    if text.len() == room { Err(KeyFileError::TooLong) } else { Ok((text, mode)) }
+    if text.len() == room { Err(KeyFileError::TooLong) } else { Ok((text, access)) }
 }
 
 #[cfg(test)]

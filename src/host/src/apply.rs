@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::current::{FileState, Owner};
 use crate::error::CommandError;
+use crate::labels;
 use crate::plan::{FileContent, Step};
 
 /// How the names of files end that are not in their place yet. sshd's `*.conf` does not read them.
@@ -158,7 +159,10 @@ fn write(path: &Path, new: &FileContent) -> io::Result<()> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}{TEMPORARY}"));
     absent(fs::remove_file(&temporary))?;
-    let written = write_new(&temporary, new).and_then(|()| fs::rename(&temporary, path));
+    let written = write_new(&temporary, new).and_then(|()| {
+        labels::take_over(path, &temporary)?;
+        fs::rename(&temporary, path)
+    });
     if written.is_err() {
         // The first failure is the one to tell.
         let _ = fs::remove_file(&temporary);
@@ -245,6 +249,34 @@ mod tests {
             (before("file").as_deref(), before("new/file").as_deref()),
             (Some("new"), Some("new"))
         );
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_keeps_its_label() {
+        let dir = TempDir::new().unwrap();
+        let (labelled, plain) = (dir.path().join("labelled"), dir.path().join("plain"));
+        fs::write(&labelled, "old").unwrap();
+        fs::write(&plain, "old").unwrap();
+        let label = b"system_u:object_r:etc_t:s0\0";
+        let label_of = |path: &Path| {
+            let mut value = [0u8; 64];
+            let length = rustix::fs::getxattr(path, labels::XATTR, &mut value[..]).ok()?;
+            value.get(..length).map(<[u8]>::to_vec)
+        };
+        let flags = rustix::fs::XattrFlags::empty();
+        if let Err(error) = rustix::fs::setxattr(&labelled, labels::XATTR, label, flags) {
+            eprintln!("skipped: no label can be set here ({error})");
+            return;
+        }
+        let before = label_of(&plain);
+        replace(&labelled, b"new", 0o644).unwrap();
+        replace(&plain, b"new", 0o644).unwrap();
+        assert_eq!(label_of(&labelled).as_deref(), Some(&label[..]));
+        assert_eq!(label_of(&plain), before);
+        // One that is not there yet is labelled as the system does.
+        let new = dir.path().join("new");
+        replace(&new, b"new", 0o644).unwrap();
+        assert_eq!(label_of(&new), before);
     }
 
     #[test]

@@ -1,8 +1,41 @@
-//! SELinux labels of what setup writes, where SELinux is on: a file takes over its folder's label, and
-//! the policy may want another.
+//! SELinux labels of what we write, where there are some. A new file has its folder's label, and the
+//! policy may want another: setup asks `restorecon`. A file that is replaced passes its label on, so
+//! that guard and link need no other program.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use rustix::fs::{XattrFlags, getxattr, setxattr};
+
+/// Where the kernel keeps a file's label.
+pub(crate) const XATTR: &str = "security.selinux";
+
+/// No label of SELinux is longer (a page).
+const MAX_LABEL: usize = 4096;
+
+/// Gives `new` the label of `old`, which it is about to replace; where `old` is not there or has none,
+/// `new` keeps what it has.
+///
+/// # Errors
+/// If the label is another and can not be set where SELinux is on: the file must not be renamed into
+/// place under a label by which sshd could not read it.
+pub(crate) fn take_over(old: &Path, new: &Path) -> io::Result<()> {
+    let Some(label) = label(old).filter(|wanted| label(new).as_ref() != Some(wanted)) else {
+        return Ok(());
+    };
+    match setxattr(new, XATTR, &label, XattrFlags::empty()) {
+        // Without SELinux a label is a remnant, and nobody looks at it.
+        Err(_) if !Path::new(SELINUX).exists() => Ok(()),
+        set => Ok(set?),
+    }
+}
+
+fn label(path: &Path) -> Option<Vec<u8>> {
+    let mut value = vec![0; MAX_LABEL];
+    let length = getxattr(path, XATTR, &mut value[..]).ok()?;
+    value.get(..length).map(<[u8]>::to_vec)
+}
 
 /// Where the kernel shows SELinux if it is on, enforcing or not.
 const SELINUX: &str = "/sys/fs/selinux/enforce";

@@ -154,3 +154,31 @@ fn a_private_key_that_others_can_read_is_refused_and_a_public_one_is_not() {
     allow("rsa", "644");
     assert!(matches!(any("rsa"), Err(KeyFileError::OpenToOthers(0o644))));
 }
+
+#[test]
+fn a_host_key_may_be_read_by_its_own_group_and_by_nobody_else() {
+    let groups = "root:x:0:\nssh_keys:x:101:\nssh_keys2:x:102:\nstaff:x:103:ssh_keys\n";
+    assert!(names_key_group(groups, 101));
+    for other in [0, 102, 103] {
+        assert!(!names_key_group(groups, other), "{other}");
+    }
+    for (mode, owner, is_key_group, open) in [
+        (0o600, 0, false, false),
+        (0o640, 0, true, false),
+        (0o440, 0, true, false),
+        (0o640, 0, false, true),
+        (0o640, 1000, true, true),
+        (0o660, 0, true, true),
+        (0o650, 0, true, true),
+        (0o644, 0, true, true),
+    ] {
+        assert_eq!(is_open_host_key(mode, owner, is_key_group), open, "{mode:o} {owner}");
+    }
+    // A file of this system: no group of that name, so its group does not help.
+    let tools = TestAgent::start();
+    tools.key("ed", Algorithm::Ed25519);
+    assert!(matches!(KeyFile::read_host_key(&tools.path("ed")), Ok(KeyFile::Private(_))));
+    tools.run("chmod", &["0644", "ed"]);
+    let open = KeyFile::read_host_key(&tools.path("ed"));
+    assert!(matches!(open, Err(KeyFileError::OpenToOthers(0o644))));
+}

@@ -102,6 +102,9 @@ fn detached(facts: &Facts, effects: &[Effect]) -> String {
     } else if !facts.has_cgroup_v2 || effects.contains(&Effect::Survivors) {
         "programs that detach (nohup, tmux) survive the session: their cgroup is not known"
             .to_owned()
+    } else if has_session_cgroup && effects.contains(&Effect::Lingering) {
+        "programs that detach (nohup, tmux) end with the session's cgroup, but not what a lingering login has systemd start"
+            .to_owned()
     } else if has_session_cgroup {
         "programs that detach (nohup, tmux) end with the session's cgroup".to_owned()
     } else {

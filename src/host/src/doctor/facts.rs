@@ -54,6 +54,8 @@ pub(crate) struct Facts {
     /// Whether this system has the one hierarchy of control groups by which all that a session
     /// started can be ended.
     pub(crate) has_cgroup_v2: bool,
+    /// The accounts for which systemd runs services without anybody being logged in.
+    pub(crate) lingering: Vec<String>,
 }
 
 /// What came of looking at something.
@@ -88,6 +90,8 @@ pub(crate) struct Node {
     pub(crate) mode: u32,
     /// Its user.
     pub(crate) owner: u32,
+    /// Whether its group is the one some systems have for host keys (`ssh_keys`).
+    pub(crate) is_of_key_group: bool,
 }
 
 /// What a path leads to.

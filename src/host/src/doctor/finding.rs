@@ -98,6 +98,8 @@ pub(crate) enum Effect {
     Unended(&'static str),
     /// Programs that detach live on.
     Survivors,
+    /// What some logins have systemd start for them lives on.
+    Lingering,
 }
 
 impl Weakness {

@@ -162,7 +162,7 @@ impl Place {
         };
         let unusable =
             |why: String| CommandError::new(format!("{} can not be used: {why}.", path.display()));
-        match KeyFile::read(&path).map_err(|e| unusable(e.to_string()))? {
+        match KeyFile::read_host_key(&path).map_err(|e| unusable(e.to_string()))? {
             KeyFile::Private(own) => Ok(own),
             KeyFile::Public(_) => Err(unusable("this is a public key".to_owned())),
         }

@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use jit_ssh_api::own_key::is_group_of_host_keys;
+
 use crate::current::{FileState, Owner};
 use crate::doctor::facts::{Kind, Look, Node};
 use crate::layout::Layout;
@@ -29,6 +31,14 @@ pub(super) fn node(path: &Path) -> Look<Node> {
     seen(fs::metadata(path).map(|found| of(path, &found)))
 }
 
+/// What a private host key's file is.
+pub(super) fn host_key(path: &Path) -> Look<Node> {
+    seen(fs::metadata(path).map(|found| Node {
+        is_of_key_group: is_group_of_host_keys(found.gid()),
+        ..of(path, &found)
+    }))
+}
+
 fn seen<T>(looked: std::io::Result<T>) -> Look<T> {
     match looked {
         Ok(seen) => Look::Seen(seen),
@@ -46,7 +56,8 @@ fn of(path: &Path, found: &fs::Metadata) -> Node {
         kind if kind.is_socket() => Kind::Socket,
         _ => Kind::Other,
     };
-    Node { path: path.to_owned(), kind, mode: found.mode() & 0o7777, owner: found.uid() }
+    let mode = found.mode() & 0o7777;
+    Node { path: path.to_owned(), kind, mode, owner: found.uid(), is_of_key_group: false }
 }
 
 /// A file with every folder above it, where they really are; nothing if it is not there.

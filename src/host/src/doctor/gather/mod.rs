@@ -21,7 +21,7 @@ use super::facts::{
     Asked, Facts, GuardFacts, Look, PamFacts, PrincipalsFile, Revoked, RevokedContent, SshdFacts,
 };
 use super::pam_stack;
-use super::rules::ca;
+use super::rules::{ca, system};
 use crate::config;
 use crate::current::Disk;
 use crate::layout::Layout;
@@ -60,8 +60,10 @@ pub(super) fn look(places: &Places) -> Facts {
         let values = sshd.asked.first().map_or(&[][..], |asked| asked.effective.all(keyword));
         values.iter().filter(|value| *value != "none").map(PathBuf::from).collect()
     };
-    let host_keys: Vec<_> =
-        in_force("HostKey").into_iter().map(|path| (path.clone(), files::node(&path))).collect();
+    let host_keys: Vec<_> = in_force("HostKey")
+        .into_iter()
+        .map(|path| (path.clone(), files::host_key(&path)))
+        .collect();
     let there = host_keys.iter().filter(|(_, look)| !matches!(look, Look::Absent));
     let public_keys = host_certificate::public_keys(there.map(|(path, _)| path.as_path()));
     let host_certificates: Vec<_> = in_force("HostCertificate")
@@ -97,6 +99,7 @@ pub(super) fn look(places: &Places) -> Facts {
         pam,
         clock_synchronised: clock_synchronised(),
         has_cgroup_v2: has_cgroup_v2(),
+        lingering: lingering(),
         principals,
         sshd,
     }
@@ -305,6 +308,15 @@ fn has_cgroup_v2() -> bool {
     // Beside the old hierarchies, it is mounted elsewhere than alone.
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     mounts.lines().any(|line| line.contains(" - cgroup2 "))
+}
+
+/// The accounts that linger: logind keeps a file for each.
+fn lingering() -> Vec<String> {
+    let entries = std::fs::read_dir(system::LINGER).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
 }
 
 fn clock_synchronised() -> Option<bool> {

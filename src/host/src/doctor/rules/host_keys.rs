@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use jit_ssh_api::own_key::is_open_host_key;
+
 use crate::doctor::facts::{Facts, HostCertificate, Look};
 use crate::doctor::finding::Severity::{Critical, Warning};
 use crate::doctor::finding::{Description, Finding, Place};
@@ -151,8 +153,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             Look::Absent => {}
             Look::Unreadable(_) => {}
             Look::Seen(node) => {
-                // As sshd asks (sshkey_perm_ok); some systems let a group of theirs read it.
-                if node.mode & 0o077 != 0 {
+                if is_open_host_key(node.mode, node.owner, node.is_of_key_group) {
                     findings.push(W::Open(path.clone(), node.mode).at(place.clone()));
                 }
                 if node.owner != 0 {

@@ -1,11 +1,15 @@
 //! This host's settings, the files of ours, the clock and what the kernel offers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::few;
 use crate::doctor::facts::{Facts, Kind, Look};
 use crate::doctor::finding::Severity::{Critical, Note, Warning};
 use crate::doctor::finding::{Description, Effect, Finding, Place};
 use crate::settings::{self, Guard};
+
+/// Where logind notes who lingers.
+pub(crate) const LINGER: &str = "/var/lib/systemd/linger";
 
 /// What can be weak here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub(crate) enum SystemWeakness {
     ClockUnknown,
     /// Programs that detach can not be found again.
     NoCgroup,
+    /// systemd runs services for logins of this host without anybody being logged in.
+    Lingering(Vec<String>),
 }
 
 use SystemWeakness as W;
@@ -108,6 +114,16 @@ impl SystemWeakness {
                 "boot with systemd.unified_cgroup_hierarchy=1",
             )
             .breaks(Effect::Survivors),
+            W::Lingering(logins) => Description::new(
+                "LINGERING",
+                Warning,
+                format!(
+                    "systemd keeps running services for {} when nobody is logged in: what a session starts by `systemd-run --user`, or as a timer, is not part of it and survives its end.",
+                    few(logins)
+                ),
+                "if nothing needs it: loginctl disable-linger LOGIN",
+            )
+            .breaks(Effect::Lingering),
         }
     }
 }
@@ -152,6 +168,11 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let has_guard = facts.settings().is_some_and(|settings| settings.guard != Guard::Off);
     if has_guard && !facts.has_cgroup_v2 {
         findings.push(W::NoCgroup.anywhere());
+    }
+    let ours = |login: &&String| facts.principals.iter().any(|file| file.login == **login);
+    let lingering: Vec<String> = facts.lingering.iter().filter(ours).cloned().collect();
+    if has_guard && !lingering.is_empty() {
+        findings.push(W::Lingering(lingering).at(Place::file(Path::new(LINGER))));
     }
     findings
 }

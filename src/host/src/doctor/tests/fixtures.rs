@@ -42,6 +42,7 @@ const SYSTEM: &[Case] = &[
     (&["CLOCK_NOT_SYNCHRONISED"], |f| f.clock_synchronised = Some(false)),
     (&["CLOCK_UNKNOWN"], |f| f.clock_synchronised = None),
     (&["NO_CGROUP_V2"], |f| f.has_cgroup_v2 = false),
+    (&["LINGERING"], |f| f.lingering.push("deploy".to_owned())),
     // A mode that is none of ours but harmless.
     (&[], |f| f.nodes[4].mode = 0o444),
 ];
@@ -215,6 +216,15 @@ const KRL: &[Case] = &[
 const HOST_KEYS: &[Case] = &[
     (&["HOST_KEY_OPEN"], |f| {
         f.host_keys[0].1 = Look::Seen(node("/e/key", Kind::File, 0o640));
+    }),
+    // As on Red Hat's systems: root's, and read by the group made for it.
+    (&[], |f| {
+        let key = Node { is_of_key_group: true, ..node("/e/key", Kind::File, 0o640) };
+        f.host_keys[0].1 = Look::Seen(key);
+    }),
+    (&["HOST_KEY_OPEN"], |f| {
+        let key = Node { is_of_key_group: true, ..node("/e/key", Kind::File, 0o644) };
+        f.host_keys[0].1 = Look::Seen(key);
     }),
     (&["HOST_KEY_OWNER"], |f| {
         f.host_keys[0].1 = Look::Seen(Node { owner: 7, ..node("/e/key", Kind::File, 0o600) });

@@ -84,7 +84,7 @@ fn file(content: impl Into<Vec<u8>>) -> Look<FileState> {
 }
 
 fn node(path: &str, kind: Kind, mode: u32) -> Node {
-    Node { path: path.into(), kind, mode, owner: 0 }
+    Node { path: path.into(), kind, mode, owner: 0, is_of_key_group: false }
 }
 
 fn user_ca() -> String {
@@ -185,6 +185,7 @@ fn good() -> Facts {
         },
         clock_synchronised: Some(true),
         has_cgroup_v2: true,
+        lingering: vec!["nobody-of-ours".to_owned()],
     };
     set_config(&mut facts, CONFIG, &[]);
     facts

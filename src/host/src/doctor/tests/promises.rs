@@ -47,6 +47,7 @@ fn each_promise_holds_as_far_as_the_findings_leave_it() {
     let detached = |change| promises(change)[3].clone();
     assert!(detached(|f| f.has_cgroup_v2 = false).contains("survive"));
     assert!(detached(|f| settings(f).guard = Guard::Off).contains("go on"));
+    assert!(detached(|f| f.lingering.push("deploy".to_owned())).contains("a lingering login"));
     let without = |f: &mut Facts| {
         f.pam.lines = pam(&PAM.replace("optional pam_systemd.so", "optional pam_x.so"))
     };
