@@ -87,7 +87,6 @@ TOML
 Host prod-host
   HostName 127.0.0.1
   HostKeyAlias prod-host
-  UserKnownHostsFile /root/alice/state/known_hosts
   StrictHostKeyChecking yes
   BatchMode yes
   LogLevel ERROR
@@ -120,16 +119,19 @@ access() {
 
 seconds() { case $1 in *m) echo $((${1%m} * 60)) ;; *) echo "${1%s}" ;; esac; }
 
+# The host is known by its certificate; by its key once it has none.
+known=/root/alice/state/known_hosts
+
 as() { # LOGIN COMMAND...
   local login=$1
   shift
-  ssh -F ssh_config "$login@prod-host" "$@"
+  ssh -F ssh_config -o UserKnownHostsFile="$known" "$login@prod-host" "$@"
 }
 
 plain() { # LOGIN COMMAND...  by a key that is none of jit-ssh's business.
   local login=$1
   shift
-  SSH_AUTH_SOCK='' ssh -F ssh_config -i plain.key -o IdentitiesOnly=yes "$login@prod-host" "$@"
+  SSH_AUTH_SOCK='' ssh -F ssh_config -o UserKnownHostsFile="$known" -i plain.key -o IdentitiesOnly=yes "$login@prod-host" "$@"
 }
 
 # A session with one process in the foreground and three that detach in three ways: N1 to N4.
@@ -373,7 +375,7 @@ break_glass() {
   check "setup with a sealed key" jit-ssh-host setup --ca "$url" --name prod-host --offline-ca sealed.pub
   plain other -tt 'exec sleep 70041' </dev/null >wall.out 2>&1 &
   soon alive 70041
-  check "the sealed key lets in" env SSH_AUTH_SOCK= ssh -F ssh_config -i rescue -o CertificateFile=rescue-cert.pub -o IdentitiesOnly=yes root@prod-host true
+  check "the sealed key lets in" env SSH_AUTH_SOCK= ssh -F ssh_config -o UserKnownHostsFile="$known" -i rescue -o CertificateFile=rescue-cert.pub -o IdentitiesOnly=yes root@prod-host true
   check "every terminal is told" soon grep -q BREAK-GLASS wall.out
   check "the journal has it at level alert" grep -q BREAK-GLASS <(journalctl --no-pager -p alert)
   check "setup without it takes it out again" jit-ssh-host setup --ca "$url" --name prod-host
@@ -402,10 +404,14 @@ back() { start_ca && start_agent; }
 
 removed() {
   say "setup --remove"
+  soon access deploy 10m
+  check "until then a certificate gets in" soon as deploy true
   check "it is done" jit-ssh-host setup --remove
   check "the guard is gone" not systemctl is-active --quiet jit-ssh-guard
   check "/etc and units are as before" as_before
   check "nothing of ours is in /run" not test -e /run/jit-ssh
+  known=/root/known_by_key
+  echo "prod-host $(cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub)" >"$known"
   check "no certificate gets in" not as deploy true
   check "others do" soon plain other true
 }

@@ -179,14 +179,18 @@ impl<'a> Starting<'a> {
     }
 }
 
-/// Ends the guard, whose unit goes next.
+/// Ends the guard, whose unit goes next, and has systemd take away its folder in `/run`.
 ///
 /// # Errors
 /// What systemd says.
 pub(crate) fn stop(service: &dyn GuardService) -> Result<(), CommandError> {
     service
         .systemctl(&["disable", "--now", SERVICE])
-        .map_err(|why| CommandError::new(format!("The guard can not be stopped: {why}.")))
+        .map_err(|why| CommandError::new(format!("The guard can not be stopped: {why}.")))?;
+    // Socket and table of sessions outlive the service, for its next start: there will be none.
+    // What is left where systemd can not do it does no harm, and goes at the next boot.
+    let _ = service.systemctl(&["clean", "--what=runtime", SERVICE]);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,7 +13,11 @@ pub(crate) const DEFAULT_ETC: &str = "/etc/ssh";
 
 /// Where the guard's socket is, unless told otherwise.
 pub(crate) const DEFAULT_RUN: &str = "/run/jit-ssh";
-/// Our folder in there.
+
+/// Where events wait for the CA, and lists are kept, unless told otherwise.
+pub(crate) const DEFAULT_STATE: &str = "/var/lib/jit-ssh";
+
+/// Our folder among sshd's files.
 const OWN_DIR: &str = "jit-ssh";
 
 /// Where guard and link find things, as they are told when they start.
@@ -26,7 +30,7 @@ pub(crate) struct Folders {
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN)]
     pub(crate) run: PathBuf,
     /// Where events wait for the CA, and lists are kept
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/jit-ssh")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
     pub(crate) state: PathBuf,
 }
 

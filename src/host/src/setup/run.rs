@@ -13,7 +13,7 @@ use crate::doctor::directives;
 use crate::error::CommandError;
 use crate::guard_service::{self, GuardService, Starting};
 use crate::labels::Labels;
-use crate::layout::Layout;
+use crate::layout::{DEFAULT_STATE, Layout};
 use crate::pam;
 use crate::plan::{self, GuardLines, Plan, Step, Wanted};
 use crate::reload::{self, Reload};
@@ -138,6 +138,9 @@ fn finish(host: &Host<'_>, plan: &Plan, reload: &Reload) -> Result<(), CommandEr
     if unit.is_some() {
         // systemd forgets the unit by itself at the next boot.
         let _ = host.guard.systemctl(&["daemon-reload"]);
+        eprintln!(
+            "What the CA was not told yet, and its newest lists, stay in {DEFAULT_STATE}: remove it if nobody wants them."
+        );
     }
     Ok(())
 }

@@ -65,7 +65,9 @@ fn under_systemd_the_guard_is_installed_and_running_before_a_login_asks_it() {
 
     let done = host.remove().unwrap();
     assert!(done.plan.removed().contains(&&*unit));
-    assert_eq!(told(&host), [format!("disable --now {service}"), "daemon-reload".to_owned()]);
+    let clean = format!("clean --what=runtime {service}");
+    let told = told(&host);
+    assert_eq!(told, [format!("disable --now {service}"), clean, "daemon-reload".to_owned()]);
     assert_eq!((pam(&host).as_str(), unit.exists()), (PAM, false));
     let mut after = timeless(host.snapshot());
     after.remove(&host.layout.drop_in_dir());
@@ -78,7 +80,7 @@ fn switching_the_guard_off_takes_hook_and_unit_out_and_leaves_the_rest() {
     host.run(&goal(&host, Guard::Required), ANYWAY).unwrap();
     told(&host);
     host.run(&goal(&host, Guard::Off), ANYWAY).unwrap();
-    assert_eq!((pam(&host).as_str(), told(&host).len()), (PAM, 2));
+    assert_eq!((pam(&host).as_str(), told(&host).len()), (PAM, 3));
     assert!(!host.guard.unit.clone().unwrap().exists());
     assert!(host.layout.user_ca().exists());
     assert!(host.run(&goal(&host, Guard::Off), ANYWAY).unwrap().plan.is_empty());
