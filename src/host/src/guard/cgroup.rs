@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use jit_ssh_core::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
-use super::process::{Process, ProcessId, descends_from};
+use super::process::{Process, ProcessId, descends_from, stat};
 
 /// A connection's own group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,7 +191,13 @@ fn is_logind_scope(path: &str) -> bool {
 
 fn holds_only(dir: &Path, monitor: i32) -> bool {
     let members = members(dir);
-    !members.is_empty() && members.iter().all(|pid| descends_from(*pid, monitor))
+    !members.is_empty() && members.iter().all(|pid| is_nobody_elses(*pid, monitor))
+}
+
+/// Whether a member is the connection's. One that was listed and has gone since, such as a helper of
+/// another PAM module, is nobody's.
+fn is_nobody_elses(pid: i32, monitor: i32) -> bool {
+    descends_from(pid, monitor) || stat(pid).is_none()
 }
 
 fn members(dir: &Path) -> Vec<i32> {
@@ -242,6 +248,18 @@ mod tests {
         ] {
             assert!(!is_logind_scope(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_member_that_has_gone_is_nobodys_and_a_stranger_is_somebody() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(is_nobody_elses(own, own) && is_nobody_elses(pid, own));
+        assert!(!is_nobody_elses(1, own) && !is_nobody_elses(own, pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_nobody_elses(pid, own));
     }
 
     #[test]
