@@ -317,6 +317,8 @@ calls! { TrustClient, MAX_BUNDLE,
 calls! { HostsClient, MAX_ANSWER,
     /// Hands in a signed host or token.
     enroll(EnrollRequest) -> EnrollResponse;
+    /// What vouches for hosts that joined. Check each with [`crate::join::vouched`].
+    get_enrolments(GetEnrolmentsRequest) -> GetEnrolmentsResponse;
 }
 
 impl Client {

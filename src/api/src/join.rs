@@ -2,18 +2,25 @@
 //! and the lent key itself. A secret: nothing here prints it but [`JoinToken::reveal`].
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding as _};
+use jit_ssh_core::digest::RootFingerprint;
+use jit_ssh_core::enrolment::Vouched;
 use jit_ssh_core::statement::{self, StatementError, Token, Verified};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::own_key::OwnKey;
-use crate::{CaUrl, UrlError};
+use crate::{CaUrl, UrlError, v1};
 
 /// How every join token begins: what it is, and of which version.
 const PREFIX: &str = "jit-ssh-join-1.";
 
 /// Longest token that is read, in bytes: a statement of 16 KiB in base64 twice, and a little more.
 pub const MAX_JOIN_TOKEN: usize = 40 * 1024;
+
+/// Whether a text is meant to be a join token: where only its file may be named.
+pub fn is_join_token(text: &str) -> bool {
+    text.trim_start().starts_with(PREFIX)
+}
 
 /// A token, and the key it lends.
 pub struct JoinToken {
@@ -37,6 +44,20 @@ pub enum JoinTokenError {
     /// Its key is not the one that the statement lends.
     #[error("the join token's key is not the one that was lent")]
     Key,
+}
+
+/// What the CA sent of a host that joined. Whether it may have joined is for its judge.
+///
+/// # Errors
+/// [`StatementError`] if a statement is not signed, or is for another CA.
+pub fn vouched(sent: &v1::HostEnrolment, ca: &RootFingerprint) -> Result<Vouched, StatementError> {
+    let host = sent.host.clone().unwrap_or_default();
+    let token = sent.token.as_ref().map(|token| (&*token.statement, signature(token)));
+    Vouched::open((&host.statement, signature(&host)), token, ca)
+}
+
+fn signature(signed: &v1::SignedStatement) -> &[u8] {
+    signed.signatures.first().map_or(&[][..], |signature| signature)
 }
 
 /// What stands in the word, as JSON.

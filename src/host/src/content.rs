@@ -37,10 +37,15 @@ RevokedKeys {}
     )
 }
 
-/// The drop-in's last line on a host that has a certificate. sshd shows each of its certificates, so
-/// those of others stay.
-pub(crate) fn host_certificate_line(layout: &Layout) -> String {
-    format!("HostCertificate {}\n", layout.host_certificate().display())
+/// The drop-in's last line, for a certificate that is there or may come.
+pub(crate) fn certificate_include_line(layout: &Layout) -> String {
+    format!("Include {}\n", layout.certificate_include().display())
+}
+
+/// What has sshd show this host's certificate. sshd shows each of its certificates, so those of others
+/// stay.
+pub(crate) fn certificate_include(layout: &Layout) -> String {
+    format!("{MARK}\nHostCertificate {}\n", layout.host_certificate().display())
 }
 
 /// The CA keys, one per line, below the version they are from; a sealed key comes last.

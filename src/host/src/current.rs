@@ -65,6 +65,10 @@ pub(crate) struct Current {
     pub(crate) revoked: Option<FileState>,
     /// This host's certificate.
     pub(crate) host_certificate: Option<FileState>,
+    /// What vouches for this host, where it joined.
+    pub(crate) enrolment: Option<FileState>,
+    /// What has sshd show the host certificate.
+    pub(crate) certificate_include: Option<FileState>,
     /// Our drop-in.
     pub(crate) drop_in: Option<FileState>,
     /// Files in the principals folder, by name.
@@ -137,6 +141,8 @@ pub(crate) fn read(layout: &Layout, unit: Option<&Path>) -> Result<Current, Comm
         settings,
         revoked: file(&layout.revoked_keys())?,
         host_certificate: file(&layout.host_certificate())?,
+        enrolment: file(&layout.enrolment())?,
+        certificate_include: file(&layout.certificate_include())?,
         drop_in: file(&layout.drop_in())?,
         principals: files_in(&layout.principals_dir())?,
         dirs: dirs(layout)?,

@@ -4,19 +4,20 @@
 use std::ops::Deref;
 use std::path::Path;
 
-use jit_ssh_api::v1::{
-    BundlePart, GetBundleRequest, GetBundleResponse, GetKrlRequest, GetKrlResponse,
-};
+use jit_ssh_api::v1::{BundlePart, GetBundleRequest, GetBundleResponse, GetKrlRequest};
 use jit_ssh_api::{ApiError, CaUrl, Client, ClientError};
 use jit_ssh_core::bundle::{Host, Hosts, Signers};
 use jit_ssh_core::certificate::host::HostIdentity;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
+use jit_ssh_core::enrolment::Vouched;
+use jit_ssh_core::key::HostKey;
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::root::Root;
-use jit_ssh_core::statement::{self, SignedBundle, Verified};
+use jit_ssh_core::statement::{self, SignedBundle};
 use jit_ssh_core::time::UnixTime;
 
-use crate::enroll;
+use crate::clock::now;
+use crate::enrolment::{self, Over};
 use crate::error::CommandError;
 use crate::plan::HostFacts;
 use crate::revoked::Lists;
@@ -24,31 +25,74 @@ use crate::revoked::Lists;
 /// Names shown to somebody who mistyped one.
 const SUGGESTIONS: usize = 3;
 
-/// Asks the CA at `url` for what this host needs; gives the connection too, for what comes next. A host
-/// that `hosts.toml` does not list may have joined: what it kept of that lies in `etc`.
+/// A connection to the CA at `url`, which is the one that is pinned.
 ///
 /// # Errors
-/// If the CA does not answer, is another, or does not know the host. Nothing is changed then.
-pub(crate) async fn fetch(
-    url: &CaUrl,
-    name: &HostName,
-    etc: &Path,
-) -> Result<(Client, Trusted, HostFacts), CommandError> {
+/// If the CA does not answer, or is another.
+pub(crate) async fn connect(url: &CaUrl) -> Result<(Client, Root), CommandError> {
     let root = Client::fetch_root(url).await.map_err(no_connection)?;
     let client = Client::connect(url, &root).await.map_err(no_connection)?;
+    Ok((client, root))
+}
+
+/// What the admins signed.
+///
+/// # Errors
+/// If the CA does not answer, or what it sends is not signed by enough of them.
+pub(crate) async fn word(client: &Client, root: &Root) -> Result<Word, CommandError> {
     let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
     let request = GetBundleRequest { parts, proposal: false };
     let answer = client.get_bundle(request).await.map_err(|e| no_connection(e.into()))?;
-    let lists = match client.get_krl(GetKrlRequest {}).await {
-        Ok(lists) => Some(lists),
-        Err(error) if matches!(error, ApiError::Unreachable(_)) => {
-            return Err(no_connection(error.into()));
+    Word::open(root, &answer)
+}
+
+/// What the signers revoked.
+///
+/// # Errors
+/// If the CA does not answer, or a list is not by its signer.
+pub(crate) async fn revoked(client: &Client, signers: &Signers) -> Result<Lists, CommandError> {
+    match client.get_krl(GetKrlRequest {}).await {
+        Ok(lists) => {
+            Lists::verified(signers, &lists).map_err(|e| untrue(format!("Not to be trusted: {e}.")))
         }
+        Err(error) if matches!(error, ApiError::Unreachable(_)) => Err(no_connection(error.into())),
         // A CA that can not tell now, or never could: what is in place stays.
-        Err(_) => None,
-    };
-    let (trusted, facts) = verify(&root, &answer, lists.as_ref(), name, etc)?;
-    Ok((client, trusted, facts))
+        Err(_) => Ok(Lists::unknown(signers)),
+    }
+}
+
+/// The host `name`: as `hosts.toml` lists it, or as it joined by what is kept in `dir` or known at the
+/// CA. `own_keys` are those of this machine's sshd.
+///
+/// # Errors
+/// If the CA does not answer, or what it sent or what is kept is signed by nobody.
+pub(crate) async fn this_host(
+    client: &Client,
+    word: &Word,
+    name: &HostName,
+    dir: &Path,
+    own_keys: impl FnOnce() -> Result<Vec<HostKey>, CommandError>,
+    over: Over,
+) -> Result<Found, CommandError> {
+    if let Some(listed) = word.hosts.get(name) {
+        return Ok(Found::Host(ThisHost::listed(listed.clone())));
+    }
+    let kept = enrolment::kept(dir, name, &word.ca)?;
+    let offered = enrolment::of_ca(client, name, &word.ca).await?;
+    let chosen = enrolment::choose(kept, offered, &word.hosts, &own_keys()?, over, now());
+    Ok(match chosen {
+        Ok(Some(vouched)) => Found::Host(ThisHost::joined(vouched)),
+        Ok(None) => Found::Not(None),
+        Err(why) => Found::Not(Some(why)),
+    })
+}
+
+/// What is known of a host.
+pub(crate) enum Found {
+    /// It is listed, or joined.
+    Host(ThisHost),
+    /// It did not join; why what would vouch for it does not hold, where there is something.
+    Not(Option<CommandError>),
 }
 
 /// What to tell of a CA that can not be asked.
@@ -92,8 +136,8 @@ pub(crate) struct Trusted {
 #[derive(Debug, Clone)]
 pub(crate) struct ThisHost {
     host: Host,
-    /// Where it joined: until when, and by which statement.
-    joined: Option<(UnixTime, Digest)>,
+    /// Where it joined: what vouches for it.
+    joined: Option<Vouched>,
 }
 
 impl ThisHost {
@@ -103,14 +147,24 @@ impl ThisHost {
     }
 
     /// A host that joined by a statement that holds.
-    fn joined(by: &Verified<statement::Host>) -> ThisHost {
-        let body = by.body();
-        ThisHost { host: Host::of_statement(body), joined: Some((body.until, by.digest())) }
+    pub(crate) fn joined(by: Vouched) -> ThisHost {
+        ThisHost { host: by.as_listed(), joined: Some(by) }
+    }
+
+    /// What vouches for it; `None` where `hosts.toml` lists it.
+    pub(crate) fn vouched(&self) -> Option<&Vouched> {
+        self.joined.as_ref()
+    }
+
+    /// Whether its time is over: what is left is to tell what it saw.
+    pub(crate) fn is_over(&self, now: UnixTime) -> bool {
+        self.joined.as_ref().is_some_and(|by| by.host().body().until <= now)
     }
 
     /// What its certificate says, if its key is known.
     pub(crate) fn identity(&self) -> Option<HostIdentity> {
-        let (until, statement) = self.joined.unzip();
+        let by = self.joined.as_ref().map(Vouched::host);
+        let (until, statement) = by.map(|by| (by.body().until, by.digest())).unzip();
         Some(HostIdentity { until, statement, ..HostIdentity::of(&self.host)? })
     }
 }
@@ -137,55 +191,53 @@ impl Trusted {
     }
 }
 
-/// From an answer nobody vouches for to facts the admins signed.
-///
-/// # Errors
-/// Whatever does not hold, and whose fault that is.
-fn verify(
-    root: &Root,
-    answer: &GetBundleResponse,
-    lists: Option<&GetKrlResponse>,
-    name: &HostName,
-    etc: &Path,
-) -> Result<(Trusted, HostFacts), CommandError> {
-    let trusted = trusted(root, answer, name, etc)?;
-    let revoked = match lists {
-        Some(lists) => Lists::verified(&trusted.signers, lists)
-            .map_err(|e| untrue(format!("Not to be trusted: {e}.")))?,
-        None => Lists::unknown(&trusted.signers),
-    };
-    let facts = trusted.facts(revoked);
-    Ok((trusted, facts))
+/// What the admins signed, as far as a host needs it.
+#[derive(Debug, Clone)]
+pub(crate) struct Word {
+    ca: RootFingerprint,
+    version: u64,
+    /// The bundle statement.
+    pub(crate) digest: Digest,
+    /// Whose certificates, lists and proofs count.
+    pub(crate) signers: Signers,
+    /// The hosts, and who may vouch for others.
+    pub(crate) hosts: Hosts,
 }
 
-/// What an answer says of this host, if enough admins signed it. A host that joined kept in `etc` what
-/// was signed about it, which is held against the enrollers that the admins signed.
-///
-/// # Errors
-/// Whatever does not hold, and whose fault that is.
-pub(crate) fn trusted(
-    root: &Root,
-    answer: &GetBundleResponse,
-    name: &HostName,
-    etc: &Path,
-) -> Result<Trusted, CommandError> {
-    let bundle = signed(root, answer)?;
-    let signers = part(answer, BundlePart::Signers, bundle.body.signers)?;
-    let hosts = part(answer, BundlePart::Hosts, bundle.body.hosts)?;
-    let signers = Signers::parse(signers).map_err(|e| malformed("signers.toml", &e))?;
-    let hosts = Hosts::parse(hosts).map_err(|e| malformed("hosts.toml", &e))?;
-    let host = match hosts.get(name) {
-        Some(host) => ThisHost::listed(host.clone()),
-        None => match enroll::kept(etc, name, &root.fingerprint(), &hosts)? {
-            Some(joined) => ThisHost::joined(&joined),
-            None => {
-                let names = hosts.iter().map(|host| host.name.as_str());
-                return Err(unknown_host(name, names, bundle.body.version));
+impl Word {
+    /// From an answer nobody vouches for to what the admins signed.
+    ///
+    /// # Errors
+    /// Whatever does not hold, and whose fault that is.
+    fn open(root: &Root, answer: &GetBundleResponse) -> Result<Word, CommandError> {
+        let bundle = signed(root, answer)?;
+        let signers = part(answer, BundlePart::Signers, bundle.body.signers)?;
+        let hosts = part(answer, BundlePart::Hosts, bundle.body.hosts)?;
+        Ok(Word {
+            ca: root.fingerprint(),
+            version: bundle.body.version,
+            digest: bundle.digest,
+            signers: Signers::parse(signers).map_err(|e| malformed("signers.toml", &e))?,
+            hosts: Hosts::parse(hosts).map_err(|e| malformed("hosts.toml", &e))?,
+        })
+    }
+
+    /// What follows for this host, which [`this_host`] found.
+    ///
+    /// # Errors
+    /// If it was not found.
+    pub(crate) fn about(&self, name: &HostName, found: Found) -> Result<Trusted, CommandError> {
+        let host = match found {
+            Found::Host(host) => host,
+            Found::Not(Some(why)) => return Err(why),
+            Found::Not(None) => {
+                let names = self.hosts.iter().map(|host| host.name.as_str());
+                return Err(unknown_host(name, names, self.version));
             }
-        },
-    };
-    let (ca, version) = (root.fingerprint(), bundle.body.version);
-    Ok(Trusted { ca, version, signers, host })
+        };
+        let (ca, version, signers) = (self.ca, self.version, self.signers.clone());
+        Ok(Trusted { ca, version, signers, host })
+    }
 }
 
 /// The bundle statement of an answer, if enough admins signed it.
@@ -267,7 +319,8 @@ fn unknown_host<'a>(
     near.sort_unstable();
     let near: Vec<&str> = near.into_iter().take(SUGGESTIONS).map(|(_, known)| known).collect();
     match near.as_slice() {
-        [] => error.hint("an admin adds it to hosts.toml, then: jit-ssh-ca apply"),
+        [] => error
+            .hint("an admin adds it to hosts.toml, then: jit-ssh-ca apply; or it joins: setup with --token"),
         near => error.hint(format!("the nearest names are {}", near.join(", "))),
     }
 }

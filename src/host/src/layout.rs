@@ -139,6 +139,17 @@ impl Layout {
         self.own_dir().join("ssh_host_ed25519_key-cert.pub")
     }
 
+    /// What has sshd show that certificate. Our drop-in includes it, and sshd says nothing of an
+    /// `Include` that matches no file: so there may be none, and it can come without another drop-in.
+    pub(crate) fn certificate_include(&self) -> PathBuf {
+        self.own_dir().join("host_certificate.conf")
+    }
+
+    /// What vouches for this host, where it joined.
+    pub(crate) fn enrolment(&self) -> PathBuf {
+        self.own_dir().join(crate::enrolment::FILE)
+    }
+
     /// The folder with one principals file for each login.
     pub(crate) fn principals_dir(&self) -> PathBuf {
         self.own_dir().join("principals")

@@ -2,7 +2,8 @@
 //!
 //! - [`setup`]: the command `setup` and the order of its effects;
 //! - [`doctor`]: the command `doctor`: what the host really enforces, and what is weak;
-//! - [`enroll`]: the command `enroll`: joins as a host that hosts.toml does not list;
+//! - [`enroll`]: the command `enroll`: joins as a host that hosts.toml does not list; [`enrolment`]: what
+//!   vouches for this host;
 //! - [`fetch`]: what the CA says of this host, verified down to the pin; [`host_certificate`]: its certificate;
 //! - [`plan`]: from that and the files there are to the files there should be; no I/O;
 //! - [`settings`]: how the host was set up, kept for those who come after `setup`;
@@ -28,6 +29,7 @@ mod current;
 mod diff;
 mod doctor;
 mod enroll;
+mod enrolment;
 mod error;
 mod fetch;
 mod guard;

@@ -15,6 +15,7 @@ use jit_ssh_core::receipt::is_host_certificate;
 use crate::config::{self, What};
 use crate::content;
 use crate::current::{Current, FileState};
+use crate::enrolment;
 use crate::error::CommandError;
 use crate::guard_service;
 use crate::layout::Layout;
@@ -51,6 +52,8 @@ pub(crate) struct Wanted {
     pub(crate) guard: Option<GuardLines>,
     /// The file with this host's certificate; `None` for a host without one.
     pub(crate) host_certificate: Option<Vec<u8>>,
+    /// The file with what vouches for this host; `None` for one that hosts.toml lists.
+    pub(crate) enrolment: Option<Vec<u8>>,
 }
 
 /// What has the guard work.
@@ -92,7 +95,7 @@ pub(crate) fn plan_setup(
     current: &Current,
     unit: Option<&Path>,
 ) -> Result<Plan, CommandError> {
-    let Wanted { facts, settings, guard, host_certificate } = wanted;
+    let Wanted { facts, settings, guard, host_certificate, enrolment } = wanted;
     for (path, state) in
         [(layout.drop_in(), &current.drop_in), (layout.settings(), &current.settings)]
     {
@@ -103,10 +106,17 @@ pub(crate) fn plan_setup(
     let mut plan = plan_login(layout, facts, settings, current)?;
     let settings_text = settings.render();
     plan.files.extend(file(current, layout.settings(), &current.settings, settings_text));
-    let host_certificate = host_certificate.as_ref().filter(|_| plan.can_name_one(layout, current));
+    match enrolment {
+        Some(enrolment) => {
+            let old = &current.enrolment;
+            plan.files.extend(file(current, layout.enrolment(), old, enrolment.as_slice()));
+        }
+        None => plan.without_enrolment(layout, current),
+    }
+    let can_show_one = plan.can_name_one(layout, current, host_certificate.is_some());
+    let host_certificate = host_certificate.as_ref().filter(|_| can_show_one);
     if let Some(certificate) = host_certificate {
-        let (path, old) = (layout.host_certificate(), &current.host_certificate);
-        plan.files.extend(file(current, path, old, certificate.as_slice()));
+        plan.files.extend(shown(layout, current, certificate));
     }
     plan.files.extend(dir(current, &layout.drop_in_dir(), false));
     if let Some((path, text)) = guard.as_ref().and_then(|guard| guard.unit.as_ref()) {
@@ -121,9 +131,11 @@ pub(crate) fn plan_setup(
     // The hook first: whoever is let in by a certificate from now on is watched.
     plan.hook(layout, current, guard.as_ref())?;
     let mut drop_in = content::drop_in(layout);
+    if can_show_one {
+        drop_in += &content::certificate_include_line(layout);
+    }
     if host_certificate.is_some() {
         plan.host_certificate = Some(layout.host_certificate());
-        drop_in += &content::host_certificate_line(layout);
     } else {
         plan.without_host_certificate(layout, current);
     }
@@ -179,6 +191,41 @@ pub(crate) fn plan_login(
     Ok(plan)
 }
 
+/// Plans another host certificate in the place of the one that sshd shows, or of none.
+///
+/// # Errors
+/// If the drop-in has sshd look for none.
+pub(crate) fn plan_certificate(
+    layout: &Layout,
+    certificate: &[u8],
+    current: &Current,
+) -> Result<Plan, CommandError> {
+    let line = content::certificate_include_line(layout);
+    let looks = |state: &FileState| {
+        String::from_utf8_lossy(&state.content).lines().any(|found| found == line.trim_end())
+    };
+    if !current.drop_in.as_ref().is_some_and(looks) {
+        return Err(CommandError::new(format!(
+            "sshd would not show this host's certificate: {} does not include {}.",
+            layout.drop_in().display(),
+            layout.certificate_include().display()
+        ))
+        .hint("run: jit-ssh-host setup"));
+    }
+    let files = shown(layout, current, certificate);
+    let host_certificate = Some(layout.host_certificate());
+    Ok(Plan { files, host_certificate, ..Plan::default() })
+}
+
+/// The certificate, and then what has sshd show it.
+fn shown(layout: &Layout, current: &Current, certificate: &[u8]) -> Vec<Step> {
+    let (path, old) = (layout.host_certificate(), &current.host_certificate);
+    let include = (layout.certificate_include(), &current.certificate_include);
+    let text = content::certificate_include(layout);
+    let steps = [file(current, path, old, certificate), file(current, include.0, include.1, text)];
+    steps.into_iter().flatten().collect()
+}
+
 fn in_the_way(path: &Path) -> CommandError {
     let path = path.display();
     CommandError::new(format!("{path} is there and was not written by jit-ssh-host."))
@@ -214,6 +261,7 @@ pub(crate) fn plan_remove(
         plan.last.extend(step);
     }
     plan.without_host_certificate(layout, current);
+    plan.without_enrolment(layout, current);
     plan.last.extend(remove_dir(current, layout.own_dir()));
     // A folder that no Include reads serves nobody but us; one that is read is the system's.
     let was_ours = current.drop_in.as_ref().is_some_and(content::is_marked);
@@ -253,6 +301,7 @@ impl Plan {
             || self.changes(&current.config_path)
             || self.changes(&drop_in)
             || self.changes(&layout.host_certificate())
+            || self.changes(&layout.certificate_include())
     }
 
     /// The difference as people see it.
@@ -300,12 +349,15 @@ impl Plan {
 
     /// Whether our drop-in may say `HostCertificate`: sshd refuses that word under a `Match`, and some
     /// `Include` there reads our drop-in too.
-    fn can_name_one(&mut self, layout: &Layout, current: &Current) -> bool {
+    fn can_name_one(&mut self, layout: &Layout, current: &Current, has_one: bool) -> bool {
         let under = current.found.iter().find_map(|found| {
             let is_read = matches!(found.what, What::DropIn | What::Unknown);
             found.under.as_ref().filter(|_| is_read).map(|under| (found, under))
         });
         let Some((found, under)) = under else { return true };
+        if !has_one {
+            return false;
+        }
         self.warnings.push(format!(
             "{}:{} may include {} under `{under}`, where sshd takes no HostCertificate: this host shows none of ours until that line is put elsewhere.",
             found.file.display(),
@@ -317,8 +369,18 @@ impl Plan {
 
     /// Takes this host's certificate out once sshd does not name it any more.
     fn without_host_certificate(&mut self, layout: &Layout, current: &Current) {
+        let (path, old) = (layout.certificate_include(), &current.certificate_include);
+        let step = self.without(path, old, content::is_marked);
+        self.switch.extend(step);
         let is_ours = |state: &FileState| is_host_certificate(&state.content);
         let step = self.without(layout.host_certificate(), &current.host_certificate, is_ours);
+        self.last.extend(step);
+    }
+
+    /// Takes out what vouched for this host.
+    fn without_enrolment(&mut self, layout: &Layout, current: &Current) {
+        let is_ours = |state: &FileState| enrolment::is_file(&state.content);
+        let step = self.without(layout.enrolment(), &current.enrolment, is_ours);
         self.last.extend(step);
     }
 

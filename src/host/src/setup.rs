@@ -1,5 +1,6 @@
 //! `jit-ssh-host setup`: makes this host's sshd accept the CA's certificates, or stop doing so.
 
+mod ask;
 mod foresee;
 mod run;
 
@@ -7,23 +8,23 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jit_ssh_api::CaUrl;
-use jit_ssh_core::key::HostKey;
+use jit_ssh_api::join::JoinToken;
 use jit_ssh_core::names::HostName;
 use serde::Serialize;
 
-use crate::clock;
+use crate::enroll;
 use crate::error::CommandError;
-use crate::fetch;
-use crate::guard_service::{self, GuardService};
+use crate::guard_service;
 use crate::hook;
 use crate::host_certificate;
 use crate::labels::Labels;
 use crate::layout::{DEFAULT_ETC, DEFAULT_RUN, Layout};
 use crate::offline;
-use crate::plan::{GuardLines, HostFacts, Wanted};
+use crate::plan::{GuardLines, Wanted};
 use crate::settings::{self, Guard, Settings};
 use crate::sshd::{Effective, Sshd};
 use crate::verify::MayReplace;
+use ask::{Answer, Question};
 use run::{Goal, Host, Told, run};
 
 /// The guard's unit as it is shipped.
@@ -34,17 +35,20 @@ const UNIT: &str = crate::guard::UNIT;
 #[command(
     after_help = "Shows the difference, writes it, checks with `sshd -t` and `sshd -T` that it is in force and that\n\
     every login can log in with a certificate, puts everything back if not, and reloads sshd.\n\
-    Running it again changes nothing.\n\n\
+    Running it again changes nothing, and uses no token again.\n\n\
     Example:\n  jit-ssh-host setup --ca 'https://ca.example:7443#SHA256:...' --name prod-host --dry-run\n\n\
     Exit codes: 0 done, 1 error, 2 usage, 7 CA unreachable"
 )]
 pub(crate) struct SetupArgs {
     /// The CA: https://HOST:PORT#SHA256:..., as `jit-ssh-ca init` prints it
-    #[arg(long, value_name = "URL", required_unless_present = "remove")]
+    #[arg(long, value_name = "URL", required_unless_present_any = ["remove", "token"])]
     ca: Option<CaUrl>,
-    /// This host's name in hosts.toml
+    /// This host's name, in hosts.toml or by which it joins
     #[arg(long, required_unless_present = "remove")]
     name: Option<HostName>,
+    /// Joins first, by the join token in FILE; - for stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "remove")]
+    token: Option<PathBuf>,
     /// Where host files are put, and what they refer to
     #[arg(long, value_name = "DIR", default_value = DEFAULT_ETC)]
     etc: PathBuf,
@@ -107,20 +111,22 @@ pub(crate) fn cmd_setup(args: &SetupArgs) -> Result<(), CommandError> {
     let sshd = Sshd::find(args.sshd.as_deref(), layout.config())?;
     let layout = pam_file(args, layout, &sshd)?;
     let service = guard_service::System::find(&layout);
-    let goal = match (&args.ca, &args.name) {
-        _ if args.remove => Goal::Removed,
-        (Some(ca), Some(name)) => {
-            Goal::SetUp(Box::new(wanted(args, ca, name, &layout, &sshd, &service)?))
-        }
-        _ => return Err(CommandError::usage("setup needs --ca and --name.")),
-    };
+    let labels = Labels::find();
+    let host = Host { layout: &layout, sshd: &sshd, guard: &service, labels: &labels };
     let told = Told {
         dry_run: args.dry_run,
         may_replace: MayReplace { cas: args.replace_cas, revoked_keys: args.replace_revoked_keys },
         allow_lock_out: args.allow_lock_out,
     };
-    let labels = Labels::find();
-    let host = Host { layout: &layout, sshd: &sshd, guard: &service, labels: &labels };
+    let token = args.token.as_deref().map(enroll::read_token).transpose()?;
+    let goal = match (the_ca(args.ca.as_ref(), token.as_ref())?, &args.name) {
+        _ if args.remove => Goal::Removed,
+        (Some(ca), Some(name)) => {
+            let as_told = AsTold { ca, name, token: token.as_ref() };
+            Goal::SetUp(Box::new(wanted(args, &as_told, &host, told)?))
+        }
+        _ => return Err(CommandError::usage("setup needs --ca and --name.")),
+    };
     let done = run(&host, &goal, told)?;
     if args.json {
         let report = Report {
@@ -169,14 +175,37 @@ fn asked(sshd: &Sshd) -> Result<Effective, CommandError> {
     sshd.effective(&root).map_err(|e| e.hint("it was so before setup; nothing is changed"))
 }
 
+/// The CA that was named, or the one of the token; which must be the same.
+fn the_ca<'a>(
+    named: Option<&'a CaUrl>,
+    token: Option<&'a JoinToken>,
+) -> Result<Option<&'a CaUrl>, CommandError> {
+    let of_token = token.map(JoinToken::url);
+    match (named, of_token) {
+        (Some(named), Some(of_token)) if named.pin() != of_token.pin() => {
+            Err(CommandError::new("The join token is of another CA than --ca.")
+                .named("OTHER_CA")
+                .hint("nothing is changed, and the token is not used"))
+        }
+        (named, of_token) => Ok(named.or(of_token)),
+    }
+}
+
+/// Which host it shall be, of which CA.
+struct AsTold<'a> {
+    ca: &'a CaUrl,
+    name: &'a HostName,
+    token: Option<&'a JoinToken>,
+}
+
 fn wanted(
     args: &SetupArgs,
-    ca: &CaUrl,
-    name: &HostName,
-    layout: &Layout,
-    sshd: &Sshd,
-    service: &dyn GuardService,
+    as_told: &AsTold<'_>,
+    host: &Host<'_>,
+    told: Told,
 ) -> Result<Wanted, CommandError> {
+    let Host { layout, sshd, guard: service, .. } = host;
+    let AsTold { ca, name, token } = *as_told;
     let guard = match args.guard {
         Some(guard) => guard,
         None => usual_guard(layout, &asked(sshd)?),
@@ -192,11 +221,6 @@ fn wanted(
     };
     let offline_ca = args.offline_ca.as_deref().map(offline::read).transpose()?;
     let own_keys = host_certificate::own_keys(&asked(sshd)?);
-    let (facts, host_certificate) = fetch(ca, name, layout, &own_keys)?;
-    if let Some(key) = &offline_ca {
-        offline::check(key, &facts)?;
-        eprintln!("warning: {}", offline::warning(key, &facts));
-    }
     let settings = Settings {
         ca: ca.clone(),
         name: name.clone(),
@@ -205,7 +229,23 @@ fn wanted(
         pam: layout.pam().to_owned(),
         offline_ca,
     };
-    Ok(Wanted { facts, settings, guard: lines, host_certificate })
+    let wanted = |answer: Answer| {
+        let Answer { facts, host_certificate, enrolment } = answer;
+        let (settings, guard) = (settings.clone(), lines.clone());
+        Wanted { facts, settings, guard, host_certificate, enrolment }
+    };
+    let question = Question { ca, name, layout, own_keys: &own_keys, token, dry_run: args.dry_run };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))?;
+    let preview = |answer| run::preview(host, &Goal::SetUp(Box::new(wanted(answer))), told);
+    let answer = runtime.block_on(ask::ask(&question, preview))?;
+    if let Some(key) = &settings.offline_ca {
+        offline::check(key, &answer.facts)?;
+        eprintln!("warning: {}", offline::warning(key, &answer.facts));
+    }
+    Ok(wanted(answer))
 }
 
 /// What logins ask of the guard where nobody said: it is required wherever sshd would call its hook.
@@ -217,32 +257,6 @@ fn usual_guard(layout: &Layout, effective: &Effective) -> Guard {
         "warning: this host gets no guard (--guard off), since sshd here does without PAM: sessions live on after their certificate ends"
     );
     Guard::Off
-}
-
-/// What the CA says, and the file with this host's certificate, if it has one.
-fn fetch(
-    ca: &CaUrl,
-    name: &HostName,
-    layout: &Layout,
-    own_keys: &[HostKey],
-) -> Result<(HostFacts, Option<Vec<u8>>), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))?;
-    // What can not be read is as good as none here; before anything is written, it is told.
-    let held = std::fs::read(layout.host_certificate()).ok();
-    runtime.block_on(async {
-        let (client, trusted, facts) = fetch::fetch(ca, name, layout.etc()).await?;
-        let fetch::Trusted { signers, host, .. } = trusted;
-        let settled =
-            host_certificate::settle(&client, &signers, &host, own_keys, held, clock::now());
-        let (certificate, why_not) = settled.await?;
-        if let Some(why_not) = why_not {
-            eprintln!("warning: {}", why_not.in_words());
-        }
-        Ok((facts, certificate))
-    })
 }
 
 #[cfg(test)]

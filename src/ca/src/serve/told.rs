@@ -5,7 +5,7 @@ use std::path::Path;
 
 use jit_ssh_core::digest::RootFingerprint;
 use jit_ssh_core::enrolment::View;
-use jit_ssh_core::statement::{self, Report, Request, StatementError, Verified};
+use jit_ssh_core::statement::{self, Event, Report, Request, StatementError, Verified};
 use jit_ssh_core::usage::{self, Use};
 
 use super::store::sqlite::ReportReader;
@@ -16,7 +16,7 @@ use super::store::{StoreError, StoredStatement};
 pub(crate) struct ToldUse {
     /// What it told.
     pub(crate) told: Use,
-    /// Whether the key that signed it is another than the host has by now.
+    /// Whether the key that signed it is another than the host has by now, or had then where it joined.
     pub(crate) other_key: bool,
 }
 
@@ -30,17 +30,17 @@ pub(super) fn uses(
 ) -> Vec<ToldUse> {
     let reports: Vec<Verified<Report>> =
         stored.iter().filter_map(|stored| open(stored, ca)).collect();
-    let by_its_key = |report: &&Verified<Report>| {
-        // A host that has ended since spoke by its own key as long as it was there.
-        let found = view.host(&report.body().host, report.body().at).ok();
-        let key = found.and_then(|found| found.host().key.as_ref());
-        key.is_some_and(|key| key.blob() == report.key().blob())
-    };
-    let (now, before): (Vec<_>, Vec<_>) = reports.iter().partition(by_its_key);
     let mut all = Vec::new();
-    for (reports, other_key) in [(now, false), (before, true)] {
-        let bodies = reports.iter().map(|report| report.body());
-        let told = usage::uses(request, |serial| issued.contains(&serial), bodies);
+    for other_key in [false, true] {
+        // The machine that had the name at the moment speaks of it: not the next one, nor the one before.
+        let bodies = reports.iter().map(|report| {
+            let (body, key) = (report.body(), report.key());
+            let is_its = |event: &&Event| !view.speaks_of(&body.host, key, event.at) == other_key;
+            let events = body.events.iter().filter(is_its).cloned().collect();
+            Report { events, ..body.clone() }
+        });
+        let bodies: Vec<Report> = bodies.collect();
+        let told = usage::uses(request, |serial| issued.contains(&serial), &bodies);
         all.extend(told.into_iter().map(|told| ToldUse { told, other_key }));
     }
     all.sort_by_key(|told| told.told.seen());
@@ -91,7 +91,7 @@ impl ToldReader {
 #[cfg(test)]
 mod tests {
     use jit_ssh_core::certificate::KeyId;
-    use jit_ssh_core::statement::{Closed, Event, Happened, Nonce};
+    use jit_ssh_core::statement::{Closed, Happened, Nonce};
 
     use super::*;
     use crate::serve::memory::Known;

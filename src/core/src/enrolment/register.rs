@@ -4,8 +4,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::bounds::{judge_host, judge_token};
+use super::former::{FormerHosts, HEARD_AFTER_END};
 use crate::bundle::{self, Bundle};
 use crate::digest::{Digest, RootFingerprint};
+use crate::key::SignerKey;
 use crate::names::{ActorId, HostName};
 use crate::refusal::{Reason, Refusal};
 use crate::statement::{
@@ -65,6 +67,7 @@ struct Lent {
 #[derive(Debug, Clone, Default)]
 pub struct Enrolled {
     hosts: HashMap<HostName, Joined>,
+    former: FormerHosts,
     tokens: HashMap<Digest, Lent>,
     host_ends: BTreeSet<(UnixTime, HostName)>,
     token_ends: BTreeSet<(UnixTime, Digest)>,
@@ -140,7 +143,8 @@ impl Enrolled {
     pub fn only(&self, names: &[HostName]) -> Enrolled {
         let hosts =
             names.iter().filter_map(|name| Some((name.clone(), self.hosts.get(name)?.clone())));
-        Enrolled { hosts: hosts.collect(), ..Enrolled::default() }
+        let (hosts, former) = (hosts.collect(), self.former.only(names));
+        Enrolled { hosts, former, ..Enrolled::default() }
     }
 
     /// All hosts, in no order, whether they are still there or not.
@@ -161,6 +165,32 @@ impl Enrolled {
         let joined = self.hosts.get(name)?;
         let judged = judge_host(&joined.statement, joined.token.as_ref(), &bundle.hosts, now);
         Some(judged.map(|()| joined))
+    }
+
+    /// Whether the machine with this key may still say at `now` what it saw as the host `name`: while it
+    /// has the name, and for [`HEARD_AFTER_END`] afterwards. Of which time it may speak is for [`Enrolled::had`].
+    pub fn is_heard(&self, name: &HostName, key: &SignerKey, now: UnixTime) -> bool {
+        self.terms(name, key).any(|(_, until)| now < until.plus_secs(HEARD_AFTER_END))
+    }
+
+    /// Whether the machine with this key had the name at `at`, give or take what clocks may be off.
+    pub fn had(&self, name: &HostName, key: &SignerKey, at: UnixTime) -> bool {
+        self.terms(name, key)
+            .any(|(since, until)| since.minus_secs(SLACK) <= at && at < until.plus_secs(SLACK))
+    }
+
+    /// From when until when the machine with this key had the name, each time.
+    fn terms<'e>(
+        &'e self,
+        name: &'e HostName,
+        key: &'e SignerKey,
+    ) -> impl Iterator<Item = (UnixTime, UnixTime)> + 'e {
+        let now = self.hosts.get(name).map(|joined| {
+            let body = joined.statement.body();
+            (&body.key, joined.since, body.until)
+        });
+        let own = now.into_iter().chain(self.former.of(name));
+        own.filter(|(own, ..)| own.blob() == key.blob()).map(|(_, since, until)| (since, until))
     }
 
     /// Checks a token before it is recorded. It may have been lent some time ago: its own end bounds it.
@@ -300,7 +330,12 @@ impl Enrolled {
         self.host_ends.insert((over_at, name.clone()));
         let joined = Joined { statement, token, host, since, over_at };
         if let Some(before) = self.hosts.insert(name.clone(), joined) {
-            uncount(&mut self.hosts_of, &before.statement.body().by);
+            let (old, new) = (before.statement.body(), self.hosts.get(&name));
+            uncount(&mut self.hosts_of, &old.by);
+            let new = new.map(|new| new.statement.body()).filter(|new| new.key != old.key);
+            if let Some(at) = new.map(|new| new.at) {
+                self.former.keep(&before.statement, before.since, old.until.min(at));
+            }
             if before.over_at != over_at {
                 self.host_ends.remove(&(before.over_at, name));
             }
@@ -312,9 +347,12 @@ impl Enrolled {
         while self.host_ends.first().is_some_and(|(over_at, _)| *over_at < now) {
             let Some((_, name)) = self.host_ends.pop_first() else { return };
             if let Some(gone) = self.hosts.remove(&name) {
-                uncount(&mut self.hosts_of, &gone.statement.body().by);
+                let body = gone.statement.body();
+                uncount(&mut self.hosts_of, &body.by);
+                self.former.keep(&gone.statement, gone.since, body.until);
             }
         }
+        self.former.forget(now);
         while self.token_ends.first().is_some_and(|(over_at, _)| *over_at < now) {
             let Some((_, digest)) = self.token_ends.pop_first() else { return };
             if let Some(gone) = self.tokens.remove(&digest) {
@@ -327,7 +365,7 @@ impl Enrolled {
     pub fn is_stale(&self, now: UnixTime) -> bool {
         let host = self.host_ends.first().map(|(over_at, _)| *over_at);
         let token = self.token_ends.first().map(|(over_at, _)| *over_at);
-        host.into_iter().chain(token).any(|over_at| over_at < now)
+        host.into_iter().chain(token).any(|over_at| over_at < now) || self.former.is_stale(now)
     }
 }
 

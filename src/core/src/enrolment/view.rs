@@ -2,6 +2,7 @@
 
 use super::register::{Enrolled, Joined, SLACK};
 use crate::bundle::{Bundle, Host};
+use crate::key::SignerKey;
 use crate::names::HostName;
 use crate::refusal::{Reason, Refusal};
 use crate::time::UnixTime;
@@ -83,6 +84,24 @@ impl<'b> View<'b> {
         }
     }
 
+    /// Whether the machine with this key may say at `now` what it sees, or saw, as the host `name`: for a
+    /// joined one as long as it is there, and for a time afterwards ([`Enrolled::is_heard`]).
+    pub fn is_heard(self, name: &HostName, key: &SignerKey, now: UnixTime) -> bool {
+        match self.bundle.hosts.get(name) {
+            Some(host) => is_key_of(host, key),
+            None => self.enrolled.is_some_and(|known| known.is_heard(name, key, now)),
+        }
+    }
+
+    /// Whether what was seen on the host `name` at `at` is for the machine with this key to tell: the one
+    /// that had the name then, and none that has it since. Of listed hosts, the bundle knows the key of now.
+    pub fn speaks_of(self, name: &HostName, key: &SignerKey, at: UnixTime) -> bool {
+        match self.bundle.hosts.get(name) {
+            Some(host) => is_key_of(host, key),
+            None => self.enrolled.is_some_and(|known| known.had(name, key, at)),
+        }
+    }
+
     /// All hosts that are there at `now`: those that are listed, then those that joined.
     pub fn hosts(self, now: UnixTime) -> impl Iterator<Item = Found<'b>> {
         let joined = self.enrolled.into_iter().flat_map(Enrolled::iter);
@@ -95,4 +114,8 @@ impl<'b> View<'b> {
     pub(crate) fn until(self, names: &[HostName], now: UnixTime) -> Option<UnixTime> {
         names.iter().filter_map(|name| self.host(name, now).ok()?.until()).min()
     }
+}
+
+fn is_key_of(host: &Host, key: &SignerKey) -> bool {
+    host.key.as_ref().is_some_and(|own| own.blob() == key.blob())
 }

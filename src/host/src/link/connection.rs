@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use jit_ssh_api::own_key::OwnKey;
 use jit_ssh_api::v1::{
-    BundlePart, GetBundleRequest, GetKrlRequest, SignedKrl, SignedStatement, WatchHostsResponse,
+    GetBundleRequest, GetKrlRequest, SignedKrl, SignedStatement, WatchHostsResponse,
 };
 use jit_ssh_api::{ApiError, Client, HostWatch};
 use jit_ssh_core::certificate::line;
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::Vouched;
 use jit_ssh_core::refusal::Reason;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{Kind, Nonce, Session, encode};
@@ -19,11 +20,12 @@ use super::krls::Krls;
 use super::place::Place;
 use super::reports;
 use crate::clock::now;
+use crate::enrolment::{self, Over};
 use crate::error::CommandError;
 use crate::fetch::{self, Trusted, no_connection};
 use crate::guard::log::{self, Level};
 use crate::guard::protocol::{Answer, Ask};
-use crate::host_certificate::{self, Answer as Answered};
+use crate::host_certificate::{self, Answer as Answered, Without};
 
 /// How often the guard is asked for what it saw.
 const TELL: Duration = Duration::from_secs(2);
@@ -42,6 +44,8 @@ struct Link<'p> {
     trusted: Trusted,
     krls: Krls,
     own: Option<OwnKey>,
+    /// Why there is no host certificate, as it was said last.
+    said: Option<Without>,
 }
 
 /// Follows the CA until the connection breaks.
@@ -83,36 +87,47 @@ async fn next(watch: &mut Option<HostWatch>) -> Result<Option<WatchHostsResponse
 
 impl<'p> Link<'p> {
     async fn open(place: &'p Place) -> Result<Link<'p>, CommandError> {
-        let url = &place.settings.ca;
-        let root = Client::fetch_root(url).await.map_err(no_connection)?;
-        let client = Client::connect(url, &root).await.map_err(no_connection)?;
+        let (client, root) = fetch::connect(&place.settings.ca).await?;
         let (bundle, trusted) = bundle(&client, &root, place).await?;
         let krls = place.kept_lists(&trusted);
-        let mut link = Link { place, client, root, bundle, trusted, krls, own: None };
+        let mut link = Link { place, client, root, bundle, trusted, krls, own: None, said: None };
         link.own = link.own_key();
         link.ask_for_lists().await?;
         link.renew().await?;
         Ok(link)
     }
 
-    /// Renews the host certificate, where there is one and it is time, or the bundle says other names.
-    async fn renew(&self) -> Result<(), CommandError> {
+    /// Gets the host certificate, or another where it is time or the bundle says other names.
+    async fn renew(&mut self) -> Result<(), CommandError> {
         let (signers, host) = (&self.trusted.signers, &self.trusted.host);
-        let Some(held) = self.place.host_certificate() else { return Ok(()) };
+        if host.key.is_none() || host.is_over(now()) {
+            return Ok(());
+        }
+        let held = self.place.host_certificate();
         let own = self.place.host_keys()?;
-        let due = host_certificate::identity(host, &own)
-            .is_ok_and(|identity| host_certificate::is_due(&held, &identity, signers, now()));
+        let due = host_certificate::identity(host, &own).is_ok_and(|identity| {
+            let is_due = |held: &Vec<u8>| host_certificate::is_due(held, &identity, signers, now());
+            held.as_ref().is_none_or(is_due)
+        });
         if !due {
             return Ok(());
         }
         match host_certificate::fetch(&self.client, signers, host, &own, now()).await? {
-            Answered::Certificate(file) if file != held => self.place.show_certificate(&file),
-            Answered::Certificate(_) => Ok(()),
+            Answered::Certificate(file) if held.as_ref() != Some(&file) => {
+                // What is in the way here must not keep revocations away.
+                if let Err(error) = self.place.show_certificate(&file) {
+                    log::say(Level::Warning, &error.to_string());
+                }
+            }
+            Answered::Certificate(_) => {}
             Answered::Without(why) => {
-                log::say(Level::Warning, &format!("{}.", why.in_words().trim_end_matches('.')));
-                Ok(())
+                if self.said.as_ref() != Some(&why) {
+                    log::say(Level::Warning, &format!("{}.", why.in_words().trim_end_matches('.')));
+                }
+                self.said = Some(why);
             }
         }
+        Ok(())
     }
 
     /// The key by which this host speaks; without one it listens only.
@@ -129,7 +144,10 @@ impl<'p> Link<'p> {
     }
 
     async fn watch(&mut self) -> Result<Option<HostWatch>, CommandError> {
+        let is_over = self.trusted.host.is_over(now());
         let proof = match &mut self.own {
+            // Nobody has access to it any more: there is nothing that it alone has to hear.
+            _ if is_over => None,
             Some(own) => Some(proof(own, self.place, &self.root)?),
             None => None,
         };
@@ -184,21 +202,42 @@ impl<'p> Link<'p> {
     async fn tell(&mut self) -> Result<(), CommandError> {
         let Some(own) = &mut self.own else { return Ok(()) };
         let told = reports::tell(self.place, &self.client, own, self.root.fingerprint()).await;
-        told.map_err(|error| no_connection(error.into()))
+        match told {
+            // It is heard for some time after its end, and then no more.
+            Err(ApiError::Refused(detail)) if self.trusted.host.is_over(now()) => {
+                log::say(
+                    Level::Warning,
+                    &format!("the CA hears no more: {}", detail.refusal.message),
+                );
+                self.own = None;
+                Ok(())
+            }
+            told => told.map_err(|error| no_connection(error.into())),
+        }
     }
 
     async fn poll(&mut self) -> Result<(), CommandError> {
         let statement = GetBundleRequest { parts: Vec::new(), proposal: false };
         let answer =
             self.client.get_bundle(statement).await.map_err(|e| no_connection(e.into()))?;
-        if fetch::signed(&self.root, &answer)?.digest != self.bundle {
+        let is_other = fetch::signed(&self.root, &answer)?.digest != self.bundle;
+        if is_other || self.is_vouched_for_anew().await? {
             self.refresh().await?;
         }
         self.ask_for_lists().await?;
         self.renew().await
     }
 
-    /// Takes over another bundle.
+    /// Whether the CA has a newer statement about this host, which joined.
+    async fn is_vouched_for_anew(&self) -> Result<bool, CommandError> {
+        let Some(known) = self.trusted.host.vouched() else { return Ok(false) };
+        let (name, ca) = (&self.place.settings.name, self.root.fingerprint());
+        let offered = enrolment::of_ca(&self.client, name, &ca).await?;
+        let newer = |offered: Vouched| offered.host().body().at > known.host().body().at;
+        Ok(offered.is_some_and(newer))
+    }
+
+    /// Takes over another bundle, and what vouches for this host now.
     async fn refresh(&mut self) -> Result<(), CommandError> {
         let (digest, trusted) = bundle(&self.client, &self.root, self.place).await?;
         if trusted.version < self.trusted.version {
@@ -228,11 +267,14 @@ async fn bundle(
     root: &Root,
     place: &Place,
 ) -> Result<(Digest, Trusted), CommandError> {
-    let parts = vec![BundlePart::Signers.into(), BundlePart::Hosts.into()];
-    let request = GetBundleRequest { parts, proposal: false };
-    let answer = client.get_bundle(request).await.map_err(|e| no_connection(e.into()))?;
-    let digest = fetch::signed(root, &answer)?.digest;
-    Ok((digest, fetch::trusted(root, &answer, &place.settings.name, place.etc())?))
+    let word = fetch::word(client, root).await?;
+    let (name, dir, keys) = (&place.settings.name, place.own_dir(), || place.host_keys());
+    let found = fetch::this_host(client, &word, name, &dir, keys, Over::Counts).await?;
+    let trusted = word.about(name, found)?;
+    if let Some(vouched) = trusted.host.vouched() {
+        place.keep_enrolment(vouched)?;
+    }
+    Ok((word.digest, trusted))
 }
 
 /// What proves which host listens.

@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::num::NonZeroU16;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jit_ssh_api::own_key::{KeyFile, OwnKey};
+use jit_ssh_core::enrolment::Vouched;
 use jit_ssh_core::key::HostKey;
 
 use super::krls::Krls;
 use crate::apply::{self, Applied};
 use crate::current;
+use crate::enrolment;
 use crate::error::CommandError;
 use crate::fetch::Trusted;
 use crate::guard::log::{self, Level};
@@ -22,6 +24,7 @@ use crate::plan;
 use crate::reload::{self, Reload};
 use crate::settings::{self, Settings};
 use crate::sshd::{Effective, Sshd};
+use crate::verify;
 
 /// How long the guard may take to answer.
 const GUARD_PATIENCE: Duration = Duration::from_secs(2);
@@ -59,8 +62,21 @@ impl Place {
     }
 
     /// Where our files are.
-    pub(super) fn etc(&self) -> &Path {
-        self.layout.etc()
+    pub(super) fn own_dir(&self) -> PathBuf {
+        self.layout.own_dir()
+    }
+
+    /// Keeps what vouches for this host, where that is newer than what is there.
+    ///
+    /// # Errors
+    /// If it can not be written.
+    pub(super) fn keep_enrolment(&self, vouched: &Vouched) -> Result<(), CommandError> {
+        let (path, file) = (self.layout.enrolment(), enrolment::file(vouched));
+        if fs::read(&path).ok().as_deref() == Some(&file) {
+            return Ok(());
+        }
+        apply::replace(&path, &file, 0o644)
+            .map_err(|e| CommandError::new(format!("{} can not be changed: {e}.", path.display())))
     }
 
     /// Whether `setup` has said otherwise since.
@@ -123,18 +139,28 @@ impl Place {
         fs::read(self.layout.host_certificate()).ok()
     }
 
-    /// Puts another host certificate in the place of the one that sshd shows, and has sshd read it: from
-    /// 9.8 on it does so only when it reads its configuration again.
+    /// Puts another host certificate in the place of the one that sshd shows, or of none, and has sshd
+    /// read it: from 9.8 on it does so only when it reads its configuration again.
     ///
     /// # Errors
-    /// What is in the way.
-    pub(super) fn show_certificate(&self, file: &[u8]) -> Result<(), CommandError> {
-        let path = self.layout.host_certificate();
-        let failed = |e| CommandError::new(format!("{} can not be changed: {e}.", path.display()));
-        apply::replace(&path, file, 0o644).map_err(failed)?;
-        log::say(Level::Info, &format!("{} changes.", path.display()));
-        let (sshd, effective) = self.effective()?;
-        sshd.test()?;
+    /// What is in the way; what sshd does not confirm is put back.
+    pub(super) fn show_certificate(&self, certificate: &[u8]) -> Result<(), CommandError> {
+        let current = current::read(&self.layout, None)?;
+        let plan = plan::plan_certificate(&self.layout, certificate, &current)?;
+        let applied = Applied::all(&plan.files)?;
+        for path in plan.changed() {
+            log::say(Level::Info, &format!("{} changes.", path.display()));
+        }
+        let confirmed = || {
+            let (sshd, effective) = self.effective()?;
+            sshd.test()?;
+            verify::host_certificate(&self.layout, plan.host_certificate.as_deref(), &effective)?;
+            Ok((sshd, effective))
+        };
+        let (sshd, effective) = match confirmed() {
+            Ok(confirmed) => confirmed,
+            Err(error) => return Err(applied.take_back(error)),
+        };
         if let Reload::NotRunning(why) = reload::reload(effective.get("PidFile"), sshd.config())? {
             log::say(Level::Warning, &format!("{why} It shows the certificate when it starts."));
         }

@@ -26,7 +26,7 @@ fn wanted(logins: &[&str]) -> Wanted {
         pam: "/etc/pam.d/sshd".into(),
         offline_ca: None,
     };
-    Wanted { facts: facts(logins), settings, guard: None, host_certificate: None }
+    Wanted { facts: facts(logins), settings, guard: None, host_certificate: None, enrolment: None }
 }
 
 fn facts(logins: &[&str]) -> HostFacts {
@@ -62,6 +62,8 @@ fn fresh(included: bool) -> Current {
         settings: None,
         revoked: None,
         host_certificate: None,
+        enrolment: None,
+        certificate_include: None,
         pam: Vec::new(),
         unit: None,
         drop_in: None,
@@ -105,6 +107,10 @@ fn put(now: &mut Current, path: &Path, state: Option<FileState>) {
         now.revoked = state;
     } else if path == layout.host_certificate() {
         now.host_certificate = state;
+    } else if path == layout.enrolment() {
+        now.enrolment = state;
+    } else if path == layout.certificate_include() {
+        now.certificate_include = state;
     } else {
         assert_eq!(path.parent().unwrap(), layout.principals_dir());
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -141,7 +147,8 @@ fn a_fresh_host_gets_exactly_these_files() {
          AuthorizedPrincipalsFile /etc/ssh/jit-ssh/principals/%u\n\
          AuthorizedPrincipalsCommand none\n\
          # Without this file sshd refuses every key, not only certificates.\n\
-         RevokedKeys /etc/ssh/jit-ssh/revoked.krl\n"
+         RevokedKeys /etc/ssh/jit-ssh/revoked.krl\n\
+         Include /etc/ssh/jit-ssh/host_certificate.conf\n"
     );
     let principals: Vec<(&str, FileState)> =
         now.principals.iter().map(|(name, state)| (name.as_str(), state.clone())).collect();
@@ -318,11 +325,56 @@ fn a_certificate_of_the_host_is_shown_where_there_is_one_and_what_is_none_of_our
         let wanted = Wanted { host_certificate: certificate.clone(), ..wanted(&["deploy"]) };
         let plan = plan_setup(&layout(), &wanted, &current, None).unwrap();
         let now = after(&plan, &current);
-        assert_eq!(text(&now.drop_in).contains(line), certificate.is_some());
+        // What sshd looks for is there or not, and so it can come without another drop-in.
+        assert!(text(&now.drop_in).ends_with("Include /etc/ssh/jit-ssh/host_certificate.conf\n"));
+        let include = now.certificate_include.as_ref().map(|state| state.content.clone());
+        let include = include.map(|content| String::from_utf8(content).unwrap());
+        assert_eq!(include.is_some_and(|text| text.ends_with(line)), certificate.is_some());
         assert_eq!(text(&now.host_certificate).contains("new"), certificate.is_some());
         // Neither of the two is a certificate.
         let removed = plan_remove(&layout(), &now, None).unwrap();
         assert!(!removed.removed().contains(&&*layout().host_certificate()));
         assert!(removed.warnings.iter().any(|word| word.contains("key-cert.pub was not written")));
     }
+}
+
+#[test]
+fn a_first_certificate_comes_without_another_drop_in_where_sshd_looks_for_one() {
+    let current = fresh(true);
+    let before =
+        after(&plan_setup(&layout(), &wanted(&["deploy"]), &current, None).unwrap(), &current);
+    let plan = plan_certificate(&layout(), b"new", &before).unwrap();
+    // What it names is there before it.
+    assert_eq!(plan.changed(), [layout().host_certificate(), layout().certificate_include()]);
+    assert!(plan.changes_configuration(&layout(), &before));
+    let now = after(&plan, &before);
+    assert!(plan_certificate(&layout(), b"new", &now).unwrap().is_empty());
+    let renewed = plan_certificate(&layout(), b"newer", &now).unwrap();
+    assert_eq!(renewed.changed(), [layout().host_certificate()]);
+    // Set up by a version that did not look, or not at all.
+    let mut old = before;
+    old.drop_in = Some(file(&text(&old.drop_in).replace("Include", "#Include")));
+    for unfit in [&old, &current] {
+        let why = plan_certificate(&layout(), b"new", unfit).unwrap_err().to_string();
+        assert!(why.contains("does not include"), "{why}");
+    }
+}
+
+#[test]
+fn what_vouches_for_a_host_is_kept_and_goes_with_the_rest_if_it_is_ours() {
+    let kept = br#"{"v":1,"token":null,"host":{"statement":"s","signature":"00"}}"#;
+    let current = fresh(true);
+    let joined = Wanted { enrolment: Some(kept.to_vec()), ..wanted(&["deploy"]) };
+    let now = after(&plan_setup(&layout(), &joined, &current, None).unwrap(), &current);
+    assert_eq!(text(&now.enrolment).as_bytes(), kept);
+    // Listed since, or taken out.
+    let listed = plan_setup(&layout(), &wanted(&["deploy"]), &now, None).unwrap();
+    let removed = plan_remove(&layout(), &now, None).unwrap();
+    for plan in [listed, removed] {
+        assert!(plan.removed().contains(&&*layout().enrolment()));
+    }
+    let mut others = now;
+    others.enrolment = Some(file("mine"));
+    let removed = plan_remove(&layout(), &others, None).unwrap();
+    assert!(!removed.removed().contains(&&*layout().enrolment()));
 }

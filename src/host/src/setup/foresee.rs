@@ -19,7 +19,7 @@ use crate::plan::{Plan, Wanted};
 use crate::sshd::{Effective, Sshd};
 use crate::verify;
 
-/// Says what deserves a word, and refuses what must not be.
+/// Says what deserves a word, by `say`, and refuses what must not be.
 ///
 /// # Errors
 /// If no certificate could log in, something of others would go unsaid, the hook would never run, or
@@ -31,6 +31,7 @@ pub(super) fn foresee(
     plan: &Plan,
     logins: &[Login],
     told: Told,
+    say: &dyn Fn(&str),
 ) -> Result<(), CommandError> {
     let mut words = plan.warnings.clone();
     let mut refusal = Ok(());
@@ -46,7 +47,7 @@ pub(super) fn foresee(
         refusal = shut;
     }
     for word in words {
-        eprintln!("warning: {word}");
+        say(&word);
     }
     refusal?;
     if plan.switch.is_empty() || told.allow_lock_out {

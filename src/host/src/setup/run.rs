@@ -68,14 +68,8 @@ pub(super) struct Done {
 /// What is in the way. What was changed is put back, unless the error says otherwise.
 pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, CommandError> {
     let Host { layout, sshd, .. } = host;
-    let current = current::read(layout, host.guard.unit())?;
-    sshd.test().map_err(|e| e.hint("it was so before setup; nothing is changed"))?;
-    let plan = match goal {
-        Goal::SetUp(wanted) => plan::plan_setup(layout, wanted, &current, host.guard.unit())?,
-        Goal::Removed => plan::plan_remove(layout, &current, host.guard.unit())?,
-    };
-    let logins = logins_to_ask(goal, &current)?;
-    foresee::foresee(host, goal, &current, &plan, &logins, told)?;
+    let warn = |word: &str| eprintln!("warning: {word}");
+    let Prepared { current, plan, logins } = prepare(host, goal, told, &warn)?;
     eprint!("{}", plan.difference());
     if told.dry_run {
         eprintln!("Dry run: nothing is written.");
@@ -116,6 +110,39 @@ pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, Comm
     finish(host, &plan, &reload)?;
     eprintln!("{}", in_words(&reload));
     Ok(Done { plan, reloaded: matches!(reload, Reload::Done(_)) })
+}
+
+/// Says what would be in the way of the goal, as [`run`] will find it. Nothing is written.
+///
+/// # Errors
+/// What is in the way.
+pub(super) fn preview(host: &Host<'_>, goal: &Goal, told: Told) -> Result<(), CommandError> {
+    prepare(host, goal, told, &|_| ()).map(|_| ())
+}
+
+/// What is known before anything is written.
+struct Prepared {
+    current: Current,
+    plan: Plan,
+    logins: Vec<Login>,
+}
+
+fn prepare(
+    host: &Host<'_>,
+    goal: &Goal,
+    told: Told,
+    say: &dyn Fn(&str),
+) -> Result<Prepared, CommandError> {
+    let Host { layout, sshd, .. } = host;
+    let current = current::read(layout, host.guard.unit())?;
+    sshd.test().map_err(|e| e.hint("it was so before setup; nothing is changed"))?;
+    let plan = match goal {
+        Goal::SetUp(wanted) => plan::plan_setup(layout, wanted, &current, host.guard.unit())?,
+        Goal::Removed => plan::plan_remove(layout, &current, host.guard.unit())?,
+    };
+    let logins = logins_to_ask(goal, &current)?;
+    foresee::foresee(host, goal, &current, &plan, &logins, told, say)?;
+    Ok(Prepared { current, plan, logins })
 }
 
 /// Takes out what nobody uses any more.

@@ -1,8 +1,10 @@
-//! `Hosts.Enroll`: a host joins, or an enroller lets hosts join.
+//! `Hosts.Enroll`: a host joins, or an enroller lets hosts join. `Hosts.GetEnrolments`: what vouches for
+//! those that are there.
 
 use jit_ssh_api::v1;
 use jit_ssh_core::digest::Digest;
-use jit_ssh_core::enrolment::Enrolled;
+use jit_ssh_core::enrolment::{Enrolled, Found};
+use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::statement::{Body, Host, Kind, Token, Verified};
 use jit_ssh_core::time::UnixTime;
@@ -30,6 +32,39 @@ pub(super) async fn enroll(
         let arrived = Arrived::<Host>::read(message.statement, &front.fingerprint)?;
         let (until, token) = (arrived.body().until, arrived.body().token);
         hand_in(call, arrived, token, until, Enrolled::add_host).await
+    }
+}
+
+/// The most names of one question.
+const MAX_NAMES: usize = 100;
+
+pub(super) fn enrolments(
+    call: &Call,
+    message: &v1::GetEnrolmentsRequest,
+) -> Result<v1::GetEnrolmentsResponse, Refusal> {
+    call.admit()?;
+    let in_force = call.front().trusted.bundle()?;
+    if message.names.is_empty() || message.names.len() > MAX_NAMES {
+        let message = format!("names: name 1 to {MAX_NAMES} hosts.");
+        return Err(Refusal::new(Reason::Malformed, message));
+    }
+    let mut enrolments = Vec::new();
+    for name in &message.names {
+        let name: HostName = name
+            .parse()
+            .map_err(|error| Refusal::new(Reason::Malformed, format!("names: {error}.")))?;
+        if let Ok(Found::Joined(joined)) = in_force.view().host(&name, clock::now()) {
+            let (host, token) = (signed(joined.statement()), joined.token().map(signed));
+            enrolments.push(v1::HostEnrolment { host: Some(host), token });
+        }
+    }
+    Ok(v1::GetEnrolmentsResponse { enrolments })
+}
+
+fn signed<T>(statement: &Verified<T>) -> v1::SignedStatement {
+    v1::SignedStatement {
+        statement: statement.bytes().to_vec().into(),
+        signatures: vec![statement.signature().to_vec().into()],
     }
 }
 

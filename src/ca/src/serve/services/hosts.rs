@@ -49,6 +49,15 @@ impl Hosts for HostsService {
         call.end(result)
     }
 
+    async fn get_enrolments(
+        &self,
+        request: Request<v1::GetEnrolmentsRequest>,
+    ) -> Result<Response<v1::GetEnrolmentsResponse>, Status> {
+        let call = Call::begin(&self.0, "Hosts/GetEnrolments", &request);
+        let result = enroll::enrolments(&call, &request.into_inner());
+        call.end(result)
+    }
+
     async fn list(
         &self,
         request: Request<v1::ListHostsRequest>,

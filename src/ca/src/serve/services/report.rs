@@ -53,7 +53,11 @@ fn open(
     let told = statement::open::<Report>(bytes, signature, ca)?;
     // It may have waited for days on a host that could not reach the CA.
     check_date(told.body().at, now, Arrival::Relayed)?;
-    speaks_for(&told.body().host, told.key(), view, now)?;
+    let host = &told.body().host;
+    // One that has gone tells the rest of what it saw; of which time it may speak is asked where it is shown.
+    if !view.is_heard(host, told.key(), now) {
+        speaks_for(host, told.key(), view, now)?;
+    }
     Ok(told)
 }
 
@@ -106,7 +110,7 @@ fn record(told: &Verified<Report>, now: UnixTime) -> Record {
 
 #[cfg(test)]
 mod tests {
-    use jit_ssh_core::enrolment::Enrolled;
+    use jit_ssh_core::enrolment::{Enrolled, HEARD_AFTER_END};
     use jit_ssh_core::statement::{Closed, Event, Happened, Nonce};
 
     use super::*;
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_joined_is_heard_by_its_own_key_while_it_is_there() {
+    fn a_host_that_joined_is_heard_by_its_own_key_while_it_is_there_and_for_a_week() {
         const OWN: u8 = 70;
         let (bundle, ca) = (bundle(), root().fingerprint());
         let joined = statement::Host::new(
@@ -175,7 +179,12 @@ mod tests {
         let unknown = Err(Reason::UnknownSigner);
         assert_eq!(reason(OWN, "ci-1", view, NOW), Ok(()));
         assert_eq!(reason(OWN, "ci-1", view, NOW.plus_secs(599)), Ok(()));
-        assert_eq!(reason(OWN, "ci-1", view, NOW.plus_secs(600)), unknown, "it is gone");
+        let heard = 600 + HEARD_AFTER_END;
+        assert_eq!(reason(OWN, "ci-1", view, NOW.plus_secs(600)), Ok(()), "it tells the rest");
+        assert_eq!(reason(OWN, "ci-1", view, NOW.plus_secs(heard - 1)), Ok(()));
+        assert_eq!(reason(OWN, "ci-1", view, NOW.plus_secs(heard)), unknown, "not for ever");
+        let stranger = reason(OWN + 1, "ci-1", view, NOW.plus_secs(600));
+        assert_eq!(stranger, unknown, "nobody else does");
         assert_eq!(reason(OWN, "ci-2", view, NOW), unknown);
         assert_eq!(reason(OWN, "ci-1", (&bundle).into(), NOW), unknown, "nobody joined");
         assert_eq!(reason(PIPELINE, "ci-1", view, NOW), unknown, "who vouches is not the host");

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod form;
+mod former;
 mod register;
 mod view;
 

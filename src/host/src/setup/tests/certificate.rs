@@ -1,5 +1,7 @@
 //! The host certificate: when sshd is told to show it, and when it is taken out.
 
+use jit_ssh_core::key::HostKey;
+
 use super::*;
 use crate::{content, current, plan};
 
@@ -81,7 +83,8 @@ fn a_new_certificate_has_sshd_read_it_and_one_that_is_not_to_be_had_any_more_goe
     assert!(plan.changes_configuration(&host.layout, &current));
 
     let done = host.run(&goal(&host, None), ANYWAY).unwrap();
-    assert_eq!(done.plan.removed(), [host.layout.host_certificate()]);
+    let gone = [host.layout.certificate_include(), host.layout.host_certificate()];
+    assert_eq!(done.plan.removed(), gone);
     assert!(shown(&host).is_empty() && !host.layout.host_certificate().exists());
     assert!(!host.read("sshd_config.d/00-jit-ssh.conf").contains("HostCertificate"));
     // What is none of ours stays, and is shown to nobody.
@@ -100,7 +103,7 @@ fn under_a_match_sshd_takes_no_host_certificate_and_the_host_is_set_up_without()
     assert!(shown(&host).is_empty() && !host.layout.host_certificate().exists());
 
     // It is sshd that would have refused it.
-    let line = content::host_certificate_line(&host.layout);
+    let line = content::certificate_include(&host.layout);
     host.write("sshd_config.d/60-more.conf", &line);
     assert!(host.sshd.test().is_err());
 }

@@ -9,6 +9,9 @@ fn the_command_line_is_refused_before_anything_is_done() {
     let url = "https://127.0.0.1:1#SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0";
     assert!(parse(&format!("jit-ssh-host setup --ca {url} --name prod-host --yes")).is_ok());
     assert!(parse("jit-ssh-host setup --remove --json --dry-run").is_ok());
+    // The token says of which CA it is.
+    assert!(parse("jit-ssh-host setup --token /run/token --name ci-1").is_ok());
+    assert!(parse("jit-ssh-host setup --token /run/token --remove").is_err());
     for bad in [
         "jit-ssh-host setup".to_owned(),
         format!("jit-ssh-host setup --ca {url}"),
@@ -27,8 +30,17 @@ fn an_unreachable_ca_changes_nothing_and_has_its_own_exit_code() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url =
         format!("https://127.0.0.1:{port}#SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0");
-    let error =
-        fetch(&url.parse().unwrap(), &"prod-host".parse().unwrap(), &host.layout, &[]).unwrap_err();
+    let question = Question {
+        ca: &url.parse().unwrap(),
+        name: &"prod-host".parse().unwrap(),
+        layout: &host.layout,
+        own_keys: &[],
+        token: None,
+        dry_run: false,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let asked = runtime.block_on(ask::ask(&question, |_| Ok(())));
+    let error = asked.err().unwrap();
     assert_eq!(error.exit(), crate::error::Exit::Unreachable, "{error}");
     assert_eq!(host.snapshot(), before);
 }

@@ -22,6 +22,8 @@ use tempfile::TempDir;
 
 use super::run::Done;
 use super::*;
+use crate::guard_service::GuardService;
+use crate::plan::HostFacts;
 use crate::revoked::Lists;
 
 const KEY: &str =
@@ -97,6 +99,7 @@ impl TestHost {
             settings,
             guard: None,
             host_certificate: None,
+            enrolment: None,
         }))
     }
 
