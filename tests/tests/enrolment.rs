@@ -74,6 +74,38 @@ fn enroll(host: &Sshd, token: &str, more: &[&str]) -> Said {
         .run()
 }
 
+/// `setup` with a join token and nothing that says where the CA is.
+fn setup_by(host: &Sshd, token: &str, more: &[&str]) -> Said {
+    let args = ["setup", "--guard", "off", "--json", "--token", token, "--name", host.name()];
+    Program::new("jit-ssh-host").args(args).args(["--etc"]).args([&host.etc]).args(more).run()
+}
+
+/// Whether the CA knows a host of this name that joined.
+fn has_joined(site: &Site, name: &str) -> bool {
+    let request = v1::GetEnrolmentsRequest { names: vec![name.to_owned()] };
+    let call = async |client: jit_ssh_api::Client| client.get_enrolments(request).await.unwrap();
+    !Caller::new(site).call(call).enrolments.is_empty()
+}
+
+/// ssh that knows hosts by the file that jit-ssh keeps, and by nothing else.
+fn strict_ssh(alice: &Persona, host: &Sshd) -> Said {
+    let known = format!("UserKnownHostsFile={}", alice.home.join("state/known_hosts").display());
+    // The first value of an option counts.
+    let ssh = alice.program("ssh").args(["-o", &known]).args(host.client_options());
+    ssh.args([host.name(), "echo in"]).run()
+}
+
+/// The enroller vouches for the key of `host`; `labels` and `span` as it says.
+fn vouch(site: &Site, pipeline: &Persona, host: &Sshd, labels: &str, span: &str) -> Said {
+    let (login, key) = (me(), pipeline.key_file());
+    site.ca(&["vouch", "--ca", &site.url, "--enroller", "pipeline", "--name", host.name()])
+        .args(["--labels", labels, "--logins", &login, "--for", span, "--identity"])
+        .args([&key])
+        .args(["--key"])
+        .args([host.etc.join("host_key.pub")])
+        .run()
+}
+
 fn login(alice: &Persona, host: &str, span: &str) -> Said {
     let login = me();
     alice
@@ -165,24 +197,103 @@ fn a_token_lets_in_as_many_hosts_as_it_says_and_an_enroller_vouches_for_one_itse
     let beyond = enroll(&one, &word, &["--for", "11m"]).ended(1);
     assert_eq!(beyond.text("error"), "NOT_ALLOWED");
 
-    let (login_name, key) = (me(), pipeline.key_file());
-    let vouch = |name: &str, labels: &str| {
-        site.ca(&["vouch", "--ca", &site.url, "--enroller", "pipeline", "--name", name])
-            .args(["--labels", labels, "--logins", &login_name, "--for", "10m", "--identity"])
-            .args([&key])
-            .args(["--key"])
-            .args([two.etc.join("host_key.pub")])
-            .run()
-    };
-    let better = vouch("ci-2", "env=prod").ended(1);
+    let better = vouch(&site, &pipeline, &two, "env=prod", "10m").ended(1);
     assert!(better.err.contains("may not give the label env=prod"), "{}", better.err);
-    let listed = vouch("prod-host", "env=ci").ended(1);
+    let prod = Sshd::new(site.path(), "prod-host");
+    let listed = vouch(&site, &pipeline, &prod, "env=ci", "10m").ended(1);
     assert!(listed.err.contains("hosts.toml lists a host prod-host"), "{}", listed.err);
-    vouch("ci-2", "env=ci").fine();
+    vouch(&site, &pipeline, &two, "env=ci", "10m").fine();
     login(&alice, "ci-2", "1m").fine();
 
     // Without its enroller a host is gone at once.
     site.write_hosts();
     site.apply();
     login(&alice, "ci-1", "1m").ended(REFUSED);
+}
+
+#[test]
+fn one_command_joins_and_sets_up_and_uses_its_token_once() {
+    let (site, alice, pipeline) = site();
+    let word = token(&site, &pipeline, "10m", "1");
+    let host = Sshd::new(site.path(), "ci-1");
+    let is_untouched = || !host.etc.join("jit-ssh").exists() && !has_joined(&site, "ci-1");
+    // A dry run sends nothing, and no token is spent on a host that setup then refuses.
+    let said = setup_by(&host, &word, &["--allow-lock-out", "--dry-run"]).fine();
+    assert!(said.err.contains("ci-1 would join by the token") && is_untouched(), "{said:?}");
+    assert_eq!(setup_by(&host, &word, &[]).ended(1).text("error"), "LOCK_OUT");
+    assert!(is_untouched());
+    let secret = fs::read_to_string(&word).unwrap();
+    let argument = setup_by(&host, secret.trim(), &["--allow-lock-out"]).ended(2);
+    assert!(!argument.err.contains(secret.trim()) && is_untouched(), "{argument:?}");
+
+    let said = setup_by(&host, &word, &["--allow-lock-out"]).fine();
+    assert!(said.err.contains("ci-1 has joined until"), "{said:?}");
+    let again = setup_by(&host, &word, &["--allow-lock-out"]).fine();
+    assert!(again.err.contains("the token is not used"), "{again:?}");
+    assert_eq!(again.field("changed").as_array().map(Vec::len), Some(0), "{again:?}");
+    // Also where what it kept was lost: the CA knows.
+    let kept = host.etc.join("jit-ssh/enrolment.json");
+    let content = fs::read(&kept).unwrap();
+    fs::remove_file(&kept).unwrap();
+    let again = setup_by(&host, &word, &["--allow-lock-out"]).fine();
+    assert!(again.err.contains("the token is not used"), "{again:?}");
+    assert_eq!(fs::read(&kept).unwrap(), content);
+
+    // Whoever finds the token later has nothing of it, nor of what the first machine kept.
+    let thief = Sshd::new(site.path(), "ci-2");
+    let spent = setup_by(&thief, &word, &["--allow-lock-out"]).ended(1);
+    assert_eq!(spent.text("error"), "TOKEN_SPENT");
+    assert!(!thief.etc.join("jit-ssh").exists());
+    let elsewhere = site.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let clone = Sshd::new(&elsewhere, "ci-1");
+    fs::create_dir(clone.etc.join("jit-ssh")).unwrap();
+    fs::copy(&kept, clone.etc.join("jit-ssh/enrolment.json")).unwrap();
+    assert_eq!(setup_by(&clone, &word, &["--allow-lock-out"]).ended(1).text("error"), "NAME_TAKEN");
+    assert_eq!(clone.setup(&site.url, &["--json"]).ended(1).text("error"), "OTHER_KEY");
+
+    // People find it, get in, and know it by its certificate and by no other name.
+    let hosts = alice.jit(&["hosts", "--json"]).run().fine();
+    assert_eq!((hosts.text("name"), hosts.text("enroller")), ("ci-1".into(), "pipeline".into()));
+    let table = alice.jit(&["hosts"]).run().fine().out;
+    assert!(table.contains("ENROLLER") && table.contains("env=ci"), "{table}");
+    login(&alice, "ci-1", "5m").fine();
+    assert_eq!(strict_ssh(&alice, &host).fine().out, "in\n");
+    let file = fs::read_to_string(alice.home.join("state/known_hosts")).unwrap();
+    assert!(file.contains("@cert-authority ci-1 ") && !file.contains('*'), "{file}");
+    let printed = alice.jit(&["hosts", "--known-hosts"]).run().fine().out;
+    assert_eq!(printed.trim_end(), file.trim_end());
+    let impostor = strict_ssh(&alice, &clone);
+    assert!(impostor.err.contains("Host key verification failed"), "{impostor:?}");
+    // Taken out, nothing of it is left.
+    host.setup(&site.url, &["--remove"]).fine();
+    assert!(!host.etc.join("jit-ssh").exists());
+}
+
+#[test]
+fn a_host_that_was_vouched_for_is_set_up_without_a_token_and_again() {
+    let (site, alice, pipeline) = site();
+    let host = Sshd::new(site.path(), "ci-1");
+    assert_eq!(host.setup(&site.url, &["--json"]).ended(1).text("error"), "UNKNOWN_HOST");
+    vouch(&site, &pipeline, &host, "env=ci", "10m").fine();
+    // Another machine is not set up by what was said of this one.
+    let elsewhere = site.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let other = Sshd::new(&elsewhere, "ci-1");
+    assert_eq!(other.setup(&site.url, &["--json"]).ended(1).text("error"), "OTHER_KEY");
+    assert!(!other.etc.join("jit-ssh").exists());
+
+    host.setup(&site.url, &[]).fine();
+    let said = host.setup(&site.url, &["--json"]).fine();
+    assert_eq!(said.field("changed").as_array().map(Vec::len), Some(0), "{said:?}");
+    let kept = || fs::read_to_string(host.etc.join("jit-ssh/enrolment.json")).unwrap();
+    let first = kept();
+    // Prolonged, it takes over what the enroller says now.
+    let after = now();
+    wait_until_past(after);
+    vouch(&site, &pipeline, &host, "env=ci", "20m").fine();
+    host.setup(&site.url, &[]).fine();
+    assert_ne!(kept(), first);
+    login(&alice, "ci-1", "5m").fine();
+    assert_eq!(strict_ssh(&alice, &host).fine().out, "in\n");
 }

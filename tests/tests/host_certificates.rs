@@ -12,7 +12,7 @@ use jit_ssh_core::certificate::host::HostIdentity;
 use jit_ssh_core::receipt::{AcceptedHost, Receipt, check_host};
 use jit_ssh_core::time::UnixTime;
 use jit_ssh_tests::api::{Caller, now};
-use jit_ssh_tests::program::{Program, Said, make_key};
+use jit_ssh_tests::program::{Program, Said, make_key, wait_until};
 use jit_ssh_tests::{POLICY, Persona, Site, Sshd};
 
 /// Adds lines to the host's block in hosts.toml.
@@ -113,7 +113,7 @@ fn ssh_knows_a_host_by_its_certificate_and_by_no_other_name() {
     assert_eq!(names, ["127.0.0.1", "shop", "test-host"]);
     let said = sshd.setup(&site.url, &["--json"]).fine();
     assert!(!said.err.contains("warning: hosts.toml"), "{said:?}");
-    assert_eq!(changed(&said), [NAME, "00-jit-ssh.conf"]);
+    assert_eq!(changed(&said), [NAME, "host_certificate.conf"]);
     assert_eq!(said.field("reloaded").as_bool(), Some(true));
     let shown = sshd.etc.join("jit-ssh").join(NAME);
     assert_eq!(sshd.setting("hostcertificate").unwrap(), shown.display().to_string());
@@ -164,6 +164,46 @@ fn ssh_knows_a_host_by_its_certificate_and_by_no_other_name() {
     assert!(!sshd.etc.join("jit-ssh").exists() && sshd.setting("hostcertificate").is_none());
     let refused = ssh(&alice, &sshd, "test-host");
     assert!(refused.err.contains("Host key verification failed"), "{refused:?}");
+}
+
+#[test]
+fn a_host_whose_key_comes_later_gets_its_first_certificate_without_another_setup() {
+    let (site, alice, _bob) = Site::running(POLICY);
+    let sshd = site.host("test-host");
+    sshd.setup(&site.url, &[]).fine();
+    // sshd has nothing to complain about: not of a certificate that is not there.
+    let config = sshd.etc.join("sshd_config");
+    let checked = Program::new("sshd").args(["-t", "-f"]).args([&config]).run().fine();
+    assert_eq!(checked.err, "");
+    assert!(sshd.setting("hostcertificate").is_none());
+    alice.jit(&["login", "test-host", "--because", "INC-42 a look", "--for", "2m"]).run().fine();
+
+    let folder = |name: &str| site.path().join(name);
+    let (run, state) = (folder("link-run"), folder("link-state"));
+    for folder in [&run, &state] {
+        fs::create_dir(folder).unwrap();
+    }
+    let link = Program::new("jit-ssh-host").args(["link", "--etc"]).args([&sshd.etc]);
+    let link = link.args(["--run"]).args([&run]).args(["--state"]).args([&state]);
+    let link = link.stderr(fs::File::create(folder("link.log")).unwrap()).start();
+    let log = || fs::read_to_string(folder("link.log")).unwrap();
+    wait_until("the link to ask", || log().contains("no `key` in hosts.toml"));
+    assert!(!sshd.etc.join("jit-ssh").join(NAME).exists());
+
+    tell_of(&site, "test-host", &format!("key = \"{}\"", sshd.host_key()));
+    site.apply();
+    wait_until("the certificate", || sshd.etc.join("jit-ssh").join(NAME).exists());
+    let shown = sshd.etc.join("jit-ssh").join(NAME);
+    wait_until("sshd's setting", || {
+        sshd.setting("hostcertificate") == Some(shown.display().to_string())
+    });
+    let known = alice.jit(&["hosts", "--known-hosts"]).run().fine().out;
+    fs::write(alice.home.join("state/known_hosts"), known).unwrap();
+    wait_until("sshd to show it", || ssh(&alice, &sshd, "test-host").out == "in\n");
+    link.kill();
+    // Setup finds it as it would have put it.
+    let said = sshd.setup(&site.url, &["--json"]).fine();
+    assert_eq!(said.field("changed").as_array().map(Vec::len), Some(0), "{said:?}");
 }
 
 #[test]

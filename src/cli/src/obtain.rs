@@ -106,15 +106,20 @@ pub(crate) async fn take(
     let access = Access::of(grant, certificate, &accepted, commands, loaded);
     access.tell(ui, now)?;
     // The access is there all the same: ssh then asks about a host it does not know.
-    if let Err(failure) = keep_known_hosts(ui, home, ca).await {
+    if let Err(failure) = keep_known_hosts(ui, home, ca, &grant.request.body().hosts).await {
         ui.say(&format!("the known hosts are not up to date: {}", failure.message));
     }
     Ok(())
 }
 
-async fn keep_known_hosts(ui: &Ui, home: &Home, ca: &Ca<'_>) -> Result<(), Failure> {
+async fn keep_known_hosts(
+    ui: &Ui,
+    home: &Home,
+    ca: &Ca<'_>,
+    hosts: &[HostName],
+) -> Result<(), Failure> {
     let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
-    known_hosts::keep(ui, home, &mut trust, ca.client()).await
+    known_hosts::keep(ui, home, &mut trust, ca.client(), hosts).await
 }
 
 async fn check(

@@ -3,7 +3,7 @@
 
 use jit_ssh_api::{Client, v1};
 use jit_ssh_core::bundle::{Hosts, Signers};
-use jit_ssh_core::digest::Digest;
+use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::entry::Base64Bytes;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, SignedBundle};
@@ -154,6 +154,11 @@ impl<'a> Trust<'a> {
         Ok(self.bundle.digest != digest)
     }
 
+    /// Which CA it is of.
+    pub(crate) fn ca(&self) -> RootFingerprint {
+        self.root.fingerprint()
+    }
+
     /// Which bundle it is.
     pub(crate) fn digest(&self) -> Digest {
         self.bundle.digest
@@ -235,7 +240,6 @@ pub(crate) fn forget(home: &Home) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use jit_ssh_core::bundle::BundleFiles;
-    use jit_ssh_core::digest::RootFingerprint;
 
     #[test]
     fn a_bundle_seen_before_is_never_gone_back_behind_or_changed() {

@@ -1,12 +1,20 @@
 //! The lines of a known_hosts file by which ssh trusts host certificates of this CA: for the names of
-//! the bundle's hosts, and for no others.
+//! the bundle's hosts and of hosts that joined, and for no others.
+//!
+//! A host that joined has a line of its own name, made from what vouches for it. The name patterns of its
+//! enroller would be shorter, and cover names that nobody has vouched for, such as those of strangers on
+//! the internet where the pattern is a wide one.
 //!
 //! Without a key a host has no certificate, so there is no line about it: ssh goes on as before.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::bundle::{Host, Hosts, Signers};
 use crate::certificate::host::{HostIdentity, HostPrincipal};
+use crate::enrolment::Vouched;
+use crate::names::HostName;
+use crate::time::UnixTime;
 
 /// sshd's port where an address names none.
 const SSH_PORT: u16 = 22;
@@ -31,6 +39,28 @@ pub fn of_bundle(signers: &Signers, hosts: &Hosts) -> String {
     };
     lines(signers, hosts.iter().filter_map(identity))
 }
+
+/// The lines for a host that joined, which the caller has judged. A comment says until when it is there.
+pub fn of_joined(signers: &Signers, vouched: &Vouched) -> String {
+    let Some(identity) = HostIdentity::of(&vouched.as_listed()) else { return String::new() };
+    let until = vouched.host().body().until;
+    let lines = lines(signers, [(identity, SSH_PORT)]);
+    lines.lines().map(|line| format!("{line} {UNTIL}{}\n", until.0)).collect()
+}
+
+/// The hosts that joined of a text with such lines, and until when each is there.
+pub fn joined(text: &str) -> BTreeMap<HostName, UnixTime> {
+    let of = |line: &str| {
+        let mut words = line.strip_prefix("@cert-authority ")?.split(' ');
+        let name = words.next()?.parse().ok()?;
+        let until = words.next_back()?.strip_prefix(UNTIL)?.parse().ok()?;
+        Some((name, UnixTime(until)))
+    };
+    text.lines().filter_map(of).collect()
+}
+
+/// How the comment begins.
+const UNTIL: &str = "joined-until-";
 
 /// How ssh may look for the host: by its names, and where sshd has another port than 22 also by each
 /// name with the port. The address then counts with the port alone, since on port 22 there answers
@@ -61,6 +91,23 @@ mod tests {
             world.host_ca_key()
         );
         assert_eq!(of_bundle(&bundle.signers, &bundle.hosts), expected);
+    }
+
+    #[test]
+    fn a_host_that_joined_has_a_line_of_its_name_alone_and_reads_back_with_its_end() {
+        let world = World::default();
+        let bundle = world.bundle(POLICY);
+        let host = world.host("ci-1", 70, None, crate::testkit::START, 600);
+        let vouched = Vouched::new(world.pipeline.verified(&host), None);
+        let text = of_joined(&bundle.signers, &vouched);
+        let until = crate::testkit::START.plus_secs(600);
+        let key = world.host_ca_key();
+        assert_eq!(text, format!("@cert-authority ci-1 {key} joined-until-{}\n", until.0));
+        let all = format!("# x\n{}{text}", of_bundle(&bundle.signers, &bundle.hosts));
+        assert_eq!(joined(&all), BTreeMap::from([("ci-1".parse().unwrap(), until)]));
+        for other in [text.replace("until-1", "until-x"), text.replace("ci-1", "ci-*")] {
+            assert_eq!(joined(&other), BTreeMap::new(), "{other}");
+        }
     }
 
     #[test]

@@ -37,7 +37,9 @@ pub(super) fn uses(
             let (body, key) = (report.body(), report.key());
             let is_its = |event: &&Event| !view.speaks_of(&body.host, key, event.at) == other_key;
             let events = body.events.iter().filter(is_its).cloned().collect();
-            Report { events, ..body.clone() }
+            let mut of_these = body.clone();
+            of_these.events = events;
+            of_these
         });
         let bodies: Vec<Report> = bodies.collect();
         let told = usage::uses(request, |serial| issued.contains(&serial), &bodies);
