@@ -160,7 +160,7 @@ pub(crate) fn read_token(path: &Path) -> Result<JoinToken, CommandError> {
         )
         .hint("others on this machine can see arguments: write it to a file that only root can read, or use --token - and stdin"));
     }
-    JoinToken::read(&*read_text(path)?).map_err(|e| {
+    JoinToken::read(&read_text(path)?).map_err(|e| {
         CommandError::new(format!("{}.", capital(&e.to_string())))
             .named("TOKEN")
             .hint("an enroller makes one with: jit-ssh-ca token")

@@ -35,7 +35,7 @@ pub(super) fn uses(
         // The machine that had the name at the moment speaks of it: not the next one, nor the one before.
         let bodies = reports.iter().map(|report| {
             let (body, key) = (report.body(), report.key());
-            let is_its = |event: &&Event| !view.speaks_of(&body.host, key, event.at) == other_key;
+            let is_its = |event: &&Event| view.speaks_of(&body.host, key, event.at) != other_key;
             let events = body.events.iter().filter(is_its).cloned().collect();
             let mut of_these = body.clone();
             of_these.events = events;

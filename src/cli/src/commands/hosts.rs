@@ -23,7 +23,7 @@ use crate::trust::Trust;
     jit-ssh hosts --known-hosts > jit-ssh-known-hosts\n\n\
     `jit-ssh login` keeps the known_hosts lines in a file of yours, and says where.")]
 pub(crate) struct HostsArgs {
-    /// Print the lines by which ssh trusts the host certificates of this CA, for no other hosts.
+    /// As a known_hosts file: the lines by which ssh trusts their certificates.
     #[arg(long)]
     known_hosts: bool,
 }
