@@ -21,4 +21,4 @@ mod sshd;
 pub use persona::{ASK, Persona};
 pub use program::{Program, Said};
 pub use site::{Fetched, POLICY, Site};
-pub use sshd::Sshd;
+pub use sshd::{Sshd, me};

@@ -167,6 +167,6 @@ impl Drop for Sshd {
 }
 
 /// The user who runs the tests: the only account there is to log in to.
-pub(crate) fn me() -> String {
+pub fn me() -> String {
     Program::new("id").args(["-un"]).run().fine().out.trim().to_owned()
 }

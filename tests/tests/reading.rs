@@ -234,6 +234,67 @@ fn a_watch_hears_of_requests_and_decisions_as_they_are_made() {
     assert_eq!(decided.access_until, decided.approved_at + 120);
 }
 
+#[test]
+fn who_enforces_access_asks_once_or_follows_and_hears_of_its_beginning_and_every_kind_of_end() {
+    let cast = cast();
+    let me = jit_ssh_tests::me();
+    let question = |host: &str| v1::CheckRequest {
+        subject: "alice".to_owned(),
+        login: me.clone(),
+        host: host.to_owned(),
+    };
+    let Cast { alice, bob, .. } = &cast;
+    let watched = cast.caller("dave").call(|it| async move {
+        let mut watch = it.watch_check(question("prod-host")).await.unwrap();
+        let mut other = it.watch_check(question("other-host")).await.unwrap();
+        assert_eq!(answer(&mut watch).await, v1::CheckResponse::default());
+        assert_eq!(answer(&mut other).await, v1::CheckResponse::default());
+        let mut watched = Vec::new();
+        for end in ["release", "revoke"] {
+            let id = alice.granted_by(bob);
+            let allowed = answer(&mut watch).await;
+            assert_eq!((allowed.allowed, &allowed.id), (true, &id));
+            assert_eq!(it.check(question("prod-host")).await.unwrap(), allowed);
+            let by = if end == "release" { alice } else { bob };
+            by.jit(&[end, &id, "--yes", "--because", "done"]).run().fine();
+            assert_eq!(answer(&mut watch).await, v1::CheckResponse::default(), "{end}");
+            assert_eq!(it.check(question("prod-host")).await.unwrap().access_until, 0);
+            watched.push(id);
+        }
+        // Its time is over: by the clock alone. (The revoked certificate is still in alice's agent.)
+        alice.jit(&["logout", "--yes"]).run().fine();
+        let short = ["login", "prod-host", "--because", "INC-42 a look", "--for", "2s"];
+        let id = alice.jit(&short).args(["--no-wait", "--json"]).run().ended(3).text("id");
+        bob.jit(&["approve", &id, "--yes"]).run().fine();
+        assert!(answer(&mut watch).await.allowed);
+        let over = answer(&mut watch).await;
+        assert_eq!(over, v1::CheckResponse::default());
+        // Of the other host there was no news.
+        let nothing = tokio::time::timeout(Duration::from_millis(1), other.next()).await;
+        assert!(nothing.is_err(), "{nothing:?}");
+        watched
+    });
+    assert_eq!(watched.len(), 2);
+    // Of oneself one may ask; of others only machines, auditors and admins.
+    let ask = |by: &str| {
+        let question = question("prod-host");
+        let follow = question.clone();
+        cast.caller(by).call(|it| async move {
+            let asked = it.check(question).await.map(drop);
+            let followed = it.watch_check(follow).await.map(drop);
+            assert_eq!(asked, followed, "{by}");
+            asked.err().and_then(|error| error.reason())
+        })
+    };
+    assert_eq!(["alice", "dave", "admin"].map(ask), [None; 3]);
+    assert_eq!(ask("bob"), Some(Reason::NotAllowed));
+}
+
+async fn answer(watch: &mut jit_ssh_api::CheckWatch) -> v1::CheckResponse {
+    let next = tokio::time::timeout(Duration::from_secs(20), watch.next()).await;
+    next.expect("a change should have been told").unwrap().unwrap()
+}
+
 /// Opens a session beside a runtime that is busy.
 async fn token(cast: &Cast, by: &str) -> String {
     std::thread::scope(|scope| scope.spawn(|| cast.token(by)).join().unwrap())

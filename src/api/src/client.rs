@@ -169,9 +169,16 @@ impl Client {
             Err(_) => Err(too_late()),
         }
     }
-}
 
-impl Client {
+    /// Follows what [`Client::check`] says. Has no deadline.
+    ///
+    /// # Errors
+    /// [`ApiError`] if the service refuses or does not answer.
+    pub async fn watch_check(&self, question: v1::CheckRequest) -> Result<CheckWatch, ApiError> {
+        let what = Some(v1::watch_request::What::Check(question));
+        Ok(CheckWatch(self.watch(v1::WatchRequest { what }).await?.0))
+    }
+
     /// Hears what all hosts must know at once, and what is for the host that signed the session
     /// statement `host`. Has no deadline.
     ///
@@ -233,9 +240,29 @@ impl Watch {
     /// [`ApiError`] if the connection broke or the service gave up.
     pub async fn next(&mut self) -> Result<Option<v1::AccessState>, ApiError> {
         match self.0.message().await? {
-            Some(v1::WatchResponse { access: Some(access) }) => Ok(Some(access)),
-            Some(v1::WatchResponse { access: None }) => {
+            Some(v1::WatchResponse { access: Some(access), .. }) => Ok(Some(access)),
+            Some(v1::WatchResponse { access: None, .. }) => {
                 Err(ApiError::Foreign("a change without a request".to_owned()))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// What `Access.Watch` sends where it follows `Access.Check`.
+#[derive(Debug)]
+pub struct CheckWatch(Streaming<v1::WatchResponse>);
+
+impl CheckWatch {
+    /// The next answer; `None` when the service ended the stream.
+    ///
+    /// # Errors
+    /// [`ApiError`] if the connection broke or the service gave up.
+    pub async fn next(&mut self) -> Result<Option<v1::CheckResponse>, ApiError> {
+        match self.0.message().await? {
+            Some(v1::WatchResponse { check: Some(answer), .. }) => Ok(Some(answer)),
+            Some(v1::WatchResponse { check: None, .. }) => {
+                Err(ApiError::Foreign("a change without an answer".to_owned()))
             }
             None => Ok(None),
         }

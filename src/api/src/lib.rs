@@ -29,6 +29,6 @@ pub mod v1 {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/jitssh.v1.bin"));
 }
 
-pub use client::{Client, ClientError, HostWatch, Watch};
+pub use client::{CheckWatch, Client, ClientError, HostWatch, Watch};
 pub use error::{ApiError, DOMAIN, ErrorDetail, Reason, status_of};
 pub use url::{CaUrl, UrlError};

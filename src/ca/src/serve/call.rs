@@ -26,6 +26,9 @@ pub(super) fn token_digest(value: &[u8]) -> Option<Digest> {
     value.strip_prefix(b"Bearer ").map(Digest::of)
 }
 
+/// Asks anew who is calling: people, keys and sessions change while a stream stands.
+pub(super) type Identify = Box<dyn Fn() -> Result<Caller, Refusal> + Send + Sync>;
+
 /// One call under way.
 pub(super) struct Call {
     front: Arc<Front>,
@@ -82,7 +85,7 @@ impl Call {
     }
 
     /// Asks [`Call::caller`] again after the call has ended: for streams.
-    pub(super) fn identify(&self) -> Box<dyn Fn() -> Result<Caller, Refusal> + Send + Sync> {
+    pub(super) fn identify(&self) -> Identify {
         let (front, token) = (self.front.clone(), self.token);
         Box::new(move || front.caller(token))
     }

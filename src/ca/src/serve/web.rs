@@ -1,4 +1,4 @@
-//! What is served over plain HTTP on the same port: the log as C2SP tlog-tiles, and `/healthz`.
+//! What is served over plain HTTP on the same port: the root, the log as C2SP tlog-tiles, and `/healthz`.
 //! A GET never changes anything a person could care about.
 
 use std::sync::Arc;
@@ -31,6 +31,7 @@ struct Web {
 pub(super) fn routes(front: Arc<Front>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
+        .route("/root.json", get(root))
         .route("/log/checkpoint", get(checkpoint))
         .route("/log/tile/{*path}", get(tile))
         .with_state(Web { front, health: Arc::default() })
@@ -44,6 +45,13 @@ async fn healthz(State(web): State<Web>) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, no_store, format!("{what}\n")).into_response()
         }
     }
+}
+
+/// What `Trust.GetRoot` answers, for who has no TLS anchor yet, and so can not speak gRPC in most
+/// languages: whoever fetches it holds its SHA-256 against the pin.
+async fn root(State(web): State<Web>) -> Response {
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")];
+    (headers, web.front.root_bytes.clone()).into_response()
 }
 
 async fn checkpoint(State(web): State<Web>, headers: HeaderMap) -> Response {

@@ -5,7 +5,7 @@ use jit_ssh_api::v1::access_server::Access;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::watch::Watch;
-use super::{AccessService, certify, decide, explain, list, reading, submit, watch};
+use super::{AccessService, certify, check, decide, explain, list, reading, submit, watch};
 use crate::serve::call::Call;
 
 #[async_trait]
@@ -89,7 +89,7 @@ impl Access for AccessService {
         request: Request<v1::CheckRequest>,
     ) -> Result<Response<v1::CheckResponse>, Status> {
         let call = Call::begin(&self.0, "Access/Check", &request);
-        let result = reading::check(&call, &request.into_inner()).await;
+        let result = check::check(&call, &request.into_inner()).await;
         call.end(result)
     }
 }

@@ -1,7 +1,7 @@
 //! The gRPC services: each call in a file of its own, and here what hands a call to its file.
 //!
 //! - `submit`, `decide`, `certify`: calls that carry statements or ask for a certificate;
-//! - `explain`, `reading`, `list`, `watch`: calls that read, by session;
+//! - `explain`, `reading`, `list`, `watch`, `check`: calls that read, by session;
 //! - `trust`, `apply`, `session`: root, bundle and sessions;
 //! - `log`: the log;
 //! - `hosts`: what hosts ask, by `host_certificate`, `host_watch` and `report`; `enroll` lets them
@@ -10,6 +10,7 @@
 mod access;
 mod apply;
 mod certify;
+mod check;
 mod decide;
 mod directory;
 mod enroll;

@@ -1,25 +1,18 @@
-//! `Access.Get` and `Access.Check`, and how what people type becomes a request.
+//! `Access.Get`, and how what people type becomes a request.
 
 use std::sync::Arc;
 
 use jit_ssh_api::v1;
 use jit_ssh_core::digest::{Digest, IdPrefix};
-use jit_ssh_core::enrolment::View;
-use jit_ssh_core::lifecycle::{Status, evaluate};
-use jit_ssh_core::names::{ActorId, HostName, Login, Principal};
 use jit_ssh_core::refusal::{Reason, Refusal};
-use jit_ssh_core::time::UnixTime;
 
 use crate::serve::call::Call;
 use crate::serve::front::{Front, unknown_request};
 use crate::serve::in_force::Standing;
 use crate::serve::memory::Known;
 use crate::serve::sessions::Caller;
-use crate::serve::store::{IdRange, ListQuery, MAX_MATCHES, Of};
-use crate::serve::{OPEN_FOR, clock, show, told};
-
-/// Most requests of one person that `Check` looks at, newest first.
-const MAX_CHECKED: u32 = 1000;
+use crate::serve::store::{IdRange, MAX_MATCHES};
+use crate::serve::{clock, show, told};
 
 pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::GetResponse, Refusal> {
     let in_force = call.front().trusted.bundle()?;
@@ -78,72 +71,3 @@ pub(super) async fn find(
         .hint("type more of the id")),
     }
 }
-
-pub(super) async fn check(
-    call: &Call,
-    message: &v1::CheckRequest,
-) -> Result<v1::CheckResponse, Refusal> {
-    let front = call.front();
-    let in_force = front.trusted.bundle()?;
-    let bundle = &in_force.bundle;
-    let caller = call.caller()?;
-    let subject: ActorId = field("subject", &message.subject)?;
-    let login: Login = field("login", &message.login)?;
-    let host: HostName = field("host", &message.host)?;
-    let is_machine = bundle.people.get(&caller.id).is_some_and(|actor| !actor.is_person());
-    if !(is_machine || caller.reads_all() || caller.id == subject) {
-        return Err(Refusal::new(
-            Reason::NotAllowed,
-            format!("{} may not ask what {subject} may do.", caller.id),
-        ));
-    }
-    let principal = Principal::new(login, host);
-    let now = clock::now();
-    let query = ListQuery {
-        of: Of::Own(subject.clone()),
-        since: Some(now.minus_secs(OPEN_FOR)),
-        after: None,
-        limit: MAX_CHECKED,
-    };
-    let mut best = v1::CheckResponse::default();
-    for stored in front.store.list(query).await? {
-        let Some(known) = front.memory.read(&*front.store, stored).await? else { continue };
-        if known.chain.request().body().subject != subject {
-            continue;
-        }
-        if let Some(until) = allowed_until(&known, &principal, in_force.view(), now)
-            && until.0 > best.access_until
-        {
-            let id = known.chain.request().id().to_string();
-            best = v1::CheckResponse { allowed: true, access_until: until.0, id };
-        }
-    }
-    Ok(best)
-}
-
-/// Until when a request lets its subject in as `principal`; `None` if it does not at `now`: not
-/// before it opens, and not when it was given back, taken away, or fell with what it prolongs.
-fn allowed_until(
-    known: &Known,
-    principal: &Principal,
-    view: View<'_>,
-    now: UnixTime,
-) -> Option<UnixTime> {
-    let evaluation = evaluate(&known.chain, view, now);
-    let (Status::Approved | Status::Active, Some(grant)) = (&evaluation.status, &evaluation.grant)
-    else {
-        return None;
-    };
-    let open = grant.opens_at <= now && grant.principals().contains(principal);
-    open.then(|| grant.access_until())
-}
-
-fn field<T: std::str::FromStr<Err: std::fmt::Display>>(
-    name: &str,
-    text: &str,
-) -> Result<T, Refusal> {
-    text.parse().map_err(|error| Refusal::new(Reason::Malformed, format!("{name}: {error}.")))
-}
-
-#[cfg(test)]
-mod tests;

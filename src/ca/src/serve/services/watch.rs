@@ -14,11 +14,11 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
+use super::check::Followed;
 use super::reading::find;
-use crate::serve::call::Call;
+use crate::serve::call::{Call, Identify};
 use crate::serve::front::{Front, OneWatch, unknown_request};
 use crate::serve::memory::{Change, Known};
-use crate::serve::sessions::Caller;
 use crate::serve::visibility::awaits;
 use crate::serve::{clock, show};
 
@@ -27,6 +27,8 @@ const WAITING: usize = 16;
 
 /// The answers of one watch.
 pub(super) type Watch = ReceiverStream<Result<v1::WatchResponse, Status>>;
+/// Where they are put.
+pub(super) type Answers = mpsc::Sender<Result<v1::WatchResponse, Status>>;
 
 /// What is watched.
 enum What {
@@ -38,8 +40,8 @@ enum What {
 struct Watcher {
     front: Arc<Front>,
     what: What,
-    who: Who,
-    answers: mpsc::Sender<Result<v1::WatchResponse, Status>>,
+    who: Identify,
+    answers: Answers,
     /// What was sent last of each request that may still change, without what the clock alone
     /// changes from second to second.
     sent: HashMap<Digest, v1::AccessState>,
@@ -50,11 +52,8 @@ struct Watcher {
     _counted: OneWatch,
 }
 
-/// Asks anew who is calling: people, keys and sessions change while a watch stands.
-type Who = Box<dyn Fn() -> Result<Caller, Refusal> + Send + Sync>;
-
 /// The watch is over.
-enum Over {
+pub(super) enum Over {
     /// The receiver is gone.
     Gone,
     /// The receiver is told why.
@@ -76,7 +75,14 @@ pub(super) async fn watch(
     let caller = call.caller()?;
     // Before the first look, so that nothing falls between the two.
     let changes = front.memory.changes();
+    let (answers, stream) = mpsc::channel(WAITING);
     let what = match request.into_inner().what {
+        Some(v1::watch_request::What::Check(question)) => {
+            let counted = front.watching.begin(&caller.id, front)?;
+            let followed = Followed::begin(call, &question, answers, counted)?;
+            tokio::spawn(followed.run(changes));
+            return Ok(ReceiverStream::new(stream));
+        }
         Some(v1::watch_request::What::Id(id)) => {
             let digest = find(front, &in_force, &caller, &id).await?.chain.digest();
             call.about(digest);
@@ -84,11 +90,13 @@ pub(super) async fn watch(
         }
         Some(v1::watch_request::What::ToDecide(true)) => What::ToDecide,
         Some(v1::watch_request::What::ToDecide(false)) | None => {
-            return Err(Refusal::new(Reason::Malformed, "what: name a request, or say to_decide."));
+            return Err(Refusal::new(
+                Reason::Malformed,
+                "what: name a request, say to_decide, or ask what Check is asked.",
+            ));
         }
     };
     let counted = front.watching.begin(&caller.id, front)?;
-    let (answers, stream) = mpsc::channel(WAITING);
     let watcher = Watcher {
         front: front.clone(),
         what,
@@ -228,7 +236,7 @@ impl Watcher {
             // It waits for nobody here any more: told once more, and done with.
             self.sent.remove(&request);
         }
-        let answer = v1::WatchResponse { access: Some(news) };
+        let answer = v1::WatchResponse { access: Some(news), check: None };
         self.answers.send(Ok(answer)).await.map_err(|_| Over::Gone)
     }
 }
