@@ -163,12 +163,18 @@ fn metrics_count_by_outcome_and_name_nobody() {
 
 /// A gRPC call by curl: a foreign client, and no session.
 fn grpc(site: &Site, method: &str, message: &[u8]) -> jit_ssh_tests::Fetched {
+    grpc_within(site, method, message, "30S")
+}
+
+/// The same with this deadline, as `grpc-timeout` has it.
+fn grpc_within(site: &Site, method: &str, message: &[u8], timeout: &str) -> jit_ssh_tests::Fetched {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     let framed = [&[0], &length[..], message].concat();
     let file = site.path().join("message");
     std::fs::write(&file, framed).unwrap();
     let data = format!("@{}", file.display());
-    let header = ["-H", "content-type: application/grpc", "-H", "te: trailers"];
+    let timeout = "grpc-timeout: 30S";
+    let header = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-H", timeout];
     let args = [&["--http2", "--data-binary", &data][..], &header].concat();
     site.curl(method, &args)
 }
@@ -204,6 +210,21 @@ fn health_says_serving_and_reflection_lists_the_services_to_a_foreign_client() {
     let header = ["-X", "POST", "--http2", "-H", "content-type: application/grpc"];
     let nothing = site.curl("/jitssh.v1.Access/Nothing", &header);
     assert!(nothing.headers.contains("grpc-status: 12"), "UNIMPLEMENTED: {}", nothing.headers);
+}
+
+#[test]
+fn a_call_is_held_to_the_deadline_its_caller_gives() {
+    let (site, _alice, _bob) = Site::running(POLICY);
+    let call = "/jitssh.v1.Trust/GetCaKeys";
+    assert!(grpc(&site, call, &[]).headers.contains("grpc-status: 0"));
+    // Without a body: these are answered before it is read, and curl 7.88 minds that.
+    let status = |timeout: &str| {
+        let timeout = format!("grpc-timeout: {timeout}");
+        let header = ["-X", "POST", "--http2", "-H", "content-type: application/grpc", "-H"];
+        site.curl(call, &[&header[..], &[&timeout]].concat()).headers
+    };
+    assert!(status("0n").contains("grpc-status: 4"), "DEADLINE_EXCEEDED");
+    assert!(status("soon").contains("grpc-status: 3"), "INVALID_ARGUMENT");
 }
 
 #[test]

@@ -17,8 +17,7 @@ use prost_types::{
 
 fn files() -> Vec<FileDescriptorProto> {
     let set = FileDescriptorSet::decode(v1::DESCRIPTORS).unwrap();
-    let ours: Vec<_> =
-        set.file.into_iter().filter(|file| file.package() == "jitssh.v1").collect();
+    let ours: Vec<_> = set.file.into_iter().filter(|file| file.package() == "jitssh.v1").collect();
     assert!(ours.len() >= 5, "the descriptors are not all there");
     ours
 }
@@ -108,7 +107,8 @@ fn names_are_as_generators_of_all_languages_want_them() {
         for call in file.service.iter().flat_map(|service| &service.method) {
             assert!(pascal(call.name()), "{}", call.name());
             // One message for each call and direction, so that either can grow.
-            for (kind, suffix) in [(call.input_type(), "Request"), (call.output_type(), "Response")] {
+            for (kind, suffix) in [(call.input_type(), "Request"), (call.output_type(), "Response")]
+            {
                 assert!(kind.ends_with(suffix), "{}: {kind}", call.name());
                 assert!(requests.insert(kind.to_owned()), "{kind} is of two calls");
             }

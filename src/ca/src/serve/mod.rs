@@ -6,7 +6,7 @@
 //! - `listener`, `tls`, `routes`: the one TLS port, what is served on it, and within which bounds;
 //! - `services`, `web`: gRPC, one file for each group of calls; the log and health over HTTP;
 //! - `door`: how large messages of admins come in;
-//! - `call`: one call from beginning to end: who calls, what is noted of it;
+//! - `call`: one call from beginning to end: who calls, what is noted of it; `deadline`: until when;
 //! - `sessions`, `visibility`, `rates`: who may read what, and how often one may be wrong;
 //! - `arrived`, `show`: statements on their way in, requests on their way out;
 //! - `front`: what all of them share, and how signer, store and memory are used together;
@@ -21,6 +21,7 @@ mod approvals;
 mod arrived;
 mod call;
 mod clock;
+mod deadline;
 mod door;
 mod enrolment;
 mod eras;

@@ -17,6 +17,7 @@ use jit_ssh_core::bundle::BundleFiles;
 use tonic::server::NamedService;
 use tonic_health::server::HealthReporter;
 
+use super::deadline;
 use super::door::Door;
 use super::front::Front;
 use super::services::{AccessService, HostsService, LogService, TrustService};
@@ -61,7 +62,8 @@ pub(super) fn routes(front: &Arc<Front>) -> anyhow::Result<(Router, HealthReport
         .route_service(&path(&health), health)
         .route_service(&path(&reflection), reflection)
         .route_service(&path(&reflection_alpha), reflection_alpha);
-    Ok((router.fallback(unimplemented), reporter))
+    let router = router.fallback(unimplemented).layer(axum::middleware::from_fn(deadline::hold));
+    Ok((router, reporter))
 }
 
 fn path<S: NamedService>(_: &S) -> String {
