@@ -4,9 +4,10 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
+use crate::cas::{self, Chosen};
 use crate::commands::{self, Command};
 use crate::failure::{Failure, Outcome};
-use crate::home::Home;
+use crate::home::{CaName, Home};
 use crate::ui::Ui;
 
 /// Access over SSH for minutes, approved by people, by certificates that end.
@@ -26,6 +27,9 @@ struct Cli {
     /// Answer every confirmation with yes.
     #[arg(long, short, global = true, display_order = 100)]
     yes: bool,
+    /// The CA, where you have several.
+    #[arg(long, global = true, value_name = "NAME", display_order = 100)]
+    ca: Option<CaName>,
     #[command(subcommand)]
     command: Command,
 }
@@ -50,7 +54,7 @@ pub(crate) fn run(args: Vec<OsString>) -> Outcome {
             return if error.print().is_ok() { Outcome::Done } else { Outcome::Error };
         }
         Err(error) => {
-            let ui = Ui { json, yes: false };
+            let ui = Ui { json, ..Ui::default() };
             ui.say(&error.to_string());
             let text = error.to_string();
             let sentence: Vec<&str> =
@@ -61,8 +65,8 @@ pub(crate) fn run(args: Vec<OsString>) -> Outcome {
             return Outcome::Usage;
         }
     };
-    let ui = Ui { json: cli.json, yes: cli.yes };
-    match start(ui, cli.command) {
+    let ui = Ui { json: cli.json, yes: cli.yes, ca: None };
+    match start(&ui, cli.ca, cli.command) {
         Ok(outcome) => outcome,
         Err(failure) => {
             ui.failed(&failure);
@@ -71,14 +75,40 @@ pub(crate) fn run(args: Vec<OsString>) -> Outcome {
     }
 }
 
-fn start(ui: Ui, command: Command) -> Result<Outcome, Failure> {
-    let context = Context { ui, home: Home::find()? };
+fn start(ui: &Ui, ca: Option<CaName>, command: Command) -> Result<Outcome, Failure> {
+    let home = Home::find()?;
     // One thread: a process this short has no use for more, and starts sooner.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::new(Outcome::Error, "RUNTIME", e.to_string()))?;
-    runtime.block_on(commands::run(&context, command))
+    runtime.block_on(async {
+        let chosen = cas::choose(ui, &home, ca.as_ref(), command.about()).await?;
+        Ok(run_for(ui, chosen, command).await)
+    })
+}
+
+/// Carries out a command for each CA chosen. What fails for one is told, and keeps the others from
+/// nothing; the first that did not end well decides the exit code.
+async fn run_for(ui: &Ui, chosen: Chosen, command: Command) -> Outcome {
+    let Chosen { homes, of_several } = chosen;
+    let each = homes.len() > 1;
+    let mut ending = Outcome::Done;
+    for home in homes {
+        let ca = of_several.then(|| home.ca().clone());
+        let context = Context { ui: Ui { ca, ..ui.clone() }, home };
+        if each {
+            context.ui.say(&format!("CA {}:", context.home.ca()));
+        }
+        let outcome = commands::run(&context, command.clone()).await.unwrap_or_else(|failure| {
+            context.ui.failed(&failure);
+            failure.outcome
+        });
+        if ending == Outcome::Done {
+            ending = outcome;
+        }
+    }
+    ending
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use crate::failure::{Failure, Outcome};
 use crate::home::{self, Home};
 use crate::identity::Identity;
 
-const ENROLMENT: &str = "enrolment.json";
+/// The file that makes an enrolment, in the configuration's folder.
+pub(crate) const ENROLMENT: &str = "enrolment.json";
 const ROOT: &str = "root.json";
 
 /// A person enrolled with a CA.

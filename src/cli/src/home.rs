@@ -1,24 +1,69 @@
 //! Where a person's files are, and how they are written: 0600 in folders of 0700, whole or not at
 //! all. Private keys go to the runtime folder and nowhere else: it ends with the login session.
+//!
+//! Each CA has files of its own: those of the CA called `default` lie at the top of the three folders,
+//! those of any other in `ca/NAME` below them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use jit_ssh_core::names::{ActorId, NameError};
+use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::enrolment::ENROLMENT;
 use crate::failure::{Failure, Outcome};
 
 /// Longest file of ours that is read: a whole bundle part.
 const MAX_FILE: u64 = 64 << 20;
 
-/// A person's folders.
+/// How many CAs are looked for at most: far more than anybody has.
+const MAX_CAS: usize = 64;
+
+/// The name by which this machine calls a CA: an id, as those of persons.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub(crate) struct CaName(ActorId);
+
+impl CaName {
+    /// The CA that nobody named.
+    pub(crate) fn usual() -> CaName {
+        CaName("default".parse().expect("it obeys the grammar"))
+    }
+
+    /// The name as text.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    fn is_usual(&self) -> bool {
+        *self == CaName::usual()
+    }
+}
+
+impl std::str::FromStr for CaName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<CaName, NameError> {
+        text.parse().map(CaName)
+    }
+}
+
+impl std::fmt::Display for CaName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A person's folders, as far as they are about one CA.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
     config: PathBuf,
     state: PathBuf,
     runtime: PathBuf,
+    ca: CaName,
 }
 
 impl Home {
@@ -42,6 +87,7 @@ impl Home {
                 config: all.join("config"),
                 state: all.join("state"),
                 runtime: all.join("run"),
+                ca: CaName::usual(),
             });
         }
         let in_home = |folder: &str| variable("HOME").map(|home| home.join(folder));
@@ -59,7 +105,8 @@ impl Home {
             Some(folder) => folder.join("jit-ssh"),
             None => std::env::temp_dir().join(format!("jit-ssh-{}", own_uid())),
         };
-        Ok(Home { config: config.join("jit-ssh"), state: state.join("jit-ssh"), runtime })
+        let (config, state) = (config.join("jit-ssh"), state.join("jit-ssh"));
+        Ok(Home { config, state, runtime, ca: CaName::usual() })
     }
 
     /// A home in one folder, as `JIT_SSH_HOME` makes it.
@@ -69,21 +116,54 @@ impl Home {
         Home::from_variables(one).expect("one variable is enough")
     }
 
+    /// The same person's home for another CA.
+    pub(crate) fn of_ca(&self, ca: &CaName) -> Home {
+        Home { ca: ca.clone(), ..self.clone() }
+    }
+
+    /// Which CA it is about.
+    pub(crate) fn ca(&self) -> &CaName {
+        &self.ca
+    }
+
+    /// The home of every CA the person is enrolled with: `default` first, the others by name.
+    pub(crate) fn all(&self) -> Result<Vec<(CaName, Home)>, Failure> {
+        let mut names: Vec<CaName> = files_of(&self.config.join(CAS))?
+            .iter()
+            .filter_map(|folder| folder.file_name()?.to_str()?.parse().ok())
+            .filter(|name: &CaName| !name.is_usual())
+            .take(MAX_CAS)
+            .collect();
+        names.insert(0, CaName::usual());
+        let homes = names.into_iter().map(|name| (name.clone(), self.of_ca(&name)));
+        Ok(homes.filter(|(_, home)| home.config(ENROLMENT).exists()).collect())
+    }
+
     /// A file of the configuration: lasting, no secrets.
     pub(crate) fn config(&self, name: &str) -> PathBuf {
-        self.config.join(name)
+        self.below(&self.config, name)
     }
 
     /// A file of the state: can be fetched anew.
     pub(crate) fn state(&self, name: &str) -> PathBuf {
-        self.state.join(name)
+        self.below(&self.state, name)
     }
 
     /// A file that must not outlive the login session: keys and tokens.
     pub(crate) fn runtime(&self, name: &str) -> PathBuf {
-        self.runtime.join(name)
+        self.below(&self.runtime, name)
+    }
+
+    fn below(&self, folder: &Path, name: &str) -> PathBuf {
+        if self.ca.is_usual() {
+            return folder.join(name);
+        }
+        folder.join(CAS).join(self.ca.as_str()).join(name)
     }
 }
+
+/// Below each of the three folders: one folder for each CA but the usual one.
+const CAS: &str = "ca";
 
 fn own_uid() -> u32 {
     rustix::process::getuid().as_raw()
@@ -187,6 +267,33 @@ mod tests {
         assert_eq!(home.state("a"), Path::new("/home/al/.local/state/jit-ssh/a"));
         assert!(!home.runtime("a").starts_with("/home/al"));
         assert!(Home::from_variables(|_| None).is_err());
+    }
+
+    #[test]
+    fn each_ca_has_folders_of_its_own_and_the_usual_one_those_of_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::under(dir.path());
+        assert!(home.all().unwrap().is_empty());
+        let names = || home.all().unwrap().into_iter().map(|(name, _)| name.to_string());
+        let lab = home.of_ca(&"lab".parse().unwrap());
+        write(&lab.config(ENROLMENT), b"{}").unwrap();
+        assert_eq!(names().collect::<Vec<_>>(), ["lab"]);
+        write(&home.config(ENROLMENT), b"{}").unwrap();
+        // Neither is one: nobody is enrolled there, and this is no name.
+        write(&home.of_ca(&"empty".parse().unwrap()).config("x"), b"").unwrap();
+        write(&home.config("ca/No Name/enrolment.json"), b"{}").unwrap();
+        assert_eq!(names().collect::<Vec<_>>(), ["default", "lab"]);
+        for (one, other) in [
+            (home.config("f"), lab.config("f")),
+            (home.state("f"), lab.state("f")),
+            (home.runtime("f"), lab.runtime("f")),
+        ] {
+            assert_eq!(other, one.parent().unwrap().join("ca/lab/f"));
+        }
+        assert_eq!(lab.of_ca(&CaName::usual()).config("f"), home.config("f"));
+        for bad in ["", "..", "a/b", "Lab", ".a"] {
+            assert!(bad.parse::<CaName>().is_err(), "{bad}");
+        }
     }
 
     #[test]

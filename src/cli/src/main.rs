@@ -2,6 +2,7 @@
 //!
 //! - `cli.rs`: the command line, from arguments to exit code; `commands/`: one file per command;
 //! - `enrolment.rs`, `identity.rs`: which CA was pinned, and the key that signs;
+//! - `cas.rs`: which CA a command is about, where a person has several;
 //! - `ca.rs`, `trust.rs`, `view.rs`: the connection, what the admins signed, and requests as read
 //!   from signed bytes;
 //! - `wish.rs`, `account.rs`, `submission.rs`, `follow.rs`, `obtain.rs`, `grants.rs`: from a wish to a
@@ -12,6 +13,7 @@
 
 mod account;
 mod ca;
+mod cas;
 mod cli;
 mod clock;
 mod commands;

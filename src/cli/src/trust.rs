@@ -201,6 +201,13 @@ impl<'a> Trust<'a> {
     }
 }
 
+/// The hosts of the bundle kept from earlier, however old; `None` where they are not kept.
+pub(crate) fn kept_hosts(home: &Home, root: &Root) -> Result<Option<Hosts>, Failure> {
+    let Some(trust) = Trust::cached(home, root)? else { return Ok(None) };
+    let kept = home::read(&home.state(HOSTS))?.filter(|bytes| trust.is_hosts(bytes));
+    Ok(kept.and_then(|bytes| Hosts::parse(&bytes).ok()))
+}
+
 /// Whose certificates in the ssh-agent are ours, as far as this machine knows without asking the CA.
 pub(crate) fn owner(home: &Home, enrolment: &Enrolment) -> Result<Owner, Failure> {
     let signers = Trust::cached(home, &enrolment.root)?.map(|trust| trust.signers);

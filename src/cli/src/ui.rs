@@ -6,6 +6,7 @@ use jit_ssh_core::plain::harmless;
 use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
+use crate::home::CaName;
 
 /// What `--json` prints of an error.
 #[derive(Debug, Serialize)]
@@ -19,12 +20,22 @@ pub(crate) struct JsonError<'a> {
 }
 
 /// How to talk to whoever started the command.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Ui {
     /// `--json`.
     pub(crate) json: bool,
     /// `--yes`.
     pub(crate) yes: bool,
+    /// Which CA everything printed is about, where a person has several.
+    pub(crate) ca: Option<CaName>,
+}
+
+/// An object of `--json` where a person has several CAs: it says which one it is about.
+#[derive(Serialize)]
+struct OfCa<'a, T> {
+    ca: &'a CaName,
+    #[serde(flatten)]
+    row: &'a T,
 }
 
 impl Ui {
@@ -33,8 +44,11 @@ impl Ui {
         if !self.json {
             return Ok(());
         }
-        let line = serde_json::to_string(row)
-            .map_err(|e| Failure::new(Outcome::Error, "OUTPUT", e.to_string()))?;
+        let line = match &self.ca {
+            Some(ca) => serde_json::to_string(&OfCa { ca, row }),
+            None => serde_json::to_string(row),
+        };
+        let line = line.map_err(|e| Failure::new(Outcome::Error, "OUTPUT", e.to_string()))?;
         self.stdout(&line)
     }
 

@@ -77,6 +77,14 @@ impl RequestRef {
         }
     }
 
+    /// Whether it is all of an id, or the digest: two requests do not have the same.
+    pub(crate) fn is_whole(&self) -> bool {
+        match self {
+            RequestRef::Prefix(prefix) => prefix.as_str().len() >= ShortId::LEN,
+            RequestRef::Digest(_) => true,
+        }
+    }
+
     /// Refuses another request than the one that was named.
     pub(crate) fn check(&self, view: &View) -> Result<(), Failure> {
         if self.names(&view.request) {

@@ -21,12 +21,12 @@ use crate::text::{all_of, utc};
 use crate::view::{RequestRef, View, status_name};
 
 /// Approve a request, in full or to less of it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  jit-ssh approve 7kq2m9xw4p --for 5m\n\n\
     On a break-glass request this is its review, and says that it was right.")]
 pub(crate) struct ApproveArgs {
     /// The request's id, or the first 4 or more characters of it.
-    id: RequestRef,
+    pub(super) id: RequestRef,
     /// Allow less time than asked, such as 10m.
     #[arg(long = "for", value_name = "TIME")]
     span: Option<Seconds>,

@@ -12,11 +12,11 @@ use crate::view::RequestRef;
 use crate::wish;
 
 /// Take back a request of yours before it is used.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  jit-ssh cancel 7kq2m9xw4p")]
 pub(crate) struct CancelArgs {
     /// The request's id, or the first 4 or more characters of it.
-    id: RequestRef,
+    pub(super) id: RequestRef,
     /// Say why.
     #[arg(long, value_name = "TEXT", value_parser = wish::reason)]
     because: Option<String>,

@@ -15,14 +15,14 @@ use crate::failure::{Failure, Outcome};
 use crate::view::RequestRef;
 
 /// Deny a request, and say why.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Example:\n  jit-ssh deny 7kq2m9xw4p --because \"not during the release\"\n\n\
     On a break-glass request this is its review, and says that it was not right."
 )]
 pub(crate) struct DenyArgs {
     /// The request's id, or the first 4 or more characters of it.
-    id: RequestRef,
+    pub(super) id: RequestRef,
     /// Say why: the requester reads it.
     #[arg(long, value_name = "TEXT")]
     because: Option<String>,

@@ -17,15 +17,16 @@ use crate::identity::Identity;
 use crate::trust;
 
 /// Pin the CA and set up who you are, once per machine.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Example:\n  jit-ssh enroll https://ca.example:7443#SHA256:... --as alice\n\n\
     Without --identity, the only usable key in the ssh-agent signs. FILE is an\n\
-    unencrypted private key, or a .pub file whose key the ssh-agent holds."
+    unencrypted private key, or a .pub file whose key the ssh-agent holds.\n\
+    A second CA is kept beside the first under a name of yours: --ca NAME."
 )]
 pub(crate) struct EnrollArgs {
     /// The enroll URL, as an admin gave it to you: https://host:port#SHA256:...
-    url: CaUrl,
+    pub(super) url: CaUrl,
     /// Your id in the CA's people.toml.
     #[arg(long = "as", value_name = "ID")]
     id: Option<ActorId>,
@@ -62,7 +63,12 @@ pub(super) async fn cmd_enroll(context: &Context, args: EnrollArgs) -> Result<Ou
     let other_ca = before.as_ref().filter(|before| before.ca() != args.url.pin());
     if let Some(before) = other_ca {
         let (old, new) = (&before.url, &args.url);
-        ui.confirm(&format!("This home is enrolled with {old}. Replace that by {new}?")).await?;
+        let beside = "--yes replaces it; --ca NAME keeps both side by side";
+        ui.can_confirm().map_err(|failure| failure.hint(beside))?;
+        ui.confirm(&format!(
+            "You are enrolled with {old} (--ca NAME would keep both). Replace that by {new}?"
+        ))
+        .await?;
     }
     // The pin first: nothing is asked of the person's keys for a CA that is not the one meant.
     let root = Client::fetch_root(&args.url).await?;

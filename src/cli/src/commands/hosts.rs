@@ -18,7 +18,7 @@ use crate::text::{relative, short, table};
 use crate::trust::Trust;
 
 /// List the hosts you could ask for.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  jit-ssh hosts\n  jit-ssh hosts --json\n  \
     jit-ssh hosts --known-hosts > jit-ssh-known-hosts\n\n\
     `jit-ssh login` keeps the known_hosts lines in a file of yours, and says where.")]

@@ -23,7 +23,7 @@ use crate::text::{all_of, either, utc};
 use crate::view::{RequestRef, status_name};
 
 /// Remove your certificates and keys from the ssh-agent and this machine.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  jit-ssh logout\n\n\
     Requests that wait are left standing, and without their keys an approval gives no access\n\
     here: that is asked first. Take one back with: jit-ssh cancel ID")]
@@ -231,7 +231,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Tests have no terminal.
         let context =
-            |yes| Context { ui: Ui { json: false, yes }, home: Home::under(folder.path()) };
+            |yes| Context { ui: Ui { yes, ..Ui::default() }, home: Home::under(folder.path()) };
         let refused = can_confirm(&context(false), &["7kq2m9xw4p", "8kq2m9xw4p"]).unwrap_err();
         assert_eq!(refused.outcome, Outcome::Usage);
         assert!(refused.message.contains("7kq2m9xw4p and 8kq2m9xw4p still stand"), "{refused:?}");

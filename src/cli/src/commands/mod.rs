@@ -18,11 +18,12 @@ mod watch;
 
 use clap::Subcommand;
 
+use crate::cas::About;
 use crate::cli::Context;
 use crate::failure::{Failure, Outcome};
 
 /// What to do.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     Enroll(enroll::EnrollArgs),
     Login(login::LoginArgs),
@@ -37,6 +38,26 @@ pub(crate) enum Command {
     Revoke(revoke::RevokeArgs),
     Status(status::StatusArgs),
     Logout(logout::LogoutArgs),
+}
+
+impl Command {
+    /// What it is about, from which follows the CA where a person has several.
+    pub(crate) fn about(&self) -> About<'_> {
+        match self {
+            Command::Enroll(args) => About::Enrolling(&args.url),
+            Command::Login(args) => About::Hosts(&args.hosts),
+            Command::Show(args) => About::Request(&args.id),
+            Command::Watch(args) => About::Request(&args.id),
+            Command::Approve(args) => About::Request(&args.id),
+            Command::Deny(args) => About::Request(&args.id),
+            Command::Cancel(args) => About::Request(&args.id),
+            Command::Release(args) => About::Request(&args.id),
+            Command::Revoke(args) => About::Request(&args.id),
+            Command::Hosts(_) | Command::Requests(_) | Command::Status(_) | Command::Logout(_) => {
+                About::Every
+            }
+        }
+    }
 }
 
 /// Carries out a command.

@@ -19,12 +19,12 @@ use crate::view::{RequestRef, View};
 use crate::wish;
 
 /// Give live access of yours back before its time is over.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  jit-ssh release 7kq2m9xw4p\n\n\
     What prolongs it ends with it. Sessions that are open are not cut.")]
 pub(crate) struct ReleaseArgs {
     /// The request's id, or the first 4 or more characters of it.
-    id: RequestRef,
+    pub(super) id: RequestRef,
     /// Say why.
     #[arg(long, value_name = "TEXT", value_parser = wish::reason)]
     because: Option<String>,

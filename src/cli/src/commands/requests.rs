@@ -20,7 +20,7 @@ const MAX_SHOWN: i64 = 100_000;
 const PAGE: u32 = 500;
 
 /// List requests, newest first.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Examples:\n  jit-ssh requests --to-decide\n  jit-ssh requests --all --since 30d"
 )]

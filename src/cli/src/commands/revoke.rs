@@ -11,14 +11,14 @@ use crate::view::RequestRef;
 use crate::wish;
 
 /// Take access away: for those who could approve it, those who did, and the admins.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Example:\n  jit-ssh revoke 7kq2m9xw4p --because \"the incident is over\"\n\n\
     An admin revokes as who they are in root.json: enroll with --as ADMIN-ID --identity FILE."
 )]
 pub(crate) struct RevokeArgs {
     /// The request's id, or the first 4 or more characters of it.
-    id: RequestRef,
+    pub(super) id: RequestRef,
     /// Say why: who had the access reads it.
     #[arg(long, value_name = "TEXT", value_parser = wish::reason)]
     because: Option<String>,

@@ -16,11 +16,11 @@ use crate::view::{Event, RequestRef, RequestRow, UseRow, View, timeline};
 const MAX_EXTENSIONS: usize = 32;
 
 /// Show one request: what was signed, and what happened when, by whom and why.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  jit-ssh show 7kq2m9xw4p")]
 pub(crate) struct ShowArgs {
     /// The request's id, or the first 4 or more characters of it.
-    id: RequestRef,
+    pub(super) id: RequestRef,
 }
 
 /// What `--json` prints.

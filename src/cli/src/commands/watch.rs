@@ -17,13 +17,13 @@ use crate::obtain;
 use crate::view::{RequestRef, View, status_name};
 
 /// Follow a request until it is decided; load the certificate if it is yours.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  jit-ssh watch 7kq2m9xw4p\n\n\
     Takes up a login that was left waiting by Ctrl-C or --no-wait, until it opens.\n\
     Where an own request is approved and its key is not on this machine, that is an error.")]
 pub(crate) struct WatchArgs {
     /// The request's id, or the first 4 or more characters of it.
-    id: RequestRef,
+    pub(super) id: RequestRef,
 }
 
 pub(super) async fn cmd_watch(context: &Context, args: WatchArgs) -> Result<Outcome, Failure> {

@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn break_glass_is_confirmed_by_the_name_of_each_host_and_by_nothing_else() {
         // Tests have no terminal; --yes confirms everything else.
-        let ui = Ui { json: false, yes: true };
+        let ui = Ui { yes: true, ..Ui::default() };
         let check = |asked: &str, confirmed: &str| {
             can_confirm(&ui, &hosts(asked), &hosts(confirmed)).map_err(|failure| failure.outcome)
         };

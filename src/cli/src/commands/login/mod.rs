@@ -36,18 +36,17 @@ use at_hand::{AtHand, at_hand, held, live_for};
 use earlier::{earlier_grants, is_over, take_up};
 
 /// Ask for access to hosts, wait for the decision, and load the certificate.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Example:\n  jit-ssh login prod-host --as deploy --for 10m --because \"INC-42 disk full\"\n\n\
     LIST is of pty, port-forwarding, agent-forwarding, x11-forwarding and user-rc.\n\
     Ctrl-C leaves the request standing; `jit-ssh watch ID` or the same login takes it up.\n\
-    What you say is never ignored: another reason, time or permit makes another request,\n\
-    unless what is at hand is enough."
+    Another reason, time or permit makes another request, unless what is at hand is enough."
 )]
 pub(crate) struct LoginArgs {
     /// The hosts.
     #[arg(required = true, value_name = "HOST")]
-    hosts: Vec<HostName>,
+    pub(super) hosts: Vec<HostName>,
     /// The account on them; needless where there is only one.
     #[arg(long = "as", value_name = "LOGIN")]
     login: Option<Login>,

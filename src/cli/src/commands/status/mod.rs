@@ -24,7 +24,7 @@ use accesses::{Access, Review, accesses};
 use jit_ssh_api::agent::{Agent, AgentError};
 
 /// Show what you hold, until when, and what waits.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  jit-ssh status --json\n\n\
     Works without the CA too: then it shows what the ssh-agent holds.")]
 pub(crate) struct StatusArgs {}

@@ -1,0 +1,101 @@
+//! One person with two CAs side by side: which one a command is about.
+
+use jit_ssh_tests::{POLICY, Persona, Site};
+
+/// Alice is enrolled with `default`, whose bob approves, and with `lab`, whose carl does.
+fn two() -> (Site, Site, Persona, Persona, Persona) {
+    let (site, alice, bob) = Site::running(POLICY);
+    let mut lab = Site::initialised();
+    let carl = Persona::new(lab.path(), "carl");
+    lab.write_people(&[(&alice, &["sre"]), (&carl, &["leads"])]);
+    lab.write_hosts();
+    let hosts = lab.config().join("hosts.toml");
+    let text = std::fs::read_to_string(&hosts).unwrap();
+    // Both have a test-host; prod-host is of the first alone, bench of the second.
+    std::fs::write(&hosts, text.replace("prod-host", "bench").replace("other-host", "bench-2"))
+        .unwrap();
+    lab.write_policy(POLICY);
+    lab.serve();
+    lab.apply();
+    carl.enroll(&lab.url);
+    (site, lab, alice, bob, carl)
+}
+
+const WHY: [&str; 4] = ["--because", "INC-42 disk full", "--for", "2m"];
+
+#[test]
+fn a_second_ca_lies_beside_the_first_and_hosts_and_requests_lead_to_theirs() {
+    let (site, mut lab, alice, bob, carl) = two();
+    // Without a name it would be in the place of the first: that is asked.
+    let replaces = alice.jit(&["enroll", &lab.url, "--as", "alice", "--json"]).run().ended(2);
+    assert!(replaces.text("hint").contains("--ca NAME"), "{replaces:?}");
+    alice.jit(&["enroll", &lab.url, "--as", "alice", "--ca", "lab"]).run().fine();
+
+    let ask = |host: &str| {
+        let said = alice.jit(&["login", host, "--no-wait", "--json"]).args(WHY).run().ended(3);
+        (said.text("id"), said.text("ca"))
+    };
+    let (first, ca) = ask("prod-host");
+    assert_eq!(ca, "default");
+    let (second, ca) = ask("bench");
+    assert_eq!(ca, "lab");
+    bob.jit(&["approve", &first, "--yes"]).run().fine();
+    carl.jit(&["approve", &second, "--yes"]).run().fine();
+    for (id, ca) in [(&first, "default"), (&second, "lab")] {
+        assert_eq!(alice.jit(&["show", id, "--json"]).run().fine().text("ca"), ca);
+        assert_eq!(alice.jit(&["show", &id[..6], "--json"]).run().fine().text("ca"), ca);
+        assert_eq!(alice.jit(&["watch", id, "--json"]).run().fine().text("ca"), ca);
+    }
+    let rows = |command: &str| {
+        let rows = alice.jit(&[command, "--json"]).run().fine().json();
+        let mut found: Vec<String> =
+            rows.iter().map(|row| format!("{} {}", row["ca"], row["id"])).collect();
+        found.sort();
+        found
+    };
+    let both = vec![format!("\"default\" \"{first}\""), format!("\"lab\" \"{second}\"")];
+    assert_eq!(rows("status"), both);
+    assert_eq!(rows("requests"), both);
+    let told = alice.jit(&["status"]).run().fine();
+    assert!(told.err.contains("CA default:") && told.err.contains("CA lab:"), "{}", told.err);
+    let one = alice.jit(&["--ca", "lab", "status", "--json"]).run().fine();
+    assert_eq!(one.json().len(), 1);
+
+    // Both have it, or neither: nobody guesses.
+    let both = alice.jit(&["login", "test-host", "--json"]).args(WHY).run().ended(2);
+    assert_eq!(both.text("error"), "AMBIGUOUS_CA");
+    assert_eq!(both.text("hint"), "say --ca default or --ca lab");
+    let said = alice.jit(&["login", "test-host", "--ca", "lab", "--json"]).args(WHY).run().fine();
+    assert_eq!(said.text("ca"), "lab");
+    let none = alice.jit(&["login", "mail-host", "--json"]).args(WHY).run().ended(1);
+    assert_eq!(none.text("error"), "UNKNOWN_HOST");
+    let unknown = alice.jit(&["show", "zzzzzzzzzz", "--json"]).run().ended(1);
+    assert_eq!(unknown.text("error"), "UNKNOWN_REQUEST");
+    let nobody = alice.jit(&["status", "--ca", "home", "--json"]).run().ended(2);
+    assert_eq!(nobody.text("error"), "NO_SUCH_CA");
+    assert_eq!(nobody.text("hint"), "there is default and lab");
+
+    // With one CA away the other goes on; what only the other could know is not guessed.
+    lab.kill();
+    alice.jit(&["release", &first, "--yes"]).run().fine();
+    let short = alice.jit(&["show", &first[..6], "--json"]).run().ended(7);
+    assert!(short.text("hint").contains("the whole id"), "{short:?}");
+    assert_eq!(alice.jit(&["show", &first, "--json"]).run().fine().text("status"), "released");
+    let rows = alice.jit(&["requests", "--json"]).run().ended(7).json();
+    assert_eq!(rows.len(), 2, "the first CA's request, and that the second can not be asked");
+    assert_eq!((&rows[1]["ca"], &rows[1]["error"]), (&"lab".into(), &"UNREACHABLE".into()));
+    alice.jit(&["logout", "--yes"]).run().fine();
+    assert!(alice.certificates().is_empty());
+    drop(site);
+}
+
+#[test]
+fn who_has_one_ca_is_not_told_of_names() {
+    let (_site, alice, _bob) = Site::running(POLICY);
+    let said = alice.jit(&["login", "test-host", "--json"]).args(WHY).run().fine();
+    assert!(said.json().iter().all(|row| row.get("ca").is_none()), "{said:?}");
+    // Where the files lay before there were names, they still do.
+    assert!(alice.home.join("config/enrolment.json").is_file());
+    assert!(!alice.home.join("config/ca").exists());
+    assert_eq!(alice.jit(&["--ca", "default", "status", "--json"]).run().fine().json().len(), 1);
+}
