@@ -1,4 +1,4 @@
-//! One person with two CAs side by side: which one a command is about.
+//! What a person has on a machine of their own: CAs side by side, and how one enrols.
 
 use jit_ssh_tests::{POLICY, Persona, Site};
 
@@ -98,4 +98,37 @@ fn who_has_one_ca_is_not_told_of_names() {
     assert!(alice.home.join("config/enrolment.json").is_file());
     assert!(!alice.home.join("config/ca").exists());
     assert_eq!(alice.jit(&["--ca", "default", "status", "--json"]).run().fine().json().len(), 1);
+}
+
+#[test]
+fn a_stranger_hears_what_the_admin_must_add_and_goes_on_from_there() {
+    let (mut site, _alice, _bob) = Site::running(POLICY);
+    let carl = Persona::new(site.path(), "carl");
+    // The pin before anything else: neither an id nor a key is asked for.
+    let (url, pin) = site.url.split_once("#SHA256:").unwrap();
+    let flipped = if pin.starts_with('A') { "B" } else { "A" };
+    let wrong = format!("{url}#SHA256:{flipped}{}", &pin[1..]);
+    let refused = carl.jit(&["enroll", &wrong, "--json"]).env("SSH_AUTH_SOCK", "").run().ended(1);
+    assert_eq!(refused.text("error"), "PIN");
+    assert!(!carl.home.join("config").exists(), "nothing was kept");
+
+    let said = carl.jit(&["enroll", &site.url, "--as", "carl", "--json"]).run().fine();
+    assert_eq!(said.field("known"), false);
+    assert_eq!((said.text("kind"), said.text("comment")), ("Ed25519 key".into(), "carl".into()));
+    assert_eq!(said.text("key_from"), "agent");
+    let block = said.text("person");
+    assert!(said.err.contains(&block), "people read the same: {}", said.err);
+    assert!(block.contains(&carl.public_key()), "{block}");
+    assert!(said.err.contains("(carl), in your ssh-agent"), "{}", said.err);
+
+    // The block as it is printed, and nothing else, is what the admin adds.
+    let people = site.config().join("people.toml");
+    let text = std::fs::read_to_string(&people).unwrap();
+    std::fs::write(&people, format!("{text}\n{block}")).unwrap();
+    site.apply();
+    let again = carl.jit(&["enroll", &site.url, "--json"]).run().fine();
+    assert_eq!((again.field("known"), again.text("by")), (true.into(), "carl".into()));
+    assert!(again.field("person").is_null());
+    carl.jit(&["requests"]).run().fine();
+    site.kill();
 }
