@@ -1,6 +1,6 @@
 //! What a person has on a machine of their own: CAs side by side, and how one enrols.
 
-use jit_ssh_tests::{POLICY, Persona, Site};
+use jit_ssh_tests::{POLICY, Persona, Program, Site};
 
 /// Alice is enrolled with `default`, whose bob approves, and with `lab`, whose carl does.
 fn two() -> (Site, Site, Persona, Persona, Persona) {
@@ -131,4 +131,63 @@ fn a_stranger_hears_what_the_admin_must_add_and_goes_on_from_there() {
     assert!(again.field("person").is_null());
     carl.jit(&["requests"]).run().fine();
     site.kill();
+}
+
+/// The codes that `doctor` finds, and its exit code.
+fn doctor(program: Program, ends: i32) -> Vec<String> {
+    let said = program.run().ended(ends);
+    said.json().iter().map(|row| row["code"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn doctor_finds_what_is_wrong_with_the_real_programs_and_nothing_where_all_is_well() {
+    let (mut site, alice, bob) = Site::running(POLICY);
+    let note = "SSH_CONFIG_ABSENT";
+    let general = || alice.jit(&["doctor", "--json"]);
+    let of_host = || alice.jit(&["doctor", "prod-host", "--json"]);
+    assert_eq!(doctor(general(), 0), [note]);
+    assert_eq!(doctor(of_host(), 1), ["NO_CERTIFICATE", note]);
+    let id = alice.granted_by(&bob);
+    alice.jit(&["watch", &id]).run().fine();
+    assert_eq!(doctor(of_host(), 0), [note]);
+    assert_eq!(alice.certificates().len(), 1, "what was tried on the agent is gone");
+    let stranger = Persona::new(site.path(), "carl");
+    assert_eq!(doctor(stranger.jit(&["doctor", "--json"]), 1), ["NOT_ENROLLED", note]);
+
+    // What ssh itself says is in force, from a configuration of the person's.
+    let bin = site.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let config = bin.join("config");
+    let lines = "Host prod-host\n  IdentitiesOnly yes\n  ForwardAgent yes\n  User nobody\n";
+    std::fs::write(&config, lines).unwrap();
+    let wrapper = bin.join("ssh");
+    std::fs::write(
+        &wrapper,
+        format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", config.display()),
+    )
+    .unwrap();
+    Program::new("chmod").args(["+x"]).args([&wrapper]).run().fine();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let weak = ["IDENTITIES_ONLY", "OTHER_USER", "FORWARD_AGENT", "NO_SUCH_LOGIN", note];
+    assert_eq!(doctor(of_host().env("PATH", &path), 1), weak);
+    std::fs::write(&config, "Host prod-host\n  Nonsense yes\n").unwrap();
+    assert_eq!(doctor(of_host().env("PATH", &path), 1), ["SSH_UNUSABLE", note]);
+
+    bob.jit(&["revoke", &id, "--yes"]).run().fine();
+    assert_eq!(doctor(of_host(), 1), ["CERTIFICATE_REVOKED", "NO_CERTIFICATE", note]);
+    let without = doctor(general().env("SSH_AUTH_SOCK", ""), 1);
+    assert_eq!(without, ["KEY_NOT_IN_AGENT", "AGENT_ABSENT", note]);
+    alice.jit(&["logout", "--yes"]).run().fine();
+    let enrolment = alice.home.join("config/enrolment.json");
+    Program::new("chmod").args(["644"]).args([&enrolment]).run().fine();
+    assert_eq!(doctor(general(), 1), ["FILE_OPEN", note]);
+    Program::new("chmod").args(["600"]).args([&enrolment]).run().fine();
+    let told = alice.jit(&["doctor"]).run().fine();
+    assert!(told.out.ends_with("No weakness found.\n"), "{}", told.out);
+
+    // Without the CA, what is here is judged all the same.
+    site.kill();
+    assert_eq!(doctor(general(), 1), ["CA_AWAY", note]);
+    let away = doctor(alice.jit(&["doctor", "no-host", "--json"]), 1);
+    assert_eq!(away, ["CA_AWAY", "HOST_UNKNOWN", "NO_CERTIFICATE", note]);
 }

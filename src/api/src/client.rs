@@ -104,6 +104,29 @@ impl Client {
         Client::over(url, pinned(url, root)?).await
     }
 
+    /// The certificate by which the CA proves itself now, in DER.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn server_certificate(url: &CaUrl, root: &Root) -> Result<Vec<u8>, ClientError> {
+        let stream = pinned(url, root)?.dial().await?;
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        Ok(shown.map(|certificate| certificate.to_vec()).unwrap_or_default())
+    }
+
+    /// What time it is at the CA, as HTTP's `date` has it; `None` if the CA does not say.
+    ///
+    /// # Errors
+    /// [`ApiError`] if it does not answer.
+    pub async fn date(&self) -> Result<Option<String>, ApiError> {
+        let mut trust = TrustClient::new(self.channel.clone()).max_decoding_message_size(MAX_ROOT);
+        let call = trust.get_root(self.request(v1::GetRootRequest {}));
+        let Ok(answer) = tokio::time::timeout(CALL, call).await else { return Err(too_late()) };
+        let date =
+            answer?.metadata().get("date").and_then(|date| date.to_str().ok()).map(str::to_owned);
+        Ok(date)
+    }
+
     /// The same by way of `address`, whatever the URL's host resolves to: on the CA's own machine.
     ///
     /// # Errors

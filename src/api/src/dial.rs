@@ -38,9 +38,10 @@ impl Dialer {
     /// Trusts the anchor of `root`, and nothing else.
     pub(crate) fn trusting(url: &CaUrl, root: &Root) -> Result<Dialer, ClientError> {
         let mut anchors = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(root.tls_anchor().as_bytes()) {
-            let certificate = certificate.map_err(|e| ClientError::Anchor(e.to_string()))?;
-            anchors.add(certificate).map_err(|e| ClientError::Anchor(e.to_string()))?;
+        for certificate in anchor_certificates(root)? {
+            anchors
+                .add(CertificateDer::from(certificate))
+                .map_err(|e| ClientError::Anchor(e.to_string()))?;
         }
         if anchors.is_empty() {
             return Err(ClientError::Anchor("it holds no certificate".to_owned()));
@@ -93,6 +94,17 @@ impl Dialer {
             Err(_) => Err(unreachable(io::ErrorKind::TimedOut.into())),
         }
     }
+}
+
+/// The certificates of the root's TLS anchor, in DER.
+///
+/// # Errors
+/// [`ClientError::Anchor`] if they are not in PEM.
+pub fn anchor_certificates(root: &Root) -> Result<Vec<Vec<u8>>, ClientError> {
+    CertificateDer::pem_slice_iter(root.tls_anchor().as_bytes())
+        .map(|one| one.map(|certificate| certificate.to_vec()))
+        .collect::<Result<_, _>>()
+        .map_err(|e| ClientError::Anchor(e.to_string()))
 }
 
 /// What TLS found wrong with the other side; `None` if the connection itself failed.

@@ -30,5 +30,6 @@ pub mod v1 {
 }
 
 pub use client::{CheckWatch, Client, ClientError, HostWatch, Watch};
+pub use dial::anchor_certificates;
 pub use error::{ApiError, DOMAIN, ErrorDetail, Reason, status_of};
 pub use url::{CaUrl, UrlError};

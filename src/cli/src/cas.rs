@@ -134,18 +134,26 @@ async fn of_hosts(ui: &Ui, all: Vec<Home>, hosts: &[HostName]) -> Result<Home, F
         catalogues.push(Catalogue { home, enrolment, hosts });
     }
     let unknown = hosts.iter().any(|host| !catalogues.iter().any(|one| one.has(host)));
+    let mut unasked = None;
     for catalogue in &mut catalogues {
         if (unknown || catalogue.hosts.is_none())
             && let Err(failure) = catalogue.fetch().await
         {
             not_asked(ui, &catalogue.home, &failure);
+            unasked.get_or_insert(failure);
         }
     }
     let having: Vec<(CaName, Vec<&HostName>)> = catalogues
         .iter()
         .map(|one| (one.home.ca().clone(), hosts.iter().filter(|host| one.has(host)).collect()))
         .collect();
-    let name = judge(hosts, &having)?;
+    let name = match (judge(hosts, &having), unasked) {
+        // It may well be a host of the CA that could not be asked.
+        (Err(unknown), Some(failure)) if unknown.name == Reason::UnknownHost.as_str() => {
+            return Err(failure.hint("say whose host it is: --ca NAME"));
+        }
+        (judged, _) => judged?,
+    };
     let found = catalogues.into_iter().find(|one| *one.home.ca() == name);
     Ok(found.expect("the name is of one of these").home)
 }

@@ -23,7 +23,7 @@ const HOSTS: &str = "hosts.toml";
 
 /// A bundle older than this is asked for anew, so that a signer that was taken out of it is not
 /// trusted for ever. One day.
-const FRESH: u64 = 24 * 3600;
+pub(crate) const FRESH: u64 = 24 * 3600;
 
 /// The bundle statement, as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -157,6 +157,16 @@ impl<'a> Trust<'a> {
     /// Which CA it is of.
     pub(crate) fn ca(&self) -> RootFingerprint {
         self.root.fingerprint()
+    }
+
+    /// The bundle, as its admins signed it.
+    pub(crate) fn bundle(&self) -> &SignedBundle {
+        &self.bundle
+    }
+
+    /// When the CA last said that it is the one in force.
+    pub(crate) fn fetched(&self) -> UnixTime {
+        self.fetched
     }
 
     /// Which bundle it is.

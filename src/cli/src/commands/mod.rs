@@ -4,6 +4,7 @@ mod approve;
 mod cancel;
 mod confirm;
 mod deny;
+mod doctor;
 mod end;
 mod enroll;
 mod hosts;
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     Revoke(revoke::RevokeArgs),
     Status(status::StatusArgs),
     Logout(logout::LogoutArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 impl Command {
@@ -53,9 +55,14 @@ impl Command {
             Command::Cancel(args) => About::Request(&args.id),
             Command::Release(args) => About::Request(&args.id),
             Command::Revoke(args) => About::Request(&args.id),
-            Command::Hosts(_) | Command::Requests(_) | Command::Status(_) | Command::Logout(_) => {
-                About::Every
+            Command::Doctor(doctor::DoctorArgs { host: Some(host) }) => {
+                About::Hosts(std::slice::from_ref(host))
             }
+            Command::Doctor(_)
+            | Command::Hosts(_)
+            | Command::Requests(_)
+            | Command::Status(_)
+            | Command::Logout(_) => About::Every,
         }
     }
 }
@@ -76,5 +83,6 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Outcome, 
         Command::Revoke(args) => revoke::cmd_revoke(context, args).await,
         Command::Status(args) => status::cmd_status(context, args).await,
         Command::Logout(args) => logout::cmd_logout(context, args).await,
+        Command::Doctor(args) => doctor::cmd_doctor(context, args).await,
     }
 }
