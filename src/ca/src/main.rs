@@ -41,12 +41,15 @@ mod testkeys;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use failure::JsonError;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
+    if jit_ssh_manual::answer(Cli::command, &args, |_| Vec::new()).is_some() {
+        return ExitCode::SUCCESS;
+    }
     // Where the arguments can not be understood, this one still must.
     let json = args.iter().any(|arg| arg == "--json");
     match Cli::try_parse_from(args) {
@@ -130,6 +133,12 @@ enum Command {
         )
     )]
     Vouch(enroller::VouchArgs),
+    /// Print what a shell has to load to complete these commands.
+    #[command(after_help = help!("jit-ssh-ca completions bash > /etc/bash_completion.d/jit-ssh-ca"))]
+    Completions(jit_ssh_manual::Completions),
+    /// Write the man pages, for packagers.
+    #[command(hide = true, after_help = help!("jit-ssh-ca man /usr/share/man/man8"))]
+    Man(jit_ssh_manual::Pages),
 }
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -144,6 +153,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Report(args) => report::cmd_report(args),
         Command::Token(args) => enroller::cmd_token(args),
         Command::Vouch(args) => enroller::cmd_vouch(args),
+        Command::Completions(args) => Ok(args.print("jit-ssh-ca").map(|()| ExitCode::SUCCESS)?),
+        Command::Man(args) => Ok(args.write(&Cli::command(), 8).map(|_| ExitCode::SUCCESS)?),
     }
 }
 
@@ -167,6 +178,6 @@ mod tests {
             assert!(help.contains("Exit codes: 0 done"), "{help}");
             seen += 1;
         }
-        assert_eq!(seen, 18, "one for each command");
+        assert_eq!(seen, 20, "one for each command");
     }
 }

@@ -94,6 +94,13 @@ impl<'a> Ca<'a> {
         }
     }
 
+    /// The connection with the session that is kept, if it still holds: nothing is signed, so nobody is
+    /// asked for a touch or a yes.
+    pub(crate) fn kept_reader(&mut self) -> Option<Client> {
+        let session = self.stored_session().ok()??;
+        self.use_session(&session.token).ok()
+    }
+
     fn use_session(&mut self, token: &str) -> Result<Client, Failure> {
         let reader = self.client.clone().with_token(token)?;
         self.reader = Some(reader.clone());

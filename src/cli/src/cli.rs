@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::cas::{self, Chosen};
 use crate::commands::{self, Command};
 use crate::failure::{Failure, Outcome};
 use crate::home::{CaName, Home};
+use crate::live;
 use crate::ui::Ui;
 
 /// Access over SSH for minutes, approved by people, by certificates that end.
@@ -45,6 +46,9 @@ pub(crate) struct Context {
 
 /// Runs the command line.
 pub(crate) fn run(args: Vec<OsString>) -> Outcome {
+    if jit_ssh_manual::answer(Cli::command, &args, live::names).is_some() {
+        return Outcome::Done;
+    }
     // Where the arguments can not be understood, this one still must.
     let json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::try_parse_from(args) {
@@ -76,6 +80,19 @@ pub(crate) fn run(args: Vec<OsString>) -> Outcome {
 }
 
 fn start(ui: &Ui, ca: Option<CaName>, command: Command) -> Result<Outcome, Failure> {
+    let unwritten = |e: std::io::Error| Failure::new(Outcome::Error, "OUTPUT", format!("{e}."));
+    match &command {
+        // Neither is about a person or a CA.
+        Command::Completions(args) => {
+            args.print("jit-ssh").map_err(unwritten)?;
+            return Ok(Outcome::Done);
+        }
+        Command::Man(args) => {
+            args.write(&Cli::command(), 1).map_err(unwritten)?;
+            return Ok(Outcome::Done);
+        }
+        _ => {}
+    }
     let home = Home::find()?;
     // One thread: a process this short has no use for more, and starts sooner.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -114,7 +131,6 @@ async fn run_for(ui: &Ui, chosen: Chosen, command: Command) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn every_help_fits_a_screen_and_has_an_example() {

@@ -8,6 +8,7 @@
 //! - `wish.rs`, `account.rs`, `submission.rs`, `follow.rs`, `obtain.rs`, `grants.rs`: from a wish to a
 //!   certificate that works;
 //! - `known_hosts.rs`: the file by which ssh trusts host certificates;
+//! - `live.rs`: names of hosts and requests for the shell's completion;
 //! - `held.rs`: what in the ssh-agent is ours, and no other person's or CA's;
 //! - `home.rs`, `ui.rs`, `text.rs`, `clock.rs`, `failure.rs`: files, terminal, text, time, errors.
 
@@ -25,6 +26,7 @@ mod held;
 mod home;
 mod identity;
 mod known_hosts;
+mod live;
 mod moment;
 mod obtain;
 mod submission;

@@ -218,6 +218,11 @@ pub(crate) fn kept_hosts(home: &Home, root: &Root) -> Result<Option<Hosts>, Fail
     Ok(kept.and_then(|bytes| Hosts::parse(&bytes).ok()))
 }
 
+/// The hosts as they were last seen, be they those of another bundle: names to choose from, and no more.
+pub(crate) fn last_hosts(home: &Home) -> Option<Hosts> {
+    Hosts::parse(&home::read(&home.state(HOSTS)).ok()??).ok()
+}
+
 /// Whose certificates in the ssh-agent are ours, as far as this machine knows without asking the CA.
 pub(crate) fn owner(home: &Home, enrolment: &Enrolment) -> Result<Owner, Failure> {
     let signers = Trust::cached(home, &enrolment.root)?.map(|trust| trust.signers);

@@ -55,7 +55,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::error::CommandError;
 
@@ -81,6 +81,17 @@ enum Command {
     Guard(guard::GuardArgs),
     Link(link::LinkArgs),
     Enroll(enroll::EnrollArgs),
+    /// Print what a shell has to load to complete these commands.
+    #[command(
+        after_help = "Example:\n  source <(jit-ssh-host completions bash)\n\nExit codes: 0 done, 1 error, 2 usage"
+    )]
+    Completions(jit_ssh_manual::Completions),
+    /// Write the man pages, for packagers.
+    #[command(
+        hide = true,
+        after_help = "Example:\n  jit-ssh-host man /usr/share/man/man8\n\nExit codes: 0 done, 1 error, 2 usage"
+    )]
+    Man(jit_ssh_manual::Pages),
 }
 
 fn main() -> ExitCode {
@@ -90,6 +101,9 @@ fn main() -> ExitCode {
         return session::run(hook);
     }
     let args: Vec<OsString> = std::env::args_os().collect();
+    if jit_ssh_manual::answer(Cli::command, &args, |_| Vec::new()).is_some() {
+        return ExitCode::SUCCESS;
+    }
     // Where the arguments can not be understood, this one still must.
     let json = args.iter().any(|arg| arg == "--json");
     let (error, exit) = match Cli::try_parse_from(args) {
@@ -132,19 +146,25 @@ fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Guard(args) => guard::cmd_guard(&args).map(|()| ExitCode::SUCCESS),
         Command::Link(args) => link::cmd_link(&args).map(|()| ExitCode::SUCCESS),
         Command::Enroll(args) => enroll::cmd_enroll(&args).map(|()| ExitCode::SUCCESS),
+        Command::Completions(args) => done(args.print("jit-ssh-host")),
+        Command::Man(args) => done(args.write(&Cli::command(), 8)),
     }
+}
+
+fn done<T>(written: std::io::Result<T>) -> Result<ExitCode, CommandError> {
+    written.map(|_| ExitCode::SUCCESS).map_err(|e| CommandError::new(format!("{e}.")))
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn every_help_fits_a_screen_and_has_an_example_and_the_exit_codes() {
         Cli::command().debug_assert();
-        for command in ["", "setup ", "doctor ", "guard ", "enroll "] {
+        for command in
+            ["", "setup ", "doctor ", "guard ", "link ", "enroll ", "completions ", "man "]
+        {
             for option in ["-h", "--help"] {
                 let line = format!("jit-ssh-host {command}{option}");
                 let help = Cli::try_parse_from(line.split(' ')).err().unwrap();

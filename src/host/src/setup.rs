@@ -30,7 +30,7 @@ use run::{Goal, Host, Told, run};
 /// The guard's unit as it is shipped.
 const UNIT: &str = crate::guard::UNIT;
 
-/// Make sshd accept certificates of the CA for this host's logins, and verify that it does.
+/// Make sshd accept certificates of the CA for this host's logins, and verify it.
 #[derive(Args)]
 #[command(
     after_help = "Shows the difference, writes it, checks with `sshd -t` and `sshd -T` that it is in force and that\n\

@@ -40,6 +40,16 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     Logout(logout::LogoutArgs),
     Doctor(doctor::DoctorArgs),
+    /// Print what a shell has to load to complete commands, hosts and requests.
+    #[command(
+        after_help = "Examples:\n  source <(jit-ssh completions bash)      # in ~/.bashrc\n  \
+        source <(jit-ssh completions zsh)       # in ~/.zshrc, after compinit\n  \
+        jit-ssh completions fish > ~/.config/fish/completions/jit-ssh.fish"
+    )]
+    Completions(jit_ssh_manual::Completions),
+    /// Write the man pages, for packagers.
+    #[command(hide = true, after_help = "Example:\n  jit-ssh man /usr/share/man/man1")]
+    Man(jit_ssh_manual::Pages),
 }
 
 impl Command {
@@ -58,11 +68,14 @@ impl Command {
             Command::Doctor(doctor::DoctorArgs { host: Some(host) }) => {
                 About::Hosts(std::slice::from_ref(host))
             }
+            // The last two are carried out before a CA is chosen.
             Command::Doctor(_)
             | Command::Hosts(_)
             | Command::Requests(_)
             | Command::Status(_)
-            | Command::Logout(_) => About::Every,
+            | Command::Logout(_)
+            | Command::Completions(_)
+            | Command::Man(_) => About::Every,
         }
     }
 }
@@ -84,5 +97,6 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Outcome, 
         Command::Status(args) => status::cmd_status(context, args).await,
         Command::Logout(args) => logout::cmd_logout(context, args).await,
         Command::Doctor(args) => doctor::cmd_doctor(context, args).await,
+        Command::Completions(_) | Command::Man(_) => Ok(Outcome::Done),
     }
 }
