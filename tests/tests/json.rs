@@ -1,4 +1,5 @@
 //! What programs read: every line of `--json` obeys `docs/schema/jit-ssh.json`, and a script needs no text.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 use jit_ssh_tests::program::{Said, binaries};
 use jit_ssh_tests::{ASK, POLICY, Persona, Site, me};

@@ -1,4 +1,5 @@
 //! What a person has on a machine of their own: CAs side by side, and how one enrols.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 use jit_ssh_tests::{POLICY, Persona, Program, Site};
 

@@ -1,5 +1,6 @@
 //! What the shell sees of the three programs: completion in the real bash, zsh and fish, and man pages
 //! that man, groff and mandoc find nothing wrong with.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 use jit_ssh_tests::program::binaries;
 use jit_ssh_tests::{POLICY, Persona, Program, Site};
