@@ -163,11 +163,6 @@ fn metrics_count_by_outcome_and_name_nobody() {
 
 /// A gRPC call by curl: a foreign client, and no session.
 fn grpc(site: &Site, method: &str, message: &[u8]) -> jit_ssh_tests::Fetched {
-    grpc_within(site, method, message, "30S")
-}
-
-/// The same with this deadline, as `grpc-timeout` has it.
-fn grpc_within(site: &Site, method: &str, message: &[u8], timeout: &str) -> jit_ssh_tests::Fetched {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     let framed = [&[0], &length[..], message].concat();
     let file = site.path().join("message");
