@@ -92,7 +92,7 @@ fn ssh_knows_a_host_by_its_certificate_and_by_no_other_name() {
 
     let login = ["login", "test-host", "--because", "INC-42 a look", "--for", "2m"];
     let said = alice.jit(&login).run().fine();
-    assert!(said.err.contains("UserKnownHostsFile ~/.ssh/known_hosts"), "{said:?}");
+    assert!(said.err.contains("jit-ssh ssh-config --install"), "{said:?}");
     let kept = fs::read_to_string(alice.home.join("state/known_hosts")).unwrap();
     let names: Vec<&str> = kept.lines().filter_map(|line| line.split(' ').nth(1)).collect();
     let port = sshd.port();

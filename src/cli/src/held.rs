@@ -103,7 +103,12 @@ impl Held {
     pub(crate) fn is_at_hand(&self, wanted: &[Principal], now: UnixTime) -> bool {
         let whole = self.valid_before.since(self.valid_after.plus_secs(BACKDATED));
         let left = self.valid_before.since(now);
-        covers(&self.principals, wanted) && left > 0 && left.saturating_mul(2) >= whole
+        self.is_good(wanted, now) && left.saturating_mul(2) >= whole
+    }
+
+    /// Whether it is good for all of `wanted` at this moment.
+    pub(crate) fn is_good(&self, wanted: &[Principal], now: UnixTime) -> bool {
+        covers(&self.principals, wanted) && self.valid_before > now
     }
 }
 

@@ -234,6 +234,11 @@ pub(crate) fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
+/// Makes the folder of a file of ours, as [`write`] does.
+pub(crate) fn private_parent(path: &Path) -> Result<(), Failure> {
+    private_folder(path.parent().unwrap_or(path))
+}
+
 /// Makes a folder of mode 0700 if it is not there, and refuses one that is not ours alone.
 fn private_folder(folder: &Path) -> Result<(), Failure> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);

@@ -15,6 +15,7 @@ use jit_ssh_core::plain::harmless;
 use crate::clock;
 use crate::failure::Failure;
 use crate::home::{self, Home};
+use crate::ssh_config;
 use crate::trust::Trust;
 use crate::ui::Ui;
 
@@ -99,11 +100,10 @@ pub(crate) async fn keep(
     let joined = there.chain(hosts.iter().cloned()).collect();
     let after = lines(ui, trust, client, &joined).await?;
     home::write(&path, after.as_bytes())?;
-    if names_hosts(&after) && !names_hosts(before) {
+    if names_hosts(&after) && !names_hosts(before) && !ssh_config::path(home).exists() {
         ui.say(&format!(
-            "{} lets ssh know this CA's hosts; to use it, add to ~/.ssh/config:\n  \
-             UserKnownHostsFile ~/.ssh/known_hosts \"{}\"",
-            path.display(),
+            "{} lets ssh know this CA's hosts.\n\
+             hint: have ssh use it, and ask for access by itself: jit-ssh ssh-config --install",
             path.display()
         ));
     }

@@ -9,11 +9,14 @@
 //!   certificate that works;
 //! - `known_hosts.rs`: the file by which ssh trusts host certificates;
 //! - `live.rs`: names of hosts and requests for the shell's completion;
+//! - `known_hosts.rs`, `ssh_config/`: the files by which ssh trusts and reaches the hosts;
+//! - `caller.rs`, `turn.rs`: the ssh that asks for access out of its configuration, one at a time;
 //! - `held.rs`: what in the ssh-agent is ours, and no other person's or CA's;
 //! - `home.rs`, `ui.rs`, `text.rs`, `clock.rs`, `failure.rs`: files, terminal, text, time, errors.
 
 mod account;
 mod ca;
+mod caller;
 mod cas;
 mod cli;
 mod clock;
@@ -29,9 +32,11 @@ mod known_hosts;
 mod live;
 mod moment;
 mod obtain;
+mod ssh_config;
 mod submission;
 mod text;
 mod trust;
+mod turn;
 mod ui;
 mod view;
 mod wish;

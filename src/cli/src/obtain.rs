@@ -19,6 +19,7 @@ use crate::grants::{self, Grant, Live, Subject};
 use crate::held::{self, Held, Owner};
 use crate::home::{self, Home};
 use crate::known_hosts;
+use crate::ssh_config::{self, Logins};
 use crate::text::{all_of, relative, utc};
 use crate::trust::{self, Trust};
 use crate::ui::Ui;
@@ -92,6 +93,31 @@ pub(crate) async fn take(
     grant: &Grant,
     certificate: &v1::Certificate,
 ) -> Result<(), Failure> {
+    let access = place(home, ca, grant, certificate).await?;
+    access.tell(ui, clock::now())?;
+    // The access is there all the same: ssh then asks about a host it does not know.
+    if let Err(failure) = keep_ssh_files(ui, home, ca, &grant.request.body().hosts).await {
+        ui.say(&format!("what ssh reads is not up to date: {}", failure.message));
+    }
+    Ok(())
+}
+
+/// The same without a word.
+pub(crate) async fn take_silently(
+    home: &Home,
+    ca: &Ca<'_>,
+    grant: &Grant,
+    certificate: &v1::Certificate,
+) -> Result<(), Failure> {
+    place(home, ca, grant, certificate).await.map(|_| ())
+}
+
+async fn place(
+    home: &Home,
+    ca: &Ca<'_>,
+    grant: &Grant,
+    certificate: &v1::Certificate,
+) -> Result<Access, Failure> {
     let accepted = check(home, ca, grant, certificate).await?;
     let now = clock::now();
     let owner = trust::owner(home, ca.enrolment)?;
@@ -103,23 +129,20 @@ pub(crate) async fn take(
         grant.forget(home)?;
     }
     grants::note(home, &grant.request, &accepted)?;
-    let access = Access::of(grant, certificate, &accepted, commands, loaded);
-    access.tell(ui, now)?;
-    // The access is there all the same: ssh then asks about a host it does not know.
-    if let Err(failure) = keep_known_hosts(ui, home, ca, &grant.request.body().hosts).await {
-        ui.say(&format!("the known hosts are not up to date: {}", failure.message));
-    }
-    Ok(())
+    Logins::note(home, &accepted.principals)?;
+    Ok(Access::of(grant, certificate, &accepted, commands, loaded))
 }
 
-async fn keep_known_hosts(
+/// Brings up to date what ssh reads: the hosts it may trust, and how it reaches them.
+async fn keep_ssh_files(
     ui: &Ui,
     home: &Home,
     ca: &Ca<'_>,
     hosts: &[HostName],
 ) -> Result<(), Failure> {
     let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
-    known_hosts::keep(ui, home, &mut trust, ca.client(), hosts).await
+    known_hosts::keep(ui, home, &mut trust, ca.client(), hosts).await?;
+    ssh_config::keep(home, &mut trust, ca.client()).await
 }
 
 async fn check(

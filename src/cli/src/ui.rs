@@ -28,6 +28,8 @@ pub(crate) struct Ui {
     pub(crate) yes: bool,
     /// Which CA everything printed is about, where a person has several.
     pub(crate) ca: Option<CaName>,
+    /// Whether stdout is left to another program: nothing is printed there.
+    pub(crate) no_data: bool,
 }
 
 /// An object of `--json` where a person has several CAs: it says which one it is about.
@@ -41,7 +43,7 @@ struct OfCa<'a, T> {
 impl Ui {
     /// Prints one object as one line, if `--json` is given.
     pub(crate) fn object(&self, row: &impl Serialize) -> Result<(), Failure> {
-        if !self.json {
+        if !self.json || self.no_data {
             return Ok(());
         }
         let line = match &self.ca {
@@ -54,7 +56,7 @@ impl Ui {
 
     /// Prints data for people, unless `--json` is given. `text` must be harmless.
     pub(crate) fn data(&self, text: &str) -> Result<(), Failure> {
-        if self.json { Ok(()) } else { self.stdout(text.trim_end_matches('\n')) }
+        if self.json || self.no_data { Ok(()) } else { self.stdout(text.trim_end_matches('\n')) }
     }
 
     fn stdout(&self, text: &str) -> Result<(), Failure> {
@@ -111,6 +113,30 @@ impl Ui {
         } else {
             Ok(answer.to_owned())
         }
+    }
+
+    /// The same where an empty answer means `usual`.
+    pub(crate) async fn ask_or(&self, question: &str, usual: &str) -> Result<String, Failure> {
+        if !self.can_ask() {
+            return Ok(usual.to_owned());
+        }
+        let answer = line(format!("{question} [{usual}] ")).await?;
+        let answer = answer.trim();
+        Ok(if answer.is_empty() { usual } else { answer }.to_owned())
+    }
+
+    /// Has questions asked on the terminal of this process, though its standard input or error lead
+    /// elsewhere, as ssh has it for what its configuration runs. Says whether somebody can be asked there
+    /// now: one that runs in the background would be stopped.
+    pub(crate) fn to_terminal() -> bool {
+        let terminal = std::fs::File::options().read(true).write(true).open("/dev/tty");
+        let Ok(terminal) = terminal else { return false };
+        if rustix::termios::tcgetpgrp(&terminal).ok() != Some(rustix::process::getpgrp()) {
+            return false;
+        }
+        let input = io::stdin().is_terminal() || rustix::stdio::dup2_stdin(&terminal).is_ok();
+        let talk = io::stderr().is_terminal() || rustix::stdio::dup2_stderr(&terminal).is_ok();
+        input && talk
     }
 
     /// Refuses at once where a confirmation could neither be asked for nor was given.

@@ -7,6 +7,7 @@ mod deny;
 mod doctor;
 mod end;
 mod enroll;
+mod ensure;
 mod hosts;
 mod login;
 mod logout;
@@ -14,6 +15,8 @@ mod release;
 mod requests;
 mod revoke;
 mod show;
+mod ssh;
+mod ssh_config;
 mod status;
 mod watch;
 
@@ -22,12 +25,16 @@ use clap::Subcommand;
 use crate::cas::About;
 use crate::cli::Context;
 use crate::failure::{Failure, Outcome};
+use crate::home::{CaName, Home};
 
 /// What to do.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     Enroll(enroll::EnrollArgs),
     Login(login::LoginArgs),
+    Ssh(ssh::SshArgs),
+    SshConfig(ssh_config::SshConfigArgs),
+    Ensure(ensure::EnsureArgs),
     Hosts(hosts::HostsArgs),
     Requests(requests::RequestsArgs),
     Show(show::ShowArgs),
@@ -58,6 +65,8 @@ impl Command {
         match self {
             Command::Enroll(args) => About::Enrolling(&args.url),
             Command::Login(args) => About::Hosts(&args.hosts),
+            Command::Ssh(args) => About::Hosts(std::slice::from_ref(&args.to.host)),
+            Command::Ensure(args) => About::Hosts(std::slice::from_ref(&args.host)),
             Command::Show(args) => About::Request(&args.id),
             Command::Watch(args) => About::Request(&args.id),
             Command::Approve(args) => About::Request(&args.id),
@@ -71,6 +80,7 @@ impl Command {
             // The last two are carried out before a CA is chosen.
             Command::Doctor(_)
             | Command::Hosts(_)
+            | Command::SshConfig(_)
             | Command::Requests(_)
             | Command::Status(_)
             | Command::Logout(_)
@@ -80,11 +90,22 @@ impl Command {
     }
 }
 
+/// What a command comes to without the CA and without waiting for anything, if it does.
+pub(crate) fn at_once(top: &Home, ca: Option<&CaName>, command: &Command) -> Option<Outcome> {
+    match command {
+        Command::Ensure(args) => ensure::at_once(top, ca, args),
+        _ => None,
+    }
+}
+
 /// Carries out a command.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<Outcome, Failure> {
     match command {
         Command::Enroll(args) => enroll::cmd_enroll(context, args).await,
         Command::Login(args) => login::cmd_login(context, args).await,
+        Command::Ssh(args) => ssh::cmd_ssh(context, args).await,
+        Command::SshConfig(args) => ssh_config::cmd_ssh_config(context, args).await,
+        Command::Ensure(args) => ensure::cmd_ensure(context, args).await,
         Command::Hosts(args) => hosts::cmd_hosts(context, args).await,
         Command::Requests(args) => requests::cmd_requests(context, args).await,
         Command::Show(args) => show::cmd_show(context, args).await,

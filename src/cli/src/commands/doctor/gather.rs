@@ -265,7 +265,7 @@ fn is_revoked(certificate: &Certificate, lists: &[Revocations]) -> Option<bool> 
 }
 
 fn config(home: &Home) -> ConfigSeen {
-    let ours = home.of_ca(&home::CaName::usual()).config("ssh_config");
+    let ours = crate::ssh_config::path(home);
     let file = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default().join(".ssh/config");
     ConfigSeen {
         written: ours.is_file(),

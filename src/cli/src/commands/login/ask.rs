@@ -6,10 +6,11 @@ use jit_ssh_api::v1::{self, Status};
 use jit_ssh_api::{ApiError, Reason};
 use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::key::SubjectKey;
 use jit_ssh_core::names::{HostName, Login};
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::statement::Request;
-use jit_ssh_core::time::UnixTime;
+use jit_ssh_core::time::{Seconds, UnixTime};
 use serde::Serialize;
 
 use super::break_glass;
@@ -22,7 +23,7 @@ use crate::failure::{Failure, Outcome};
 use crate::follow::{Changes, Followed, Until, follow, interrupted_within};
 use crate::grants::{Grant, Subject};
 use crate::obtain;
-use crate::submission::{Submission, explain_open, submit};
+use crate::submission::{Submission, explain, explain_open, submit};
 use crate::text::{either, relative, utc};
 use crate::view::{RequestRef, status_name};
 use crate::wish::{Manner, Wish};
@@ -58,10 +59,20 @@ pub(super) fn request(
     subject: &Subject,
     reason: String,
 ) -> Result<Request, Failure> {
+    request_for(enrolment, wish, subject.public()?, reason)
+}
+
+/// The same for a key of which only the public half is here.
+pub(super) fn request_for(
+    enrolment: &Enrolment,
+    wish: &Wish,
+    key: SubjectKey,
+    reason: String,
+) -> Result<Request, Failure> {
     let mut request = Request::new(
         enrolment.ca(),
         enrolment.id.clone(),
-        subject.public()?,
+        key,
         wish.hosts.clone(),
         vec![wish.login.clone()],
         wish.span(),
@@ -151,6 +162,35 @@ async fn ask_why(
     }
     let otherwise = "say why you need it: --because TEXT; --dry-run says what the rule wants of it";
     ui.ask("Why do you need it?", otherwise).await
+}
+
+/// Asks why and how long access is needed, as far as neither was said and a person can be asked.
+pub(super) async fn ask_all(
+    context: &Context,
+    ca: &mut Ca<'_>,
+    wish: &mut Wish,
+    subject: &Subject,
+) -> Result<(), Failure> {
+    let ui = &context.ui;
+    let reason = match wish.reason() {
+        Some(reason) => reason.to_owned(),
+        None => ask_why(context, ca, wish, subject).await?,
+    };
+    if wish.span.is_none() && ui.can_ask() {
+        let asked = request(ca.enrolment, wish, subject, reason.clone())?;
+        let longest = match explain(ca, &asked).await {
+            Ok(answer) => Seconds::new(answer.max_for),
+            Err(refused) if refused.outcome == Outcome::Refused => return Err(refused),
+            Err(_) => None,
+        };
+        let usual = longest.map_or(wish.span(), |longest| longest.min(wish.span()));
+        let most = longest.map(|longest| format!(", at most {longest}")).unwrap_or_default();
+        let answer = ui.ask_or(&format!("For how long{most}?"), &usual.to_string()).await?;
+        let span = answer.parse().map_err(|e| Failure::usage(format!("{answer:?}: {e}.")))?;
+        wish.span = Some(span);
+    }
+    wish.because = Some(reason);
+    Ok(())
 }
 
 fn requested<'a>(grant: &'a Grant, answer: &'a v1::SubmitResponse) -> Requested<'a> {

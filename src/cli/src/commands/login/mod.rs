@@ -4,6 +4,7 @@
 //! - `at_hand.rs`: what the agent holds already; `earlier.rs`: requests that still stand;
 //! - `ask.rs`: a new request, from asking to taking;
 //! - `extend.rs`, `break_glass.rs`: the two that are not asked in the usual way;
+//! - `several.rs`: which rules there are where none covers all hosts;
 //! - `dry_run.rs`: what would follow, by the same decisions up to the point where one would act.
 
 mod ask;
@@ -12,6 +13,7 @@ mod break_glass;
 mod dry_run;
 mod earlier;
 mod extend;
+mod several;
 
 use std::path::PathBuf;
 
@@ -29,7 +31,9 @@ use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::grants::{Grant, KeyFile, Live, Subject};
 use crate::moment::Moment;
+use crate::ssh_config::completed;
 use crate::text::utc;
+use crate::trust::{self, Trust};
 use crate::wish::{self, Manner, Wish};
 use ask::{ask, request};
 use at_hand::{AtHand, at_hand, held, live_for};
@@ -83,9 +87,37 @@ pub(crate) struct LoginArgs {
     /// What sessions may do [default: pty,port-forwarding].
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = wish::permit)]
     permit: Option<Vec<Permit>>,
+    /// Whether to ask how long, too: for who only typed `ssh HOST`.
+    #[arg(skip)]
+    asks_span: bool,
 }
 
 impl LoginArgs {
+    /// What `ssh HOST` asks for where access is missing.
+    pub(super) fn to_connect(
+        host: HostName,
+        login: Login,
+        span: Option<Seconds>,
+        because: Option<String>,
+    ) -> LoginArgs {
+        LoginArgs {
+            hosts: vec![host],
+            login: Some(login),
+            span,
+            asks_span: because.is_none(),
+            because,
+            at: None,
+            extend: false,
+            new: false,
+            break_glass: None,
+            break_glass_confirm: Vec::new(),
+            dry_run: false,
+            no_wait: false,
+            key: None,
+            permit: None,
+        }
+    }
+
     /// In which way access is wanted, as far as that is said.
     fn manner(&self, now: UnixTime) -> Result<Manner, Failure> {
         if let Some(second) = &self.break_glass {
@@ -125,6 +157,12 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         break_glass::can_confirm(&context.ui, &args.hosts, &args.break_glass_confirm)?;
     }
     let enrolment = Enrolment::load(home)?;
+    let mut ca = None;
+    let kept = trust::kept_hosts(home, &enrolment.root)?;
+    let hosts = match &kept {
+        Some(kept) => completed(kept, &args.hosts)?,
+        None => args.hosts,
+    };
     let subject = match args.key.as_deref() {
         Some(path) => Subject::File(KeyFile::read(path)?),
         None => Subject::fresh()?,
@@ -136,23 +174,16 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         }
         held => held?,
     };
-    let mut ca = None;
     let login = match args.login.clone() {
         Some(login) => login,
         None => {
             let ca = connect(context, &enrolment, &mut ca).await?;
-            find_login(context, ca, &args.hosts).await?
+            find_login(context, ca, &hosts).await?
         }
     };
     let saying = Saying { new: args.new, extend: args.extend, dry_run: args.dry_run };
-    let mut wish = Wish {
-        hosts: args.hosts,
-        login,
-        span: args.span,
-        because: args.because,
-        permit: args.permit,
-        manner,
-    };
+    let mut wish =
+        Wish { hosts, login, span: args.span, because: args.because, permit: args.permit, manner };
     // What makes no request is an error too where none is needed.
     let unsaid = "not said yet".to_owned();
     statement::encode(&request(&enrolment, &wish, &subject, unsaid)?)?;
@@ -172,6 +203,10 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         return Ok(Outcome::Done);
     }
     let ca = connect(context, &enrolment, &mut ca).await?;
+    if kept.is_none() {
+        let mut trust = Trust::load(home, &enrolment.root, ca.client()).await?;
+        wish.hosts = completed(&trust.hosts(ca.client()).await?, &wish.hosts)?;
+    }
     if matches!(wish.manner, Manner::BreakGlass(_))
         && let Some(usual) = break_glass::needless(context, ca, &wish, &subject).await
     {
@@ -198,13 +233,21 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         }
         taken_up = same;
     }
-    if args.dry_run {
-        return dry_run::dry_run(context, ca, &wish, &subject, taken_up).await;
-    }
-    if let Some(outcome) = take_up(context, ca, args.no_wait, taken_up).await? {
+    let apart = several::Apart::of(&subject)?;
+    let asked = if args.dry_run {
+        dry_run::dry_run(context, ca, &wish, &subject, taken_up).await
+    } else if let Some(outcome) = take_up(context, ca, args.no_wait, taken_up).await? {
         return Ok(outcome);
+    } else {
+        if args.asks_span {
+            ask::ask_all(context, ca, &mut wish, &subject).await?;
+        }
+        ask(context, ca, args.no_wait, &args.break_glass_confirm, &wish, subject).await
+    };
+    match asked {
+        Err(refused) => Err(apart.explained(ca, &wish, refused).await),
+        asked => asked,
     }
-    ask(context, ca, args.no_wait, &args.break_glass_confirm, &wish, subject).await
 }
 
 /// The live access that is to be prolonged, if one is. What was noted here of an access that is over

@@ -1,0 +1,263 @@
+//! ssh's configuration for the hosts of the CA: one file that is made of the bundle, and made anew when
+//! that changes.
+//!
+//! - here: what the file says, and when it is written;
+//! - `include.rs`: the one line by which ssh reads it;
+//! - `logins.rs`: the accounts a person last asked for, which plain `ssh HOST` then means.
+
+pub(crate) mod include;
+mod logins;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use jit_ssh_api::Client;
+use jit_ssh_core::bundle::{Host, Hosts};
+use jit_ssh_core::digest::Digest;
+use jit_ssh_core::names::{HostName, Login};
+
+use crate::failure::{Failure, Outcome};
+use crate::home::{self, CaName, Home};
+use crate::known_hosts;
+use crate::trust::Trust;
+
+pub(crate) use logins::Logins;
+
+/// The account on a bastion that can do nothing but jump (design, section 13).
+pub(crate) const JUMP: &str = "jump";
+
+const FILE: &str = "ssh_config";
+/// For `jit-ssh ssh`, which needs no line in ~/.ssh/config.
+const WHOLE: &str = "ssh_config_whole";
+/// sshd's port where an address names none.
+const SSH_PORT: u16 = 22;
+
+/// The file that ~/.ssh/config includes.
+pub(crate) fn path(home: &Home) -> PathBuf {
+    home.config(FILE)
+}
+
+/// What the file names beside the hosts, as ssh reads it.
+#[derive(Debug, Clone)]
+struct Surroundings {
+    /// The command of the `Match` blocks up to the host's name.
+    ensure: String,
+    known_hosts: String,
+    /// The folder with a key for each host where there is no agent, with a slash at the end.
+    keys: PathBuf,
+}
+
+impl Surroundings {
+    fn find(home: &Home) -> Result<Surroundings, Failure> {
+        let mut ensure = String::new();
+        // ssh may be started where this is not set: by an editor, say.
+        if let Some(folder) = std::env::var_os("JIT_SSH_HOME").filter(|value| !value.is_empty()) {
+            let folder =
+                std::path::absolute(&folder).map_err(|e| Failure::file(Path::new(&folder), e))?;
+            ensure = format!("env JIT_SSH_HOME={} ", in_shell(&folder)?);
+        }
+        ensure += &format!("{} ", in_shell(&program()?)?);
+        if *home.ca() != CaName::usual() {
+            ensure += &format!("--ca {} ", home.ca());
+        }
+        ensure += "ensure";
+        Ok(Surroundings {
+            ensure,
+            known_hosts: quoted(&known_hosts::path(home))?,
+            keys: home.runtime("hosts"),
+        })
+    }
+}
+
+/// This program, by the name under which it will still be there after an update.
+fn program() -> Result<PathBuf, Failure> {
+    let failed = |e| Failure::file(Path::new("jit-ssh"), e);
+    let own = std::env::current_exe().map_err(failed)?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut named = std::env::split_paths(&path).map(|folder| folder.join("jit-ssh"));
+    let same =
+        |named: &PathBuf| named.is_absolute() && named.canonicalize().is_ok_and(|real| real == own);
+    Ok(named.find(same).unwrap_or(own))
+}
+
+/// A path as text that neither ssh nor a shell reads anything into.
+fn plain(path: &Path) -> Result<&str, Failure> {
+    // ssh expands %, $ and ~ in some places, globs in others, and has no way to write a quote.
+    let strange = |c: char| c.is_control() || "\"'\\%$*?[]{}~`".contains(c);
+    path.to_str().filter(|text| !text.contains(strange)).ok_or_else(|| {
+        Failure::file(path, "this path can not be written in an ssh_config: of the ASCII characters that are no letters or digits, it may have only spaces and / . _ - + , : @ =")
+            .hint("set JIT_SSH_HOME to a folder with a plainer name")
+    })
+}
+
+/// A path as an argument in an ssh_config.
+pub(crate) fn quoted(path: &Path) -> Result<String, Failure> {
+    Ok(format!("\"{}\"", plain(path)?))
+}
+
+/// A path as a word for the shell, inside double quotes of an ssh_config.
+fn in_shell(path: &Path) -> Result<String, Failure> {
+    let text = plain(path)?;
+    let bare = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    Ok(if text.chars().all(bare) { text.to_owned() } else { format!("'{text}'") })
+}
+
+/// The account that plain `ssh HOST` means: the one last asked for, the only one, or one's own name.
+pub(crate) fn usual_login(host: &Host, logins: &Logins) -> Option<Login> {
+    let offered = |login: &&Login| host.logins.contains(*login);
+    if let Some(chosen) = logins.get(&host.name).filter(offered) {
+        return Some(chosen.clone());
+    }
+    if host.logins.len() == 1 {
+        return host.logins.first().cloned();
+    }
+    let own = std::env::var("USER").ok().and_then(|user| user.parse::<Login>().ok());
+    own.filter(|own| host.logins.contains(own))
+}
+
+/// The whole file. What stands in it comes from the bundle, whose grammar has no character that ssh or
+/// a shell would read as anything else, and from `surroundings`, which were looked through.
+fn render(
+    stamp: &str,
+    hosts: &Hosts,
+    logins: &Logins,
+    surroundings: &Surroundings,
+) -> Result<String, Failure> {
+    let mut out = format!(
+        "{stamp}\n# Made anew when the CA's hosts change: what you write here is lost.\n# Settings of your own go below the Include line of ~/.ssh/config.\n"
+    );
+    for host in hosts.iter() {
+        block(&mut out, host, logins, surroundings)?;
+    }
+    Ok(out)
+}
+
+fn block(
+    out: &mut String,
+    host: &Host,
+    logins: &Logins,
+    surroundings: &Surroundings,
+) -> Result<(), Failure> {
+    let mut say = |line: std::fmt::Arguments<'_>| {
+        writeln!(out, "{line}").expect("a text grows without limit");
+    };
+    let names: Vec<&str> =
+        std::iter::once(&host.name).chain(&host.aliases).map(HostName::as_str).collect();
+    let login = usual_login(host, logins);
+    say(format_args!("\nHost {}", names.join(" ")));
+    if let Some((address, port)) = host.place() {
+        say(format_args!("  HostName {address}"));
+        if port != SSH_PORT {
+            say(format_args!("  Port {port}"));
+        }
+    }
+    if let Some(login) = &login {
+        say(format_args!("  User {login}"));
+    }
+    say(format_args!("  HostKeyAlias {}", host.name));
+    say(format_args!("  UserKnownHostsFile ~/.ssh/known_hosts {}", surroundings.known_hosts));
+    say(format_args!("  IdentityFile {}", quoted(&surroundings.keys.join(host.name.as_str()))?));
+    // No %r or %n: ssh would hand what somebody typed, or a submodule's URL says, to a shell
+    // (CVE-2023-51385). Who calls `ensure` can be asked instead.
+    let usual = login.map(|login| format!(" --login {login}")).unwrap_or_default();
+    say(format_args!(
+        "Match originalhost {} !exec \"{} {}{usual}\"",
+        names.join(","),
+        surroundings.ensure,
+        host.name
+    ));
+    // Why it ends was said by `ensure`. Before ProxyJump: the first of the two counts.
+    say(format_args!("  ProxyCommand false\n  LogLevel QUIET"));
+    if let Some(via) = &host.via {
+        say(format_args!("Host {}\n  ProxyJump {JUMP}@{via}", names.join(" ")));
+    }
+    Ok(())
+}
+
+/// The file for the bundle in force.
+pub(crate) async fn text(
+    home: &Home,
+    trust: &mut Trust<'_>,
+    client: &Client,
+) -> Result<String, Failure> {
+    let (surroundings, logins) = (Surroundings::find(home)?, Logins::load(home)?);
+    let stamp = stamp(&trust.digest(), &surroundings, &logins);
+    render(&stamp, &trust.hosts(client).await?, &logins, &surroundings)
+}
+
+/// The first line: says of what the file was made, so that nobody reads all hosts to find out.
+fn stamp(bundle: &Digest, surroundings: &Surroundings, logins: &Logins) -> String {
+    let made_of = format!("{bundle} {surroundings:?} {logins:?}");
+    format!("# Written by jit-ssh ({}).", Digest::of(made_of.as_bytes()))
+}
+
+/// Writes the file for the bundle in force, if it is not that already.
+pub(crate) async fn write(
+    home: &Home,
+    trust: &mut Trust<'_>,
+    client: &Client,
+) -> Result<(), Failure> {
+    let stamp = stamp(&trust.digest(), &Surroundings::find(home)?, &Logins::load(home)?);
+    let path = path(home);
+    let kept = home::read(&path)?;
+    let first = kept.as_deref().and_then(|bytes| bytes.split(|byte| *byte == b'\n').next());
+    if first == Some(stamp.as_bytes()) {
+        return Ok(());
+    }
+    let text = text(home, trust, client).await?;
+    home::write(&path, text.as_bytes())
+}
+
+/// The same where somebody uses it: where it was installed, or `jit-ssh ssh` made it.
+pub(crate) async fn keep(
+    home: &Home,
+    trust: &mut Trust<'_>,
+    client: &Client,
+) -> Result<(), Failure> {
+    if path(home).exists() { write(home, trust, client).await } else { Ok(()) }
+}
+
+/// A configuration for ssh's `-F` that reads ours before what ssh reads by itself.
+pub(crate) fn whole(home: &Home) -> Result<PathBuf, Failure> {
+    let text = format!(
+        "# Written by jit-ssh, for `jit-ssh ssh`.\nInclude {}\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n",
+        quoted(&path(home))?
+    );
+    let whole = home.config(WHOLE);
+    let kept = home::read(&whole)?;
+    if kept.as_deref().is_none_or(|kept| kept.as_slice() != text.as_bytes()) {
+        home::write(&whole, text.as_bytes())?;
+    }
+    Ok(whole)
+}
+
+/// Takes away what was written.
+pub(crate) fn remove(home: &Home) -> Result<(), Failure> {
+    home::remove(&path(home))?;
+    home::remove(&home.config(WHOLE))
+}
+
+/// The listed host that goes by this name or alias.
+pub(crate) fn find<'h>(hosts: &'h Hosts, name: &HostName) -> Option<&'h Host> {
+    hosts.get(name).or_else(|| hosts.iter().find(|host| host.aliases.contains(name)))
+}
+
+/// The names of the hosts that are meant, each once: a further name of a listed host stands for it.
+pub(crate) fn completed(hosts: &Hosts, said: &[HostName]) -> Result<Vec<HostName>, Failure> {
+    let mut names: Vec<HostName> = Vec::new();
+    for said in said {
+        let name = find(hosts, said).map_or(said, |host| &host.name);
+        if names.contains(name) {
+            return Err(Failure::new(
+                Outcome::Usage,
+                "USAGE",
+                format!("the host {name} is named twice; name it once."),
+            ));
+        }
+        names.push(name.clone());
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;
