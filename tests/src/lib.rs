@@ -7,7 +7,8 @@
 //! - [`guarded`]: an sshd under PAM with hook and guard, for root alone;
 //! - [`api`]: the gRPC API, called as another program would;
 //! - [`network`]: several machines on one;
-//! - [`program`]: runs a program and keeps what it said.
+//! - [`program`]: runs a program and keeps what it said; [`pty`]: the same on a terminal;
+//! - [`snapshot`]: what programs say, held against a file.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on must stop")]
 
 pub mod api;
@@ -15,7 +16,9 @@ pub mod guarded;
 pub mod network;
 mod persona;
 pub mod program;
+pub mod pty;
 mod site;
+pub mod snapshot;
 mod sshd;
 
 pub use persona::{ASK, Persona};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// Longest time a program may take before the test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where cargo put the binaries of this workspace: beside the test's own folder.
 pub fn binaries() -> PathBuf {
@@ -103,6 +103,11 @@ impl Program {
     pub fn stderr(mut self, to: std::fs::File) -> Program {
         self.stderr = Some(to);
         self
+    }
+
+    /// The command itself, for whoever gives it other ends than pipes.
+    pub(crate) fn into_command(self) -> Command {
+        self.command
     }
 
     /// Runs it to its end.

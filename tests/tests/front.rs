@@ -337,7 +337,7 @@ fn nobody_has_until_a_moment_to_decide_what_a_rule_approves_by_itself() {
     let token = Caller::new(&site).open_session("alice", &alice.key_file()).unwrap();
     let caller = Caller::new(&site).with_session(&token);
     let decide_by = |id: &str| {
-        let request = v1::GetRequest { id: id.to_owned() };
+        let request = v1::GetRequest { id: id.to_owned(), ..Default::default() };
         let answer = caller.call(|client| async move { client.get(request).await });
         answer.unwrap().access.unwrap().decide_by
     };

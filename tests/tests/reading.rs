@@ -198,7 +198,7 @@ fn people_see_their_own_requests_and_those_they_decide_and_an_auditor_sees_all()
     assert_eq!(sees(&cast.carol), [false, false]);
     assert_eq!(sees(&cast.dave), [true, true]);
     let get = |by: &str| {
-        let message = v1::GetRequest { id: of_bob.clone() };
+        let message = v1::GetRequest { id: of_bob.clone(), ..Default::default() };
         cast.caller(by).call(|it| async move { it.get(message).await }).map(drop)
     };
     get("admin").unwrap();
@@ -293,6 +293,52 @@ fn who_enforces_access_asks_once_or_follows_and_hears_of_its_beginning_and_every
 async fn answer(watch: &mut jit_ssh_api::CheckWatch) -> v1::CheckResponse {
     let next = tokio::time::timeout(Duration::from_secs(20), watch.next()).await;
     next.expect("a change should have been told").unwrap().unwrap()
+}
+
+#[test]
+fn a_watch_of_ones_own_tells_who_was_told_and_every_request_to_its_end() {
+    let cast = &cast();
+    let first = cast.alice.ask(&[]);
+    let alice = cast.caller("alice");
+    alice.call(|it| async move {
+        let what = Some(v1::watch_request::What::Mine(true));
+        let mut mine = it.watch(v1::WatchRequest { what }).await.unwrap();
+        let stands = next(&mut mine).await;
+        assert_eq!((stands.id.as_str(), stands.status()), (first.as_str(), v1::Status::Pending));
+        assert!(stands.told.is_empty(), "nobody listens");
+        let bob = it.with_token(&token(cast, "bob").await).unwrap();
+        let what = Some(v1::watch_request::What::ToDecide(true));
+        let mut to_decide = bob.watch(v1::WatchRequest { what }).await.unwrap();
+        assert!(next(&mut to_decide).await.told.is_empty());
+        assert_eq!(next(&mut mine).await.told, ["bob"]);
+        // Another's is not told, one made meanwhile is.
+        let of_bob = cast.bob.ask(&[]);
+        let second = cast.alice.ask(&["--new"]);
+        assert_ne!(of_bob, second);
+        assert_eq!(next(&mut mine).await.id, second);
+        cast.alice.jit(&["cancel", &first, "--yes"]).run().fine();
+        let over = next(&mut mine).await;
+        assert_eq!((over.id.as_str(), over.status()), (first.as_str(), v1::Status::Cancelled));
+    });
+}
+
+#[test]
+fn who_decides_sees_what_the_same_person_was_granted_there_before() {
+    let cast = cast();
+    let earlier = |by: &str, id: &str| {
+        let message = v1::GetRequest { id: id.to_owned(), earlier_grant: true };
+        let answer = cast.caller(by).call(|it| async move { it.get(message).await });
+        answer.unwrap().earlier_grant.map(|before| before.id)
+    };
+    let granted = cast.alice.granted_by(&cast.bob);
+    let denied = cast.alice.ask(&["--new"]);
+    cast.bob.jit(&["deny", &denied, "--because", "no", "--yes"]).run().fine();
+    let asked = cast.alice.ask(&["--new"]);
+    assert_eq!(earlier("bob", &asked), Some(granted.clone()));
+    assert_eq!(earlier("bob", &granted), None, "what came before it counts");
+    assert_eq!(earlier("dave", &asked), Some(granted), "an auditor sees it too");
+    let of_bob = cast.bob.ask(&[]);
+    assert_eq!(earlier("bob", &of_bob), None, "of the same person alone");
 }
 
 /// Opens a session beside a runtime that is busy.

@@ -72,15 +72,39 @@ impl<'a> Ca<'a> {
 
     /// One request, by id, prefix or digest.
     pub(crate) async fn get(&mut self, id: &str) -> Result<v1::AccessState, Failure> {
-        let answer = self
-            .read(async |client| client.get(v1::GetRequest { id: id.to_owned() }).await)
-            .await?;
-        answer.access.ok_or_else(|| Failure::untrue("the CA answered without a request."))
+        Ok(self.get_with(id, false).await?.0)
+    }
+
+    /// The same with what its subject was granted there before, if that is to be seen.
+    pub(crate) async fn get_with_earlier(
+        &mut self,
+        id: &str,
+    ) -> Result<(v1::AccessState, Option<v1::AccessState>), Failure> {
+        self.get_with(id, true).await
+    }
+
+    async fn get_with(
+        &mut self,
+        id: &str,
+        earlier_grant: bool,
+    ) -> Result<(v1::AccessState, Option<v1::AccessState>), Failure> {
+        let message = v1::GetRequest { id: id.to_owned(), earlier_grant };
+        let answer = self.read(async |client| client.get(message.clone()).await).await?;
+        let none = || Failure::untrue("the CA answered without a request.");
+        Ok((answer.access.ok_or_else(none)?, answer.earlier_grant))
     }
 
     /// Follows one request.
     pub(crate) async fn watch(&mut self, id: &str) -> Result<Watch, Failure> {
-        let what = Some(v1::watch_request::What::Id(id.to_owned()));
+        self.watch_what(v1::watch_request::What::Id(id.to_owned())).await
+    }
+
+    /// Follows what there is to be followed.
+    pub(crate) async fn watch_what(
+        &mut self,
+        what: v1::watch_request::What,
+    ) -> Result<Watch, Failure> {
+        let what = Some(what);
         self.read(async |client| client.watch(v1::WatchRequest { what: what.clone() }).await).await
     }
 

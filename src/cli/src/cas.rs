@@ -26,8 +26,10 @@ pub(crate) enum About<'a> {
     Hosts(&'a [HostName]),
     /// One request.
     Request(&'a RequestRef),
-    /// Each CA there is.
+    /// Each CA there is, one after the other.
     Every,
+    /// One CA, and it does not follow which: what goes on until it is ended.
+    One,
 }
 
 /// The CAs a command is carried out for: one or more.
@@ -71,6 +73,10 @@ pub(crate) async fn choose(
     }
     match about {
         About::Every | About::Enrolling(_) => Ok(Chosen { homes: all, of_several }),
+        About::One => {
+            let message = "this goes on with one CA until it is ended, and you have several.";
+            Err(ambiguous(message.to_owned(), &names(&all)))
+        }
         About::Hosts(hosts) => one(of_hosts(ui, all, hosts).await?),
         About::Request(request) => one(of_request(ui, all, request).await?),
     }

@@ -178,8 +178,9 @@ impl From<ClientError> for Failure {
         let message = error.to_string();
         match error {
             ClientError::Unreachable { .. } => {
-                Failure::new(Outcome::Unreachable, "UNREACHABLE", message)
-                    .hint("certificates you hold keep working; see: jit-ssh status")
+                Failure::new(Outcome::Unreachable, "UNREACHABLE", message).hint(
+                    "nothing was sent; certificates you hold keep working, see: jit-ssh status",
+                )
             }
             ClientError::Untrusted { .. } => Failure::new(Outcome::Error, "UNTRUSTED", message)
                 .hint("somebody else may be answering there, or the CA was set up anew"),

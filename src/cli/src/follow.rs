@@ -9,8 +9,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::ca::Ca;
 use crate::clock;
 use crate::failure::{Failure, Outcome};
-use crate::ui::{LiveLine, Ui};
-use crate::view::{RequestRef, View};
+use crate::feed::Pause;
+use crate::notify::Notifier;
+use crate::ui::{LiveLine, Ui, resizes};
+use crate::view::{Clock, RequestRef, View};
 
 /// How following ended.
 #[derive(Debug)]
@@ -50,21 +52,32 @@ impl Until {
     }
 }
 
-/// Longest pause between attempts to connect again.
-const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// How long after the deadline the CA may take to say that the request lapsed.
 const GRACE: u32 = 3;
+
+/// How a request is followed.
+#[derive(Debug)]
+pub(crate) struct Follow<'a> {
+    /// Which.
+    pub(crate) named: &'a RequestRef,
+    /// What is waited for.
+    pub(crate) until: Until,
+    /// Whether each change is told as an object too.
+    pub(crate) changes: Changes,
+    /// Whether the CA is known to have it: then one that can not be reached is waited for, too.
+    pub(crate) stands: bool,
+    /// Is told how it was decided.
+    pub(crate) notifier: &'a Notifier,
+}
 
 /// Follows a request until what is waited for has come, through breaks of the connection.
 pub(crate) async fn follow(
     ui: &Ui,
     ca: &mut Ca<'_>,
-    named: &RequestRef,
-    until: Until,
-    changes: Changes,
+    follow: Follow<'_>,
 ) -> Result<Followed, Failure> {
-    let follower = Follower { ui, named, until, changes };
-    let mut line = LiveLine::new(ui);
+    let follower = Follower { ui, how: follow };
+    let mut line = LiveLine::new();
     tokio::select! {
         decided = follower.run(ca, &mut line) => decided.map(|view| Followed::Decided(Box::new(view))),
         _ = tokio::signal::ctrl_c() => Ok(Followed::Interrupted),
@@ -73,9 +86,7 @@ pub(crate) async fn follow(
 
 struct Follower<'a> {
     ui: &'a Ui,
-    named: &'a RequestRef,
-    until: Until,
-    changes: Changes,
+    how: Follow<'a>,
 }
 
 /// Waits a moment; whether the person pressed Ctrl-C meanwhile.
@@ -88,21 +99,29 @@ pub(crate) async fn interrupted_within(pause: Duration) -> bool {
 
 impl Follower<'_> {
     async fn run(&self, ca: &mut Ca<'_>, line: &mut LiveLine) -> Result<View, Failure> {
-        let mut pause = Duration::from_millis(500);
+        let mut pause = Pause::new();
         let mut last: Option<View> = None;
         loop {
             match self.stream(ca, line, &mut last).await {
                 Ok(view) => return Ok(view),
                 Err(Broke::ForGood(failure)) => return Err(failure),
                 // Nothing was ever heard: better to say so than to wait in silence.
-                Err(Broke::ForNow(failure)) if last.is_none() => return Err(failure),
+                Err(Broke::ForNow(failure)) if last.is_none() && !self.how.stands => {
+                    return Err(failure);
+                }
                 Err(Broke::ForNow(_)) => {
-                    line.show("the connection to the CA broke; trying to connect again");
+                    let request = last.as_ref().map_or_else(
+                        || "the request stands".to_owned(),
+                        |view| format!("request {} stands", view.id()),
+                    );
+                    line.show(&[
+                        format!("the connection to the CA broke; {request}; connecting again"),
+                        "connecting to the CA again".to_owned(),
+                    ]);
                 }
                 Err(Broke::Overdue) => {}
             }
-            sleep(pause).await;
-            pause = pause.saturating_mul(2).min(MAX_PAUSE);
+            pause.wait().await;
         }
     }
 
@@ -113,32 +132,43 @@ impl Follower<'_> {
         line: &mut LiveLine,
         last: &mut Option<View>,
     ) -> Result<View, Broke> {
-        let mut watch = ca.watch(&self.named.to_string()).await?;
+        let mut watch = ca.watch(&self.how.named.to_string()).await?;
         let mut tick = interval(Duration::from_secs(1));
+        let mut resizes = resizes();
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 change = watch.next() => {
                     let said = change?.ok_or_else(|| ApiError::Unreachable("the stream ended".to_owned()))?;
                     let view = View::open(said, &ca.enrolment.ca()).map_err(Broke::ForGood)?;
-                    self.named.check(&view).map_err(Broke::ForGood)?;
-                    self.tell(&view, line).map_err(Broke::ForGood)?;
-                    if !self.until.waits(&view, clock::now()) {
+                    self.how.named.check(&view).map_err(Broke::ForGood)?;
+                    self.tell(&view, last.as_ref(), line).map_err(Broke::ForGood)?;
+                    if last.as_ref().is_none_or(|before| before.status() == Status::Pending)
+                        && view.status() != Status::Pending
+                    {
+                        self.how.notifier.decided(&view);
+                    }
+                    if !self.how.until.waits(&view, clock::now()) {
                         line.clear();
                         return Ok(view);
                     }
                     *last = Some(view);
                 }
+                () = resized(&mut resizes) => {
+                    if let Some(view) = last.as_ref().filter(|_| line.is_live()) {
+                        show(view, line, clock::now());
+                    }
+                }
                 _ = tick.tick() => {
                     let now = clock::now();
                     // What was approved for later opens by the clock alone: nobody has to tell.
-                    if let Some(view) = last.take_if(|view| !self.until.waits(view, now)) {
+                    if let Some(view) = last.take_if(|view| !self.how.until.waits(view, now)) {
                         line.clear();
                         return Ok(view);
                     }
                     let Some(view) = last else { continue };
                     if line.is_live() {
-                        line.show(&view.standing(now));
+                        show(view, line, now);
                     }
                     // Where it stands is a matter of the clock too: ask instead of waiting.
                     let decide_by = UnixTime(view.said.decide_by).plus_secs(GRACE);
@@ -150,22 +180,48 @@ impl Follower<'_> {
         }
     }
 
-    fn tell(&self, view: &View, line: &mut LiveLine) -> Result<(), Failure> {
-        if self.changes == Changes::Told {
+    fn tell(&self, view: &View, before: Option<&View>, line: &mut LiveLine) -> Result<(), Failure> {
+        let news = view.news_since(before);
+        if self.how.changes == Changes::Told || !news.is_empty() {
             line.clear();
+        }
+        if self.how.changes == Changes::Told {
             self.ui.object(&view.row())?;
         }
+        news.iter().for_each(|news| self.ui.say(news));
         let now = clock::now();
-        if self.until.waits(view, now) {
-            line.show(&view.standing(now));
+        if self.how.until.waits(view, now) {
+            show(view, line, now);
         }
         Ok(())
     }
 }
 
+fn show(view: &View, line: &mut LiveLine, now: UnixTime) {
+    let clock = if line.is_live() { Clock::Runs } else { Clock::Stands };
+    match view.status() {
+        Status::Pending => line.show(&view.waiting(clock, now)),
+        _ => line.show(&[view.standing(now)]),
+    }
+}
+
+/// Waits for the terminal to change its size; for ever where that can not be heard.
+async fn resized(resizes: &mut Option<tokio::signal::unix::Signal>) {
+    match resizes {
+        Some(resizes) => match resizes.recv().await {
+            Some(()) => {}
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether another attempt makes sense.
-enum Broke {
+#[derive(Debug)]
+pub(crate) enum Broke {
+    /// It does.
     ForNow(Failure),
+    /// It does not.
     ForGood(Failure),
     /// The deadline passed by this clock, without a word of it.
     Overdue,

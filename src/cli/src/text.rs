@@ -7,16 +7,49 @@ use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
 use time::OffsetDateTime;
 use time::macros::format_description;
+use unicode_width::UnicodeWidthChar as _;
 
-/// At most `max` characters of `text`, made harmless.
+/// At most `max` columns of `text`, made harmless.
 pub(crate) fn short(text: &str, max: usize) -> String {
-    let text = harmless(text);
-    if text.chars().count() <= max {
-        return text;
+    cut(&harmless(text), max)
+}
+
+/// At most `max` columns of `text`, which is harmless; what is cut off is marked. Colours of ours
+/// count for nothing, and are dropped where something is cut off.
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    if columns(text) <= max {
+        return text.to_owned();
     }
-    let mut cut: String = text.chars().take(max.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
+    let mut room = max.saturating_sub(1);
+    let mut out = String::new();
+    for char in plain(text) {
+        let width = char.width().unwrap_or_default();
+        if width > room {
+            break;
+        }
+        room = room.saturating_sub(width);
+        out.push(char);
+    }
+    if max > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// How many columns of a terminal `text` takes, which is harmless: a wide character takes two, a
+/// combining one and a colour of ours none.
+pub(crate) fn columns(text: &str) -> usize {
+    plain(text).map(|char| char.width().unwrap_or_default()).sum()
+}
+
+/// The characters that are shown: without the colours, which nobody but `ui.rs` can have put there.
+fn plain(text: &str) -> impl Iterator<Item = char> {
+    let mut colour = false;
+    text.chars().filter(move |char| {
+        let within = colour || *char == '\u{1b}';
+        colour = within && *char != 'm';
+        !within
+    })
 }
 
 /// A span as people read it: `4m10s`, at most two units.
@@ -79,12 +112,15 @@ pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
     let mut widths = [0usize; N];
     for row in std::iter::once(&heading).chain(rows) {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(columns(cell));
         }
     }
     let mut out = String::new();
     for row in std::iter::once(&heading).chain(rows) {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row.iter().zip(widths).map(|(cell, width)| {
+            let rest = width.saturating_sub(columns(cell));
+            format!("{cell}{:rest$}", "")
+        });
         out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         out.push('\n');
     }
@@ -123,5 +159,24 @@ mod tests {
         assert_eq!(either(&["bob", "carol", "dave"]), "bob, carol or dave");
         assert_eq!(all_of::<&str>(&[]), "nobody");
         assert_eq!(short("abcdef", 4), "abc…");
+        let rows = [["磁盘".into(), "1".into()], ["\u{1b}[32mab\u{1b}[0m".into(), "2".into()]];
+        let wide = table(["ID", "N"], &rows);
+        assert_eq!(wide, "ID    N\n磁盘  1\n\u{1b}[32mab\u{1b}[0m    2\n");
+    }
+
+    #[test]
+    fn text_is_cut_by_the_columns_it_takes() {
+        assert_eq!(
+            (columns("磁盘"), columns("e\u{301}"), columns("\u{1b}[1;31mab\u{1b}[0m")),
+            (4, 1, 2)
+        );
+        // A wide character is never cut in half.
+        assert_eq!((cut("磁盘已满", 8), cut("磁盘已满", 6)), ("磁盘已满".into(), "磁盘…".into()));
+        assert_eq!(
+            (cut("磁盘", 2), cut("ab", 1), cut("ab", 0)),
+            ("…".into(), "…".into(), "".into())
+        );
+        assert_eq!(cut("\u{1b}[32mabc\u{1b}[0m", 2), "a…", "no colour is left open");
+        assert_eq!(cut("\u{1b}[32mab\u{1b}[0m", 2), "\u{1b}[32mab\u{1b}[0m");
     }
 }

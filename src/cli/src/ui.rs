@@ -1,12 +1,14 @@
-//! The terminal: data to stdout, talk to stderr, and questions where somebody can answer.
+//! The terminal: data to stdout, talk to stderr, and questions where somebody can answer. The one
+//! place that knows whether there is a terminal, and that writes what a terminal takes as orders.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use jit_ssh_core::plain::harmless;
+use jit_ssh_core::plain::{disturbs, harmless};
 use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
 use crate::home::CaName;
+use crate::text::{columns, cut};
 
 /// What `--json` prints of an error.
 #[derive(Debug, Serialize)]
@@ -51,7 +53,7 @@ impl Ui {
             None => serde_json::to_string(row),
         };
         let line = line.map_err(|e| Failure::new(Outcome::Error, "OUTPUT", e.to_string()))?;
-        self.stdout(&line)
+        self.stdout(&escaped(&line))
     }
 
     /// Prints data for people, unless `--json` is given. `text` must be harmless.
@@ -62,19 +64,27 @@ impl Ui {
     fn stdout(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{text}").and_then(|()| out.flush());
-        written.map_err(|e| {
-            Failure::new(
-                Outcome::Error,
-                "OUTPUT",
-                format!("nothing can be written to stdout: {e}."),
-            )
-        })
+        written.map_err(|e| unwritten(&e))
     }
 
     /// Says something on stderr. `text` must be harmless.
     pub(crate) fn say(&self, text: &str) {
         // Nobody is left to tell if stderr is gone.
-        let _ = writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n'));
+        let text = text.trim_end_matches('\n');
+        let named =
+            KINDS.iter().find_map(|(name, tone)| Some((*name, *tone, text.strip_prefix(name)?)));
+        let text = match named {
+            Some((name, tone, rest)) => {
+                format!("{}{rest}\n", tinted(name, tone, colours(&io::stderr())))
+            }
+            None => format!("{text}\n"),
+        };
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    /// `text`, which must be harmless, in a colour on a stdout that shows colours.
+    pub(crate) fn tint(&self, text: &str, tone: Tone) -> String {
+        tinted(text, tone, colours(&io::stdout()))
     }
 
     /// Tells of a failure: on stderr, and with `--json` as an object too.
@@ -92,11 +102,29 @@ impl Ui {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Whether one line may be rewritten in place.
-    pub(crate) fn is_live(&self) -> bool {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        io::stderr().is_terminal() && !set("NO_COLOR") && !dumb
+    /// Whether a table on stdout may be redrawn in place.
+    pub(crate) fn redraws(&self) -> bool {
+        !self.json && commands_terminal(&io::stdout())
+    }
+
+    /// Shows a table in place of the one before: from the top of the screen, in one go, so that
+    /// nothing flickers. `text` must be harmless.
+    pub(crate) fn redraw(&self, text: &str) -> Result<(), Failure> {
+        let (width, height) = size(&io::stdout());
+        let mut drawn = String::from("\x1b[H");
+        let lines: Vec<&str> = text.lines().collect();
+        let room = height.saturating_sub(1);
+        for line in lines.iter().take(room) {
+            drawn.push_str(&format!("{}\x1b[K\r\n", cut(line, width)));
+        }
+        if lines.len() > room {
+            let more = format!("… {} more lines", lines.len().saturating_sub(room));
+            drawn.push_str(&cut(&more, width));
+        }
+        drawn.push_str("\x1b[J");
+        let mut out = io::stdout().lock();
+        let written = out.write_all(drawn.as_bytes()).and_then(|()| out.flush());
+        written.map_err(|e| unwritten(&e))
     }
 
     /// Asks for a line of text.
@@ -181,17 +209,84 @@ async fn line(prompt: String) -> Result<String, Failure> {
     }
 }
 
+fn unwritten(problem: &io::Error) -> Failure {
+    let message = format!("nothing can be written to stdout: {problem}.");
+    Failure::new(Outcome::Error, "OUTPUT", message)
+}
+
+/// What is said of a text by its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// It stands well.
+    Good,
+    /// Somebody has to do something.
+    Waits,
+    /// It went wrong, or is forbidden.
+    Bad,
+}
+
+/// How talk of some kind begins, and its colour.
+const KINDS: [(&str, Tone); 3] =
+    [("error:", Tone::Bad), ("warning:", Tone::Waits), ("hint:", Tone::Good)];
+
+fn tinted(text: &str, tone: Tone, colours: bool) -> String {
+    let code = match tone {
+        Tone::Good => 32,
+        Tone::Waits => 33,
+        Tone::Bad => 31,
+    };
+    if colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// Whether this is a terminal that obeys more than line ends.
+fn commands_terminal(stream: &impl IsTerminal) -> bool {
+    let term = std::env::var_os("TERM").unwrap_or_default();
+    stream.is_terminal() && !term.is_empty() && term != "dumb"
+}
+
+fn colours(stream: &impl IsTerminal) -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    commands_terminal(stream) && !unwanted
+}
+
+/// Columns and lines of a terminal.
+fn size(stream: &impl std::os::fd::AsFd) -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(stream);
+    let known = |found: u16, usual: usize| if found == 0 { usual } else { usize::from(found) };
+    size.map_or((80, 24), |size| (known(size.ws_col, 80), known(size.ws_row, 24)))
+}
+
+/// A line of JSON, with what would disturb a terminal as JSON's own escapes: a reader of JSON sees the
+/// same. Outside of its strings JSON has no such character.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for char in json.chars() {
+        if disturbs(char) {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(char);
+        }
+    }
+    out
+}
+
 /// One line that is rewritten in place; where that can not be, a new line at each change.
+///
+/// The cursor rests at the line's beginning: when the terminal gets narrower and the line wraps, all of
+/// it lies behind the cursor and can be taken away, whether or not the terminal wraps lines anew.
 #[derive(Debug)]
 pub(crate) struct LiveLine {
     live: bool,
-    shown: bool,
+    /// What is there, and how wide the terminal was.
+    shown: Option<(String, usize)>,
 }
 
 impl LiveLine {
     /// A line on stderr.
-    pub(crate) fn new(ui: &Ui) -> LiveLine {
-        LiveLine { live: ui.is_live(), shown: false }
+    pub(crate) fn new() -> LiveLine {
+        LiveLine { live: commands_terminal(&io::stderr()), shown: None }
     }
 
     /// Whether the line is rewritten as time passes.
@@ -199,33 +294,61 @@ impl LiveLine {
         self.live
     }
 
-    /// Shows `text`, which must be harmless.
-    pub(crate) fn show(&mut self, text: &str) {
-        let mut err = io::stderr().lock();
-        let _ = if self.live {
-            // Cut to the terminal's width: a line that wraps could not be rewritten.
-            let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
-            let room = usize::from(if width == 0 { 80 } else { width }).saturating_sub(1);
-            let text: String = text.chars().take(room).collect();
-            write!(err, "\r\x1b[2K{text}").and_then(|()| err.flush())
-        } else {
-            writeln!(err, "{text}")
+    /// Shows the first of `forms` that fits, or as much as fits of the last; all harmless.
+    pub(crate) fn show(&mut self, forms: &[String]) {
+        let width = size(&io::stderr()).0;
+        let room = if self.live { width.saturating_sub(1) } else { usize::MAX };
+        let fits = forms.iter().find(|form| columns(form) <= room).or(forms.last());
+        let text = fits.map(|form| cut(form, room)).unwrap_or_default();
+        let (same, narrower) = match &self.shown {
+            Some((before, then)) => (*before == text, *then != width),
+            None => (false, false),
         };
-        self.shown = true;
+        if same && !(self.live && narrower) {
+            return;
+        }
+        // In one go, over what is there: nothing flickers.
+        let drawn = match (self.live, narrower) {
+            (true, true) => format!("\r\x1b[J{text}\r"),
+            (true, false) => format!("\r{text}\x1b[K\r"),
+            (false, _) => format!("{text}\n"),
+        };
+        let _ = io::stderr().lock().write_all(drawn.as_bytes());
+        self.shown = Some((text, width));
     }
 
     /// Takes the line away, for something else to be said.
     pub(crate) fn clear(&mut self) {
-        if self.live && self.shown {
-            let mut err = io::stderr().lock();
-            let _ = write!(err, "\r\x1b[2K").and_then(|()| err.flush());
+        if self.live && self.shown.take().is_some() {
+            let _ = io::stderr().lock().write_all(b"\r\x1b[J");
         }
-        self.shown = false;
     }
 }
 
 impl Drop for LiveLine {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// Hears of changes of the terminal's size.
+pub(crate) fn resizes() -> Option<tokio::signal::unix::Signal> {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::window_change()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_with_hostile_text_reads_the_same_and_disturbs_no_terminal() {
+        let hostile = "a\u{1b}[2J\u{9b}m\u{202e}b\u{200b}\u{e0041}\u{3164}磁盘";
+        let line = serde_json::to_string(&hostile).unwrap();
+        let shown = escaped(&line);
+        assert!(!shown.chars().any(disturbs), "{shown:?}");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), hostile);
+        let plain = serde_json::to_string("Störung 磁盘").unwrap();
+        assert_eq!(escaped(&plain), plain);
     }
 }

@@ -2,6 +2,7 @@
 //! computed here and never taken from what the CA says beside them.
 //!
 //! - `standing.rs`: where it stands in words, and how a command that waited for it ends;
+//! - `waiting.rs`: the line of who waits; `ballot.rs`: what who decides is shown;
 //! - `details.rs`, `timeline.rs`: every field, and what happened when;
 //! - `row.rs`: the same for programs.
 
@@ -13,15 +14,19 @@ use jit_ssh_core::time::UnixTime;
 
 use crate::failure::Failure;
 
+mod ballot;
 mod details;
 mod row;
 mod standing;
 mod timeline;
+mod waiting;
 
+pub(crate) use ballot::EarlierRow;
 pub(crate) use details::{asked_lines, lay_out};
 pub(crate) use row::{RequestRow, StepRow, UseRow, basis_name};
 pub(crate) use standing::step_words;
 pub(crate) use timeline::{Event, timeline};
+pub(crate) use waiting::Clock;
 
 /// A request, verified, with what the CA says of it.
 #[derive(Debug)]

@@ -13,7 +13,8 @@ pub fn harmless(text: &str) -> String {
     out
 }
 
-fn disturbs(char: char) -> bool {
+/// Whether [`harmless`] escapes `char`.
+pub fn disturbs(char: char) -> bool {
     moves(char) || hides(char)
 }
 
@@ -31,12 +32,16 @@ pub(crate) fn moves(char: char) -> bool {
 /// Whether `char` is one that is not seen: two texts that differ in it look the same.
 fn hides(char: char) -> bool {
     matches!(char,
-        // Soft hyphen, Mongolian vowel separator, zero width.
-        '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200d}'
+        // Soft hyphen, grapheme joiner, Mongolian selectors, zero width.
+        '\u{ad}' | '\u{34f}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200d}'
+        // Letters that are blank: Hangul fillers, Khmer inherent vowels, an empty Braille cell.
+        | '\u{115f}'..='\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{17b4}'..='\u{17b5}' | '\u{2800}'
         // Word joiner, invisible operators; deprecated format characters.
         | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}'
-        // Byte order mark, interlinear annotation.
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        // Byte order mark, interlinear annotation and what is reserved before it.
+        | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
+        // Controls of shorthand and of music.
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
         // Variation selectors and tags: text within text.
         | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
 }
@@ -60,6 +65,8 @@ mod tests {
             "\0",
             "\u{7f}",
             "\u{61c}",
+            "a\u{3164}b",
+            "\u{2800}",
         ] {
             let shown = harmless(bad);
             assert!(!shown.chars().any(disturbs), "{shown:?}");
@@ -88,14 +95,22 @@ mod tests {
                 (0x0, 0x1f),
                 (0x7f, 0x9f),
                 (0xad, 0xad),
+                (0x34f, 0x34f),
                 (0x61c, 0x61c),
-                (0x180e, 0x180e),
+                (0x115f, 0x1160),
+                (0x17b4, 0x17b5),
+                (0x180b, 0x180f),
                 (0x200b, 0x200f),
                 (0x2028, 0x202e),
                 (0x2060, 0x206f),
+                (0x2800, 0x2800),
+                (0x3164, 0x3164),
                 (0xfe00, 0xfe0f),
                 (0xfeff, 0xfeff),
-                (0xfff9, 0xfffb),
+                (0xffa0, 0xffa0),
+                (0xfff0, 0xfffb),
+                (0x1bca0, 0x1bca3),
+                (0x1d173, 0x1d17a),
                 (0xe0000, 0xe0fff),
             ]
         );

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use super::approvals;
 use super::eras::Eras;
+use super::heard::Heard;
 use super::host_feed::{HostFeed, Prolonging};
 use super::in_force::Trusted;
 use super::memory::{Change, Known, Memory};
@@ -51,6 +52,7 @@ pub(super) struct Front {
     pub(super) metrics: Metrics,
     pub(super) log: Log,
     pub(super) watching: Watching,
+    pub(super) heard: Heard,
     /// What hosts hear.
     pub(super) host_feed: HostFeed,
     /// Held while a bundle is judged and put in force, one at a time.

@@ -12,7 +12,8 @@
 //! - `front`: what all of them share, and how signer, store and memory are used together;
 //! - `memory`, `in_force`: what is known now; `eras`: by which bundle history is told; `store`: what is
 //!   known after a restart;
-//! - `approvals`: how long approvals take; `told`: what hosts told of the use of accesses;
+//! - `approvals`: how long approvals take; `heard`: whose programs were told of what waits for them;
+//!   `told`: what hosts told of the use of accesses;
 //! - `published_krl`, `host_feed`: the revocation list, and what hosts hear at once;
 //! - `signer_link`, `follower`: the way to the signer, and what its log tells that we missed;
 //! - `health`, `metrics`, `clock`: whether all works, what can be counted, waiting for a moment.
@@ -28,6 +29,7 @@ mod eras;
 mod follower;
 mod front;
 mod health;
+mod heard;
 mod host_feed;
 mod in_force;
 mod listener;

@@ -70,6 +70,7 @@ pub(super) fn access(known: &Known, views: &Views, now: UnixTime) -> v1::AccessS
         prolongs_until: prolongs_until(known, view, now),
         extensions: known.extensions.iter().map(|(_, digest)| digest.to_string()).collect(),
         uses: Vec::new(),
+        told: Vec::new(),
     }
 }
 

@@ -27,6 +27,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::eras::Eras;
 use super::front::{Front, Log, Watching};
+use super::heard::Heard;
 use super::in_force::{Standing, Trusted};
 use super::memory::Memory;
 use super::metrics::Metrics;
@@ -129,6 +130,7 @@ async fn serve(config: &Path) -> anyhow::Result<ExitCode> {
             metrics: Metrics::default(),
             log,
             watching: Watching::default(),
+            heard: Heard::default(),
             host_feed: Default::default(),
             applying: Default::default(),
             sending_files: tokio::sync::Semaphore::new(SENDING_FILES),

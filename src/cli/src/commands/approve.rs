@@ -6,7 +6,7 @@ use jit_ssh_api::v1;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::names::{HostName, Login};
 use jit_ssh_core::plain::harmless;
-use jit_ssh_core::statement::{Decision, Request, Verdict};
+use jit_ssh_core::statement::{Decision, Request};
 use jit_ssh_core::time::{Seconds, UnixTime};
 use serde::Serialize;
 
@@ -14,7 +14,6 @@ use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
 use crate::commands::confirm::confirm;
-use crate::commands::show::fetch;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::text::{all_of, utc};
@@ -60,59 +59,64 @@ pub(super) async fn cmd_approve(context: &Context, args: ApproveArgs) -> Result<
     context.ui.can_confirm()?;
     let enrolment = Enrolment::load(&context.home)?;
     let mut ca = Ca::connect(&context.home, &enrolment).await?;
-    let view = fetch(&mut ca, &args.id).await?;
+    let (view, earlier) = fetch_to_decide(&mut ca, &args.id).await?;
     let asked = view.asked();
-    if asked.break_glass.is_some() {
+    let review = asked.break_glass.is_some();
+    if review {
         let narrows = args.span.is_some() || !args.hosts.is_empty() || !args.logins.is_empty();
         if narrows {
             let message = "this is the review of a break-glass request, which allows nothing: leave --for, --host and --login away.";
             return Err(Failure::usage(message));
         }
-        let review = review(Verdict::Approve, args.because.as_deref());
-        let question = format!("Review {} as {}: it was right?", view.id(), enrolment.id);
-        confirm(context, &view, &review, &question).await?;
-        let decision = Decision::approve(
-            enrolment.ca(),
-            enrolment.id.clone(),
-            view.digest(),
-            asked.r#for,
-            asked.hosts.clone(),
-            asked.logins.clone(),
-            args.because,
-            clock::now(),
-        );
-        return hand_in(context, &ca, &view, &decision, "approve").await;
-    }
-    if let Some(failure) = too_late(&view) {
+    } else if let Some(failure) = too_late(&view) {
         return Err(failure);
     }
-    let span = narrower_span(asked, args.span)?;
-    let hosts = narrower(&asked.hosts, args.hosts)?;
-    let logins = narrower(&asked.logins, args.logins)?;
-    let action = [
-        (
-            "you allow",
-            format!(
-                "{span} as {} on {}",
-                all_of(&logins.iter().map(Login::as_str).collect::<Vec<_>>()),
-                all_of(&hosts.iter().map(HostName::as_str).collect::<Vec<_>>())
-            ),
-        ),
-        ("because", args.because.as_deref().map_or_else(|| "-".to_owned(), harmless)),
-    ];
-    confirm(context, &view, &action, &format!("Approve {} as {}?", view.id(), enrolment.id))
-        .await?;
     let decision = Decision::approve(
         enrolment.ca(),
         enrolment.id.clone(),
         view.digest(),
-        span,
-        hosts,
-        logins,
+        narrower_span(asked, args.span)?,
+        narrower(&asked.hosts, args.hosts)?,
+        narrower(&asked.logins, args.logins)?,
         args.because,
         clock::now(),
     );
-    hand_in(context, &ca, &view, &decision, "approve").await
+    let question = match review {
+        true => format!("Review {} as {}: it was right?", view.id(), enrolment.id),
+        false => format!("Approve {} as {}?", view.id(), enrolment.id),
+    };
+    decide(context, &ca, &view, earlier.as_ref(), decision, &question, "approve").await
+}
+
+/// Shows what is decided on and what will be signed, asks, signs it and hands it in.
+pub(super) async fn decide(
+    context: &Context,
+    ca: &Ca<'_>,
+    view: &View,
+    earlier: Option<&View>,
+    mut decision: Decision,
+    question: &str,
+    verdict: &'static str,
+) -> Result<Outcome, Failure> {
+    let mut lines = view.ballot(earlier, clock::now());
+    lines.extend(view.signing(&decision));
+    confirm(context, &lines, question).await?;
+    // Reading takes a while, and a statement is made when it is sent.
+    decision.at = clock::now();
+    hand_in(context, ca, view, &decision, verdict).await
+}
+
+/// A request to be decided, with what its subject was granted there before. What of that does not
+/// verify is as good as not there.
+pub(super) async fn fetch_to_decide(
+    ca: &mut Ca<'_>,
+    named: &RequestRef,
+) -> Result<(View, Option<View>), Failure> {
+    let (said, earlier) = ca.get_with_earlier(&named.to_string()).await?;
+    let view = View::open(said, &ca.enrolment.ca())?;
+    named.check(&view)?;
+    let earlier = earlier.and_then(|said| View::open(said, &ca.enrolment.ca()).ok());
+    Ok((view, earlier))
 }
 
 /// Why a decision comes too late, told before anybody is asked to confirm it; the CA would say the
@@ -121,19 +125,8 @@ pub(super) fn too_late(view: &View) -> Option<Failure> {
     view.settled("this decision changes nothing")
 }
 
-/// What a review says, for who is about to sign it.
-pub(super) fn review(verdict: Verdict, because: Option<&str>) -> [(&'static str, String); 2] {
-    let says = match verdict {
-        Verdict::Approve => "that it was right",
-        Verdict::Deny => "that it was not right",
-    };
-    let what =
-        format!("{says}; it went ahead without approvals, so this allows nothing and ends nothing");
-    [("you review", what), ("because", because.map_or_else(|| "-".to_owned(), harmless))]
-}
-
 /// Signs a decision, hands it in and tells what follows.
-pub(super) async fn hand_in(
+async fn hand_in(
     context: &Context,
     ca: &Ca<'_>,
     view: &View,
@@ -183,6 +176,10 @@ fn told(view: &View, answer: &v1::DecideResponse) -> String {
         // Of several approvals that leave nothing together, say, each approver hears why.
         other => {
             let detail = harmless(&answer.detail);
+            // Most of these sentences name the request themselves.
+            if let Some(rest) = detail.strip_prefix("request ") {
+                return format!("Request {rest}");
+            }
             let line = format!("Request {id} is {}: {detail}", status_name(other));
             line.trim_end_matches([' ', ':']).to_owned()
         }

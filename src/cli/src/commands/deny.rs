@@ -1,15 +1,12 @@
 //! `jit-ssh deny`: says no to a request.
 
 use clap::Args;
-use jit_ssh_core::plain::harmless;
-use jit_ssh_core::statement::{Decision, Verdict};
+use jit_ssh_core::statement::Decision;
 
 use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
-use crate::commands::approve::{hand_in, review, too_late};
-use crate::commands::confirm::confirm;
-use crate::commands::show::fetch;
+use crate::commands::approve::{decide, fetch_to_decide, too_late};
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::view::RequestRef;
@@ -36,19 +33,15 @@ pub(super) async fn cmd_deny(context: &Context, args: DenyArgs) -> Result<Outcom
     };
     let enrolment = Enrolment::load(&context.home)?;
     let mut ca = Ca::connect(&context.home, &enrolment).await?;
-    let view = fetch(&mut ca, &args.id).await?;
-    let (id, by) = (view.id(), &enrolment.id);
-    if view.asked().break_glass.is_some() {
-        let review = review(Verdict::Deny, Some(&because));
-        let question = format!("Review {id} as {by}: it was not right?");
-        confirm(context, &view, &review, &question).await?;
+    let (view, earlier) = fetch_to_decide(&mut ca, &args.id).await?;
+    let (id, by) = (view.id(), enrolment.id.clone());
+    let question = if view.asked().break_glass.is_some() {
+        format!("Review {id} as {by}: it was not right?")
     } else if let Some(failure) = too_late(&view) {
         return Err(failure);
     } else {
-        let action = [("you deny", harmless(&because))];
-        confirm(context, &view, &action, &format!("Deny {id} as {by}?")).await?;
-    }
-    let (by, digest) = (enrolment.id.clone(), view.digest());
-    let decision = Decision::deny(enrolment.ca(), by, digest, because, clock::now());
-    hand_in(context, &ca, &view, &decision, "deny").await
+        format!("Deny {id} as {by}?")
+    };
+    let decision = Decision::deny(enrolment.ca(), by, view.digest(), because, clock::now());
+    decide(context, &ca, &view, earlier.as_ref(), decision, &question, "deny").await
 }

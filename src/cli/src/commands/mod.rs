@@ -1,6 +1,8 @@
-//! The commands, one file each; `confirm.rs` and `end.rs` are what some have in common.
+//! The commands, one file each; `confirm.rs` and `end.rs` are what some have in common,
+//! `attend.rs` is `watch` without an id.
 
 mod approve;
+mod attend;
 mod cancel;
 mod confirm;
 mod deny;
@@ -68,7 +70,7 @@ impl Command {
             Command::Ssh(args) => About::Hosts(std::slice::from_ref(&args.to.host)),
             Command::Ensure(args) => About::Hosts(std::slice::from_ref(&args.host)),
             Command::Show(args) => About::Request(&args.id),
-            Command::Watch(args) => About::Request(&args.id),
+            Command::Watch(watch::WatchArgs { id: Some(id), .. }) => About::Request(id),
             Command::Approve(args) => About::Request(&args.id),
             Command::Deny(args) => About::Request(&args.id),
             Command::Cancel(args) => About::Request(&args.id),
@@ -77,6 +79,7 @@ impl Command {
             Command::Doctor(doctor::DoctorArgs { host: Some(host) }) => {
                 About::Hosts(std::slice::from_ref(host))
             }
+            Command::Watch(_) | Command::Status(status::StatusArgs { watch: true }) => About::One,
             // The last two are carried out before a CA is chosen.
             Command::Doctor(_)
             | Command::Hosts(_)

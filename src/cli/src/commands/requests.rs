@@ -4,15 +4,18 @@ use clap::Args;
 use jit_ssh_api::v1;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
+use serde::Serialize;
 
 use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
+use crate::commands::approve::fetch_to_decide;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::moment::Since;
 use crate::text::{either, relative, short, table};
-use crate::view::{View, status_name};
+use crate::ui::{Tone, Ui};
+use crate::view::{EarlierRow, RequestRef, RequestRow, View, lay_out, status_name};
 
 /// Most requests shown at once: as many as a terminal and its reader can still bear.
 const MAX_SHOWN: i64 = 100_000;
@@ -62,18 +65,49 @@ pub(super) async fn cmd_requests(
         ..v1::ListRequest::default()
     };
     let (views, more) = list(context, &mut ca, wanted).await?;
-    for view in &views {
-        ui.object(&view.row())?;
-    }
     if views.is_empty() {
-        ui.say("There are none.");
+        ui.say(if args.to_decide { "Nothing waits for you." } else { "There are none." });
         return Ok(Outcome::Done);
     }
-    ui.data(&as_table(&views))?;
+    if args.to_decide {
+        tell_to_decide(context, &mut ca, &views).await?;
+    } else {
+        for view in &views {
+            ui.object(&view.row())?;
+        }
+        ui.data(&as_table(ui, &views.iter().collect::<Vec<_>>()))?;
+    }
     if more {
         ui.say(&told_of_more(args.limit));
     }
     Ok(Outcome::Done)
+}
+
+/// A request to be decided, in `--json`.
+#[derive(Debug, Serialize)]
+struct ToDecide<'a> {
+    #[serde(flatten)]
+    request: RequestRow<'a>,
+    earlier_grant: Option<EarlierRow<'a>>,
+}
+
+/// Each request with all there is to know before it is decided.
+async fn tell_to_decide(context: &Context, ca: &mut Ca<'_>, views: &[View]) -> Result<(), Failure> {
+    let (ui, now) = (&context.ui, clock::now());
+    for (place, view) in views.iter().enumerate() {
+        // It may have been decided meanwhile, by another: it is shown as it stood.
+        let named = RequestRef::Digest(view.digest());
+        let earlier = fetch_to_decide(ca, &named).await.ok().and_then(|(_, earlier)| earlier);
+        let earlier = earlier.as_ref();
+        ui.object(&ToDecide { request: view.row(), earlier_grant: view.earlier_row(earlier) })?;
+        let mut lines = view.ballot(earlier, now);
+        let id = view.id();
+        let verdicts = format!("jit-ssh approve {id}, or: jit-ssh deny {id} --because TEXT");
+        lines.push(("decide with", verdicts));
+        let gap = if place == 0 { "" } else { "\n" };
+        ui.data(&format!("{gap}{}", lay_out(&lines)))?;
+    }
+    Ok(())
 }
 
 /// That not all was shown, and how to see it.
@@ -129,7 +163,7 @@ async fn pages(
 }
 
 /// Requests as a table.
-pub(super) fn as_table(views: &[View]) -> String {
+pub(super) fn as_table(ui: &Ui, views: &[&View]) -> String {
     let now = clock::now();
     let rows: Vec<_> = views
         .iter()
@@ -142,7 +176,7 @@ pub(super) fn as_table(views: &[View]) -> String {
             };
             [
                 view.id().to_string(),
-                status_name(view.status()).to_owned(),
+                toned(ui, view.status()),
                 who,
                 short(&view.principals().join(" "), 48),
                 asked.r#for.to_string(),
@@ -153,6 +187,21 @@ pub(super) fn as_table(views: &[View]) -> String {
         })
         .collect();
     table(["ID", "STATUS", "WHO", "WHERE", "FOR", "ASKED", "NEXT", "WHY"], &rows)
+}
+
+/// The name of a status, in its colour.
+pub(super) fn toned(ui: &Ui, status: v1::Status) -> String {
+    let tone = match status {
+        v1::Status::Approved | v1::Status::Active => Tone::Good,
+        v1::Status::Pending => Tone::Waits,
+        v1::Status::Denied | v1::Status::Refused | v1::Status::Revoked => Tone::Bad,
+        v1::Status::Unspecified
+        | v1::Status::Ended
+        | v1::Status::Cancelled
+        | v1::Status::Lapsed
+        | v1::Status::Released => return status_name(status).to_owned(),
+    };
+    ui.tint(status_name(status), tone)
 }
 
 /// What happens next, and until when.

@@ -1,10 +1,12 @@
 //! Every field of a request, one a line, for people.
 
-use jit_ssh_api::v1::Status;
+use jit_ssh_api::v1::{Basis, Status};
+use jit_ssh_core::key::SignerKey;
 use jit_ssh_core::names::{HostName, Login};
 use jit_ssh_core::plain::harmless;
+use jit_ssh_core::sshsig::Presence;
 use jit_ssh_core::statement::{Request, Verified};
-use jit_ssh_core::time::UnixTime;
+use jit_ssh_core::time::{Seconds, UnixTime};
 
 use super::{Event, View, basis_name, step_words};
 use crate::text::{all_of, relative, utc};
@@ -18,7 +20,9 @@ impl View {
         if !said.rule.is_empty() {
             lines.push(("rule", harmless(&said.rule)));
         }
-        if let Some(basis) = basis_name(self.basis()) {
+        // While it waits, this would read as if it were approved.
+        let approved = said.approved_at > 0 || self.basis() != Basis::Approvals;
+        if let Some(basis) = basis_name(self.basis()).filter(|_| approved) {
             let review = match (basis, said.reviewed) {
                 ("break-glass", true) => " (reviewed)",
                 ("break-glass", false) => " (not reviewed yet)",
@@ -98,8 +102,29 @@ pub(crate) fn asked_lines(request: &Verified<Request>) -> Vec<(&'static str, Str
     lines.push(("asked at", utc(asked.at)));
     lines
         .push(("key to certify", format!("{} {}", asked.key.type_name(), asked.key.fingerprint())));
-    lines.push(("signed by key", request.key().fingerprint()));
+    lines.push(("signed by key", key_words(request.key(), request.presence())));
     lines
+}
+
+/// Who, where and how long: `10m as deploy on prod-host`.
+pub(super) fn access(span: Seconds, hosts: &[HostName], logins: &[Login]) -> String {
+    format!(
+        "{span} as {} on {}",
+        all_of(&logins.iter().map(Login::as_str).collect::<Vec<_>>()),
+        all_of(&hosts.iter().map(HostName::as_str).collect::<Vec<_>>())
+    )
+}
+
+/// A key that signed, and how strong that was by the signature itself.
+pub(super) fn key_words(key: &SignerKey, presence: Presence) -> String {
+    let strength = match presence {
+        Presence::Software => "a key in software",
+        Presence::Touched => "a hardware key, touched",
+        Presence::UserVerified => "a hardware key that checked a PIN or fingerprint",
+    };
+    let line = key.to_string();
+    let kind = line.split(' ').next().unwrap_or_default();
+    format!("{kind} {} ({strength})", key.fingerprint())
 }
 
 /// Lays out names and values in two columns.

@@ -109,6 +109,9 @@ impl View {
                 let review = if self.to_review() { " It is still to be reviewed." } else { "" };
                 let mut line =
                     format!("{id} is {}: {}", status_name(self.status()), sentence(&said.detail));
+                // Most of these sentences name the request once more.
+                line = line.replacen(&format!(": request {id} "), ": it ", 1);
+                line = line.replacen(&format!(" of request {id} "), " ", 1);
                 if said.live_seconds > 0 {
                     line.push_str(&format!(
                         " A certificate of it is valid for {} more at hosts that have not heard.",
@@ -122,17 +125,7 @@ impl View {
 
     fn pending(&self, now: UnixTime) -> String {
         let said = &self.said;
-        let steps = said.steps.iter().filter(|step| step.given < step.needed);
-        // Said where it says more than the count does.
-        let telling = said.steps.len() > 1 || said.steps.iter().any(is_strong);
-        let missing: Vec<String> = steps
-            .filter(|_| telling)
-            .map(|step| step_words(step, step.needed.saturating_sub(step.given)))
-            .collect();
-        let missing = match missing.as_slice() {
-            [] => String::new(),
-            missing => format!(", missing {}", missing.join(" and ")),
-        };
+        let missing = self.missing();
         let opens = self.asked().not_before.filter(|opens| *opens > now);
         let opens = opens.map(|opens| format!("; opens {}", relative(opens, now)));
         format!(
@@ -175,7 +168,7 @@ fn sentence(detail: &str) -> String {
     if detail.is_empty() || detail.ends_with('.') { detail } else { format!("{detail}.") }
 }
 
-fn is_strong(step: &v1::ApprovalStep) -> bool {
+pub(super) fn is_strong(step: &v1::ApprovalStep) -> bool {
     !matches!(step.strength.as_str(), "" | "any")
 }
 

@@ -107,27 +107,14 @@ fn decided(view: &View, decision: &Decision, counts: bool) -> Event {
         (false, Verdict::Deny) => "denial",
     };
     let mut says: Vec<String> = Vec::new();
-    match decision.bounds() {
-        _ if reviews => says.push(
-            match decision.verdict {
-                Verdict::Approve => "found right",
-                Verdict::Deny => "found wrong",
-            }
-            .to_owned(),
-        ),
-        Some((span, hosts, logins)) => {
-            let narrower = span < asked.r#for
-                || hosts.len() < asked.hosts.len()
-                || logins.len() < asked.logins.len();
-            if narrower {
-                says.push(format!(
-                    "narrowed to {span} as {} on {}",
-                    all_of(&logins.iter().map(Login::as_str).collect::<Vec<_>>()),
-                    all_of(&hosts.iter().map(HostName::as_str).collect::<Vec<_>>())
-                ));
-            }
-        }
-        None => {}
+    if reviews {
+        let found = match decision.verdict {
+            Verdict::Approve => "found right",
+            Verdict::Deny => "found wrong",
+        };
+        says.push(found.to_owned());
+    } else if let Some(less) = view.narrowed(decision) {
+        says.push(format!("narrowed to {less}"));
     }
     if !counts && !reviews {
         says.push("does not count".to_owned());

@@ -5,14 +5,20 @@ use std::sync::Arc;
 use jit_ssh_api::v1;
 use jit_ssh_core::digest::{Digest, IdPrefix};
 use jit_ssh_core::refusal::{Reason, Refusal};
+use jit_ssh_core::time::UnixTime;
 
 use crate::serve::call::Call;
 use crate::serve::front::{Front, unknown_request};
 use crate::serve::in_force::Standing;
 use crate::serve::memory::Known;
 use crate::serve::sessions::Caller;
-use crate::serve::store::{IdRange, MAX_MATCHES};
+use crate::serve::store::{IdRange, ListQuery, MAX_MATCHES, Of};
 use crate::serve::{clock, show, told};
+
+/// How many requests of one person are looked through for what was granted before: so many chunks of
+/// so many. The newest chunk has it, mostly.
+const EARLIER_CHUNKS: u32 = 16;
+const EARLIER_CHUNK: u32 = 32;
 
 pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::GetResponse, Refusal> {
     let in_force = call.front().trusted.bundle()?;
@@ -28,7 +34,55 @@ pub(super) async fn get(call: &Call, message: &v1::GetRequest) -> Result<v1::Get
     let request = known.chain.request();
     let uses = told::uses(request, &serials, &stored, in_force.view(), &front.fingerprint);
     access.uses = uses.iter().map(show::used).collect();
-    Ok(v1::GetResponse { access: Some(access) })
+    access.told = front.heard.of(known.chain.digest(), &access.approvers);
+    let earlier_grant = match message.earlier_grant {
+        true => earlier_grant(front, &in_force, &caller, &known, now).await?,
+        false => None,
+    };
+    Ok(v1::GetResponse { access: Some(access), earlier_grant })
+}
+
+/// The latest request before `of` by which the same subject was granted access to one of the same
+/// hosts, if the caller may see it.
+async fn earlier_grant(
+    front: &Front,
+    in_force: &Standing,
+    caller: &Caller,
+    of: &Known,
+    now: UnixTime,
+) -> Result<Option<v1::AccessState>, Refusal> {
+    let (asked, mut after) = (of.chain.request().body(), None);
+    for _ in 0..EARLIER_CHUNKS {
+        let query = ListQuery {
+            of: Of::Own(asked.subject.clone()),
+            since: None,
+            after,
+            limit: EARLIER_CHUNK,
+        };
+        let found = front.store.list(query).await?;
+        let more = show::count(found.len()) == EARLIER_CHUNK;
+        for stored in found {
+            after = Some(Digest::of(&stored.request.bytes));
+            let Some(known) = front.memory.read(&*front.store, stored).await? else { continue };
+            let before = known.chain.request().body();
+            let alike = known.chain.digest() != of.chain.digest()
+                && before.at <= asked.at
+                && before.subject == asked.subject
+                && before.hosts.iter().any(|host| asked.hosts.contains(host));
+            if !alike || !front.eras.sees(caller, &known, in_force, now).await {
+                continue;
+            }
+            let views = front.eras.views(&known, in_force, now).await;
+            let access = show::access(&known, &views, now);
+            if access.approved_at > 0 {
+                return Ok(Some(access));
+            }
+        }
+        if !more {
+            break;
+        }
+    }
+    Ok(None)
 }
 
 /// The request that `text` names: an id, a prefix of one, or a digest. Only what the caller may see

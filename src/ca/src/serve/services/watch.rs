@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jit_ssh_api::{status_of, v1};
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::Digest;
-use jit_ssh_core::lifecycle::evaluate;
+use jit_ssh_core::lifecycle::{evaluate, is_live};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::UnixTime;
 use tokio::sync::{broadcast, mpsc};
@@ -19,11 +19,14 @@ use super::reading::find;
 use crate::serve::call::{Call, Identify};
 use crate::serve::front::{Front, OneWatch, unknown_request};
 use crate::serve::memory::{Change, Known};
-use crate::serve::visibility::awaits;
-use crate::serve::{clock, show};
+use crate::serve::store::{ListQuery, Of};
+use crate::serve::visibility::{awaits, is_own};
+use crate::serve::{OPEN_FOR, clock, show};
 
 /// Answers that may wait for a slow receiver.
 const WAITING: usize = 16;
+/// Requests read from the store at a time.
+const CHUNK: u32 = 128;
 
 /// The answers of one watch.
 pub(super) type Watch = ReceiverStream<Result<v1::WatchResponse, Status>>;
@@ -34,6 +37,7 @@ pub(super) type Answers = mpsc::Sender<Result<v1::WatchResponse, Status>>;
 enum What {
     One(Digest),
     ToDecide,
+    Mine,
 }
 
 /// One watch under way.
@@ -89,11 +93,12 @@ pub(super) async fn watch(
             What::One(digest)
         }
         Some(v1::watch_request::What::ToDecide(true)) => What::ToDecide,
-        Some(v1::watch_request::What::ToDecide(false)) | None => {
-            return Err(Refusal::new(
-                Reason::Malformed,
-                "what: name a request, say to_decide, or ask what Check is asked.",
-            ));
+        Some(v1::watch_request::What::Mine(true)) => What::Mine,
+        Some(v1::watch_request::What::ToDecide(false) | v1::watch_request::What::Mine(false))
+        | None => {
+            let message =
+                "what: name a request, say to_decide or mine, or ask what Check is asked.";
+            return Err(Refusal::new(Reason::Malformed, message));
         }
     };
     let counted = front.watching.begin(&caller.id, front)?;
@@ -163,13 +168,43 @@ impl Watcher {
                 for known in self.front.memory.waiting() {
                     self.tell(&known).await?;
                 }
-                let told: Vec<Digest> = self.sent.keys().copied().collect();
-                for request in told {
-                    self.look_at(request).await?;
-                }
-                // Even with nothing to tell, a session that is over ends the watch.
-                (self.who)()?;
-                Ok(())
+                self.look_at_told().await
+            }
+            What::Mine => {
+                self.look_at_own().await?;
+                self.look_at_told().await
+            }
+        }
+    }
+
+    async fn look_at_told(&mut self) -> Result<(), Over> {
+        let told: Vec<Digest> = self.sent.keys().copied().collect();
+        for request in told {
+            self.look_at(request).await?;
+        }
+        // Even with nothing to tell, a session that is over ends the watch.
+        (self.who)()?;
+        Ok(())
+    }
+
+    /// Tells of every own request that is open: those are young, since no rule lets anything stand
+    /// longer.
+    async fn look_at_own(&mut self) -> Result<(), Over> {
+        let front = self.front.clone();
+        let (of, since) = (Of::Own((self.who)()?.id), Some(clock::now().minus_secs(OPEN_FOR)));
+        let mut after = None;
+        loop {
+            let query = ListQuery { of: of.clone(), since, after, limit: CHUNK };
+            let found = front.store.list(query).await.map_err(Refusal::from)?;
+            let more = show::count(found.len()) == CHUNK;
+            for stored in found {
+                let digest = Digest::of(&stored.request.bytes);
+                after = Some(digest);
+                // By way of memory: it may know more than was stored.
+                self.look_at(digest).await?;
+            }
+            if !more {
+                return Ok(());
             }
         }
     }
@@ -178,7 +213,7 @@ impl Watcher {
         let request = match self.what {
             What::One(watched) if watched == request || self.lineage.contains(&request) => watched,
             What::One(_) => return Ok(()),
-            What::ToDecide => request,
+            What::ToDecide | What::Mine => request,
         };
         match self.front.memory.get(&*self.front.store, request).await? {
             Some(known) => self.tell(&known).await,
@@ -194,30 +229,32 @@ impl Watcher {
         let eras = self.front.eras.clone();
         let sees = eras.sees(&caller, known, &in_force, now).await;
         let views = eras.views(known, &in_force, now).await;
-        let (news, turn, waits) = {
+        let (mut news, turn, waits) = {
             let bundle = &in_force.bundle;
             let evaluation = evaluate(&known.chain, in_force.view(), now);
-            let wanted = match self.what {
+            let waits = match self.what {
                 What::One(_) => sees,
-                // What was told before is told to its end.
-                What::ToDecide => {
-                    let told = self.sent.contains_key(&request);
-                    (told && sees) || awaits(&caller.id, known, &evaluation, bundle)
-                }
+                What::ToDecide => awaits(&caller.id, known, &evaluation, bundle),
+                What::Mine => is_own(&caller.id, known) && is_live(&evaluation.status),
             };
-            if !wanted {
+            // What was told before is told to its end.
+            let told = sees && self.sent.contains_key(&request);
+            if !waits && !told {
                 self.sent.remove(&request);
                 self.turns.remove(&request);
                 return match self.what {
                     What::One(_) => Err(unknown_request(request.short_id()).into()),
-                    What::ToDecide => Ok(()),
+                    What::ToDecide | What::Mine => Ok(()),
                 };
             }
-            let waits =
-                matches!(self.what, What::One(_)) || awaits(&caller.id, known, &evaluation, bundle);
             let turn = show::next_turn(&evaluation, now).filter(|_| waits);
             (show::access(known, &views, now), turn, waits)
         };
+        match self.what {
+            // Who else was told is news for who asked.
+            What::One(_) | What::Mine => news.told = self.front.heard.of(request, &news.approvers),
+            What::ToDecide => {}
+        }
         if matches!(self.what, What::One(_)) {
             let lineage = std::iter::successors(known.chain.prolonged(), |of| of.prolonged());
             self.lineage = lineage.map(Chain::digest).collect();
@@ -236,7 +273,14 @@ impl Watcher {
             // It waits for nobody here any more: told once more, and done with.
             self.sent.remove(&request);
         }
-        let answer = v1::WatchResponse { access: Some(news), check: None };
-        self.answers.send(Ok(answer)).await.map_err(|_| Over::Gone)
+        let place = self.answers.reserve().await.map_err(|_| Over::Gone)?;
+        if matches!(self.what, What::ToDecide) && news.status() == v1::Status::Pending {
+            let until = UnixTime(news.decide_by);
+            if self.front.heard.note(request, caller.id, until, now) {
+                self.front.memory.announce(Change::Request(request));
+            }
+        }
+        place.send(Ok(v1::WatchResponse { access: Some(news), check: None }));
+        Ok(())
     }
 }

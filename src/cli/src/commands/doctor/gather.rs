@@ -28,7 +28,7 @@ use crate::clock;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::held;
-use crate::home::{self, Home};
+use crate::home::Home;
 use crate::known_hosts;
 use crate::trust::{self, Trust};
 

@@ -20,8 +20,9 @@ use crate::cli::Context;
 use crate::clock;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::follow::{Changes, Followed, Until, follow, interrupted_within};
+use crate::follow::{Changes, Follow, Followed, Until, follow, interrupted_within};
 use crate::grants::{Grant, Subject};
+use crate::notify::Notifier;
 use crate::obtain;
 use crate::submission::{Submission, explain, explain_open, submit};
 use crate::text::{either, relative, utc};
@@ -248,9 +249,12 @@ pub(super) async fn wait(
         return Ok(Outcome::Pending);
     }
     let named = RequestRef::Digest(grant.digest());
+    let notifier = Notifier::load(ui, home)?;
     let mut told = false;
     loop {
-        let followed = follow(ui, ca, &named, Until::Open, Changes::Quiet).await;
+        let (until, changes) = (Until::Open, Changes::Quiet);
+        let how = Follow { named: &named, until, changes, stands: true, notifier: &notifier };
+        let followed = follow(ui, ca, how).await;
         let followed = followed.map_err(|failure| {
             let back = format!("request {id} is left standing; come back with: jit-ssh watch {id}");
             if failure.outcome == Outcome::Unreachable { failure.hint(back) } else { failure }

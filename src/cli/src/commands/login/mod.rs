@@ -27,6 +27,7 @@ use crate::account::find_login;
 use crate::ca::Ca;
 use crate::cli::Context;
 use crate::clock;
+use crate::config::Config;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::grants::{Grant, KeyFile, Live, Subject};
@@ -157,6 +158,8 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         break_glass::can_confirm(&context.ui, &args.hosts, &args.break_glass_confirm)?;
     }
     let enrolment = Enrolment::load(home)?;
+    // Before anything is asked for: what follows goes by it.
+    Config::load(home)?;
     let mut ca = None;
     let kept = trust::kept_hosts(home, &enrolment.root)?;
     let hosts = match &kept {

@@ -85,10 +85,10 @@ fn covers(wide: &[Principal], narrow: &[Principal]) -> bool {
 /// Sorts what is held and what stands into accesses that are held, and requests beside them.
 pub(super) fn accesses<'a>(
     held: &'a [Held],
-    views: Vec<View>,
+    views: &'a [View],
     live: &[Live],
-) -> (Vec<Access<'a>>, Vec<View>) {
-    let links = Links::of(&views, live);
+) -> (Vec<Access<'a>>, Vec<&'a View>) {
+    let links = Links::of(views, live);
     let same = |one: &str, other: &str| links.first(one) == links.first(other);
     let accesses: Vec<Access<'_>> = held
         .iter()
@@ -134,7 +134,7 @@ pub(super) fn accesses<'a>(
             by_held || by_longer()
         })
         .collect();
-    let beside = views.into_iter().zip(told).filter(|(_, told)| !told).map(|(view, _)| view);
+    let beside = views.iter().zip(told).filter(|(_, told)| !told).map(|(view, _)| view);
     (accesses, beside.collect())
 }
 
@@ -168,7 +168,7 @@ mod tests {
         View::open(said, &ca()).unwrap()
     }
 
-    fn ids(views: &[View]) -> Vec<String> {
+    fn ids(views: &[&View]) -> Vec<String> {
         views.iter().map(|view| view.id().to_string()).collect()
     }
 
@@ -188,7 +188,7 @@ mod tests {
         for (loaded, status, until) in cases {
             let held = [held(loaded, if loaded.digest() == first.digest() { 600 } else { 1_200 })];
             let views = vec![parent(), view(&second, status, 1_200), view(&other, status, 60)];
-            let (accesses, beside) = accesses(&held, views, &[]);
+            let (accesses, beside) = accesses(&held, &views, &[]);
             assert_eq!(accesses.len(), 1);
             assert_eq!(accesses[0].until, NOW.plus_secs(until));
             assert_eq!(ids(&beside), [other.request.id().to_string()], "another access");
@@ -196,7 +196,7 @@ mod tests {
         // One that waits is a line: somebody has to decide it.
         let loaded = [held(&first, 600)];
         let views = vec![parent(), view(&second, Status::Pending, 0)];
-        let (told, beside) = accesses(&loaded, views, &[]);
+        let (told, beside) = accesses(&loaded, &views, &[]);
         assert_eq!(told[0].until, NOW.plus_secs(600));
         assert_eq!(ids(&beside), [second.request.id().to_string()]);
         // Nothing is loaded: the newest stands for all of it.
@@ -205,7 +205,7 @@ mod tests {
             view(&second, Status::Active, 1_200),
             view(&third, Status::Approved, 1_800),
         ];
-        assert_eq!(ids(&accesses(&[], views, &[]).1), [third.request.id().to_string()]);
+        assert_eq!(ids(&accesses(&[], &views, &[]).1), [third.request.id().to_string()]);
     }
 
     #[test]
@@ -214,13 +214,13 @@ mod tests {
             request.hosts.push("other-host".parse().unwrap());
         });
         let narrow = grant_with("INC-42", |request| request.extends = Some(wide.digest()));
-        let views = || vec![view(&wide, Status::Active, 600), view(&narrow, Status::Active, 1_200)];
+        let views = vec![view(&wide, Status::Active, 600), view(&narrow, Status::Active, 1_200)];
         let loaded = [held(&wide, 600)];
-        let (told, beside) = accesses(&loaded, views(), &[]);
+        let (told, beside) = accesses(&loaded, &views, &[]);
         assert_eq!(told[0].until, NOW.plus_secs(600), "it ends so for the other host");
         assert_eq!(ids(&beside), [narrow.request.id().to_string()]);
         let loaded = [held(&narrow, 1_200)];
-        let (_, beside) = accesses(&loaded, views(), &[]);
+        let (_, beside) = accesses(&loaded, &views, &[]);
         assert_eq!(ids(&beside), [wide.request.id().to_string()]);
     }
 
@@ -231,16 +231,16 @@ mod tests {
         let reviewed = |reviewed| {
             let mut view = view(&broken, Status::Active, 600);
             view.said.reviewed = reviewed;
-            accesses(&loaded, vec![view], &[]).0[0].break_glass
+            accesses(&loaded, &[view], &[]).0[0].break_glass
         };
         assert_eq!(reviewed(false), Some(Review::Open));
         assert_eq!(reviewed(true), Some(Review::Done));
         let live = [crate::grants::live_for(&broken, 600)];
-        assert_eq!(accesses(&loaded, vec![], &live).0[0].break_glass, Some(Review::Unknown));
+        assert_eq!(accesses(&loaded, &[], &live).0[0].break_glass, Some(Review::Unknown));
         let usual = grant("INC-42");
         let loaded = [held(&usual, 600)];
         let views = vec![view(&usual, Status::Active, 600)];
-        assert_eq!(accesses(&loaded, views, &[]).0[0].break_glass, None);
+        assert_eq!(accesses(&loaded, &views, &[]).0[0].break_glass, None);
     }
 
     #[test]
@@ -249,14 +249,14 @@ mod tests {
         let longer = grant_with("INC-42", |request| request.extends = Some(first.digest()));
         let loaded = [held(&longer, 1_200)];
         let views = vec![view(&first, Status::Active, 600), view(&longer, Status::Revoked, 1_200)];
-        let (told, beside) = accesses(&loaded, views, &[]);
+        let (told, beside) = accesses(&loaded, &views, &[]);
         assert_eq!((told[0].said, told[0].is_over()), (Some(Status::Revoked), true));
         assert_eq!(ids(&beside), [first.request.id().to_string()], "what it prolonged stands");
         let views = vec![view(&first, Status::Active, 600), view(&longer, Status::Active, 1_200)];
-        let (told, beside) = accesses(&loaded, views, &[]);
+        let (told, beside) = accesses(&loaded, &views, &[]);
         assert!(!told[0].is_over());
         assert!(beside.is_empty());
-        let (told, _) = accesses(&loaded, vec![], &[]);
+        let (told, _) = accesses(&loaded, &[], &[]);
         assert_eq!((told[0].said, told[0].is_over()), (None, false), "as it is known here");
     }
 }

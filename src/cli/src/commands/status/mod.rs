@@ -1,6 +1,7 @@
 //! `jit-ssh status`: what this machine holds, and what waits.
 
 mod accesses;
+mod live;
 
 use clap::Args;
 use jit_ssh_api::{Reason, v1};
@@ -15,19 +16,25 @@ use crate::commands::requests;
 use crate::commands::show::fetch;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::grants;
+use crate::grants::{self, Live};
 use crate::held::{self, Held, Owner};
 use crate::text::{relative, table, utc};
 use crate::trust;
+use crate::ui::{Tone, Ui};
 use crate::view::{RequestRef, RequestRow, View, status_name};
 use accesses::{Access, Review, accesses};
 use jit_ssh_api::agent::{Agent, AgentError};
+use live::watch;
 
 /// Show what you hold, until when, and what waits.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:\n  jit-ssh status --json\n\n\
+#[command(after_help = "Examples:\n  jit-ssh status\n  jit-ssh status --watch\n\n\
     Works without the CA too: then it shows what the ssh-agent holds.")]
-pub(crate) struct StatusArgs {}
+pub(crate) struct StatusArgs {
+    /// Keep it up to date until Ctrl-C.
+    #[arg(long)]
+    pub(super) watch: bool,
+}
 
 /// A certificate in `--json`.
 #[derive(Debug, Serialize)]
@@ -58,43 +65,108 @@ struct WaitingRow<'a> {
     request: RequestRow<'a>,
 }
 
-pub(super) async fn cmd_status(context: &Context, _: StatusArgs) -> Result<Outcome, Failure> {
-    let ui = &context.ui;
+/// All there is to be shown.
+#[derive(Debug)]
+struct Snapshot {
+    held: Vec<Held>,
+    live: Vec<Live>,
+    /// Own requests that stand, and those of what is held.
+    own: Vec<View>,
+    to_decide: Vec<View>,
+    /// Why the CA could not be asked.
+    offline: Option<String>,
+}
+
+pub(super) async fn cmd_status(context: &Context, args: StatusArgs) -> Result<Outcome, Failure> {
     let enrolment = Enrolment::load(&context.home)?;
+    if args.watch {
+        return watch(context, &enrolment).await;
+    }
+    let snapshot = gather(context, &enrolment).await?;
+    let ui = &context.ui;
+    for line in warnings(&snapshot) {
+        ui.say(&line);
+    }
+    for row in rows(&snapshot)? {
+        ui.object(&row)?;
+    }
+    if snapshot.held.is_empty() {
+        ui.say("No access is loaded.");
+    }
+    let text = text(ui, &snapshot, clock::now());
+    if text.is_empty() { Ok(Outcome::Done) } else { ui.data(&text).map(|()| Outcome::Done) }
+}
+
+/// Looks at the agent, and asks the CA; that it can not be reached is no failure, since what is held
+/// works without it (I11).
+async fn gather(context: &Context, enrolment: &Enrolment) -> Result<Snapshot, Failure> {
     let held = match Agent::open() {
         Ok(mut agent) => {
-            let owner = owner(context, &mut agent, &enrolment).await?;
+            let owner = owner(context, &mut agent, enrolment).await?;
             held::list(&mut agent, &owner)?
         }
         Err(AgentError::Absent) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    // What is held works without the CA (I11), so this command does too.
-    let views = match standing(context, &enrolment, &held).await {
-        Ok(views) => views,
+    let live = grants::live(&context.home, &enrolment.ca(), clock::now())?;
+    match standing(context, enrolment, &held).await {
+        Ok((own, to_decide)) => Ok(Snapshot { held, live, own, to_decide, offline: None }),
         Err(failure) if failure.outcome == Outcome::Unreachable => {
-            let problem = harmless(&failure.message);
-            ui.say(&format!("warning: what waits is not known: {problem}"));
-            if !held.is_empty() {
-                ui.say("warning: the access below is shown as it is known here; it may have been taken away since.");
-            }
-            Vec::new()
+            let offline = Some(harmless(&failure.message));
+            Ok(Snapshot { held, live, own: Vec::new(), to_decide: Vec::new(), offline })
         }
-        Err(failure) => return Err(failure),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn warnings(snapshot: &Snapshot) -> Vec<String> {
+    let Some(problem) = &snapshot.offline else { return Vec::new() };
+    let mut lines = vec![format!("warning: what waits is not known: {problem}")];
+    if !snapshot.held.is_empty() {
+        lines.push("warning: the access below is shown as it is known here; it may have been taken away since.".to_owned());
+    }
+    lines
+}
+
+/// The objects of `--json`.
+fn rows(snapshot: &Snapshot) -> Result<Vec<serde_json::Value>, Failure> {
+    let Snapshot { held, live, own, to_decide, .. } = snapshot;
+    let value = |row: Result<serde_json::Value, serde_json::Error>| {
+        row.map_err(|e| Failure::new(Outcome::Error, "OUTPUT", e.to_string()))
     };
-    let now = clock::now();
-    let live = grants::live(&context.home, &enrolment.ca(), now)?;
-    let (accesses, views) = accesses(&held, views, &live);
-    for access in accesses.iter().filter(|_| ui.json) {
-        ui.object(&certificate_row(access))?;
+    let (accesses, beside) = accesses(held, own, live);
+    let mut rows = Vec::new();
+    for access in &accesses {
+        rows.push(value(serde_json::to_value(certificate_row(access)))?);
     }
-    if accesses.is_empty() {
-        ui.say("No access is loaded.");
-    } else {
-        ui.data(&certificate_table(&accesses, now))?;
+    let own = beside.into_iter().map(|view| ("request", view));
+    for (kind, view) in own.chain(to_decide.iter().map(|view| (to_do(view), view))) {
+        rows.push(value(serde_json::to_value(WaitingRow { kind, request: view.row() }))?);
     }
-    tell_waiting(context, &views)?;
-    Ok(Outcome::Done)
+    Ok(rows)
+}
+
+/// What there is to do about a request of somebody else.
+fn to_do(view: &View) -> &'static str {
+    if view.to_review() { "to-review" } else { "to-decide" }
+}
+
+/// The tables, one below the other; harmless.
+fn text(ui: &Ui, snapshot: &Snapshot, now: UnixTime) -> String {
+    let Snapshot { held, live, own, to_decide, .. } = snapshot;
+    let (accesses, beside) = accesses(held, own, live);
+    let mut parts = Vec::new();
+    if !accesses.is_empty() {
+        parts.push(format!("You hold:\n{}", certificate_table(ui, &accesses, now)));
+    }
+    if !beside.is_empty() {
+        parts.push(format!("You asked for:\n{}", requests::as_table(ui, &beside)));
+    }
+    if !to_decide.is_empty() {
+        let table = requests::as_table(ui, &to_decide.iter().collect::<Vec<_>>());
+        parts.push(format!("Waits for you (jit-ssh requests --to-decide):\n{table}"));
+    }
+    parts.join("\n")
 }
 
 /// Whose certificates in the agent are ours; says so where that can not be told.
@@ -115,27 +187,28 @@ pub(super) async fn owner(
     Ok(owner)
 }
 
-/// What waits or stands, and whatever became of what is held.
+/// What the person asked for that stands, and whatever became of what is held; and what waits for
+/// them.
 async fn standing(
     context: &Context,
     enrolment: &Enrolment,
     held: &[Held],
-) -> Result<Vec<View>, Failure> {
+) -> Result<(Vec<View>, Vec<View>), Failure> {
     let mut ca = Ca::connect(&context.home, enrolment).await?;
-    let wanted = v1::ListRequest {
-        scope: v1::Scope::Mine.into(),
+    let wanted = |scope: v1::Scope| v1::ListRequest {
+        scope: scope.into(),
         limit: 100,
-        open_only: true,
+        open_only: scope == v1::Scope::Mine,
         ..v1::ListRequest::default()
     };
-    let (mut views, _) = requests::list(context, &mut ca, wanted).await?;
+    let (mut own, _) = requests::list(context, &mut ca, wanted(v1::Scope::Mine)).await?;
     for held in held {
-        if views.iter().any(|view| view.id().as_str() == held.id) {
+        if own.iter().any(|view| view.id().as_str() == held.id) {
             continue;
         }
         let named: RequestRef = held.id.parse().map_err(Failure::untrue)?;
         match fetch(&mut ca, &named).await {
-            Ok(view) => views.push(view),
+            Ok(view) => own.push(view),
             Err(failure) if failure.name == Reason::UnknownRequest.as_str() => {
                 context.ui.say(&format!(
                     "warning: the CA does not know request {}, whose access is shown as it is known here.",
@@ -145,21 +218,11 @@ async fn standing(
             Err(failure) => return Err(failure),
         }
     }
-    Ok(views)
+    let (to_decide, _) = requests::list(context, &mut ca, wanted(v1::Scope::ToDecide)).await?;
+    Ok((own, to_decide))
 }
 
-fn tell_waiting(context: &Context, views: &[View]) -> Result<(), Failure> {
-    let ui = &context.ui;
-    for view in views {
-        ui.object(&WaitingRow { kind: "request", request: view.row() })?;
-    }
-    if !views.is_empty() {
-        ui.data(&format!("\n{}", requests::as_table(views)))?;
-    }
-    Ok(())
-}
-
-fn certificate_table(accesses: &[Access<'_>], now: UnixTime) -> String {
+fn certificate_table(ui: &Ui, accesses: &[Access<'_>], now: UnixTime) -> String {
     let rows: Vec<_> = accesses
         .iter()
         .map(|access| {
@@ -176,7 +239,7 @@ fn certificate_table(accesses: &[Access<'_>], now: UnixTime) -> String {
                 harmless(&held.id),
                 principals.join(" "),
                 format!("{} ({})", utc(end), relative(end, now)),
-                format!("{}{mark}", access_ends(access, now)),
+                format!("{}{mark}", access_ends(ui, access, now)),
                 held.serial.to_string(),
             ]
         })
@@ -185,10 +248,10 @@ fn certificate_table(accesses: &[Access<'_>], now: UnixTime) -> String {
 }
 
 /// When an access ends, or how it stands where it is over already.
-fn access_ends(access: &Access<'_>, now: UnixTime) -> String {
+fn access_ends(ui: &Ui, access: &Access<'_>, now: UnixTime) -> String {
     match access.said {
-        Some(status) if access.is_over() => status_name(status).to_owned(),
-        Some(_) | None => relative(access.until, now),
+        Some(status) if access.is_over() => requests::toned(ui, status),
+        Some(_) | None => ui.tint(&relative(access.until, now), Tone::Good),
     }
 }
 
