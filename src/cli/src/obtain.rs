@@ -96,7 +96,7 @@ pub(crate) async fn take(
     let access = place(home, ca, grant, certificate).await?;
     access.tell(ui, clock::now())?;
     // The access is there all the same: ssh then asks about a host it does not know.
-    if let Err(failure) = keep_ssh_files(ui, home, ca, &grant.request.body().hosts).await {
+    if let Err(failure) = keep_ssh_files(ui, home, ca, grant, &certificate.entry).await {
         ui.say(&format!("what ssh reads is not up to date: {}", failure.message));
     }
     Ok(())
@@ -133,15 +133,22 @@ async fn place(
     Ok(Access::of(grant, certificate, &accepted, commands, loaded))
 }
 
-/// Brings up to date what ssh reads: the hosts it may trust, and how it reaches them.
+/// Brings up to date what ssh reads: the hosts it may trust, and how it reaches them. `entry` is that of the
+/// certificate just taken.
 async fn keep_ssh_files(
     ui: &Ui,
     home: &Home,
     ca: &Ca<'_>,
-    hosts: &[HostName],
+    grant: &Grant,
+    entry: &[u8],
 ) -> Result<(), Failure> {
     let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
-    known_hosts::keep(ui, home, &mut trust, ca.client(), hosts).await?;
+    // The entry says by which bundle the signer judged: hosts may have come or changed since this machine
+    // last asked.
+    if !matches!(Entry::parse(entry), Ok(Entry::Certificate(of)) if of.bundle == trust.digest()) {
+        trust.refresh(ca.client()).await?;
+    }
+    known_hosts::keep(ui, home, &mut trust, ca.client(), &grant.request.body().hosts).await?;
     ssh_config::keep(home, &mut trust, ca.client()).await
 }
 
