@@ -17,6 +17,9 @@ check() {
   else
     echo "FAILED $claim" | tee -a results
     printf '%s\n' "$output" | tail -n 20 | sed 's/^/    /'
+    # What guard, sshd, logind and systemd said until then; a clock that jumped is told there, too.
+    journalctl --no-pager --output=short-precise --lines=60 2>/dev/null |
+      grep -v jit-ssh-ca | tail -n 30 | sed 's/^/    | /'
   fi
 }
 
@@ -107,17 +110,16 @@ start_agent() {
   soon ssh-add -q alice.key
 }
 
-# access LOGIN FOR  gets an access by a fresh request; its id is in $id.
+# access LOGIN FOR  gets an access by a fresh request: its id is in $id, its end in $until.
 access() {
   jit-ssh login prod-host --as "$1" --for "$2" --because rehearsal --new --json >access.out 2>access.err || {
     cat access.out access.err
     return 1
   }
   id=$(sed -n 's/.*"id":"\([0-9a-z]*\)".*/\1/p' access.out | head -n 1)
-  until=$(($(date +%s) + $(seconds "$2")))
+  until=$(sed -n 's/.*"access_until":\([0-9]*\).*/\1/p' access.out | head -n 1)
+  [ -n "$until" ]
 }
-
-seconds() { case $1 in *m) echo $((${1%m} * 60)) ;; *) echo "${1%s}" ;; esac; }
 
 # The host is known by its certificate; by its key once it has none.
 known=/root/alice/state/known_hosts

@@ -87,13 +87,16 @@ boot() {
   nspawn=$!
 }
 
-# wait_for COMMAND...  waits for two minutes at most.
+# wait_for COMMAND...  waits for five minutes at most, since systemd gives a service that does not stop 90
+# seconds or two minutes, and a user's own systemd sometimes takes them in a container; then says what the machine was about.
 wait_for() {
   local tries=0
   until "$@" >/dev/null 2>&1; do
     tries=$((tries + 1))
-    if [ "$tries" -gt 600 ]; then
+    if [ "$tries" -gt 1500 ]; then
       cat "$dir/console" >&2
+      inside systemctl list-jobs --no-pager >&2 || true
+      inside ps axo pid,ppid,stat,cgroup,args >&2 || true
       fail "waited too long for the machine ($*)."
     fi
     sleep 0.2
