@@ -3,7 +3,8 @@
 //! it is.
 //!
 //! One task reads the list from the disk and tells every host that listens, however many there are;
-//! the signer writes it before an end is answered, so a change that is announced is on the disk.
+//! the signer writes it before an end is answered, so a change that is announced is on the disk. While
+//! nobody listens it rests, and a list that has not changed is not verified again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,10 +14,10 @@ use jit_ssh_api::v1;
 use jit_ssh_core::names::HostName;
 use jit_ssh_core::time::UnixTime;
 use prost::bytes::Bytes;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
-use super::front::Front;
-use super::published_krl::signed_krl;
+use super::front::{Front, Log};
+use super::published_krl;
 
 /// How long changes are gathered before hosts are told, so that a flood of them is one message.
 const GATHER: Duration = Duration::from_millis(50);
@@ -48,12 +49,14 @@ pub(super) struct HostFeed {
     news: watch::Sender<Option<News>>,
     prolonging: watch::Sender<Vec<Prolonging>>,
     listening: Arc<AtomicUsize>,
+    /// Wakes the feed when somebody begins to listen.
+    begun: Notify,
 }
 
 impl Default for HostFeed {
     fn default() -> HostFeed {
         let (news, prolonging) = (watch::channel(None).0, watch::channel(Vec::new()).0);
-        HostFeed { news, prolonging, listening: Arc::default() }
+        HostFeed { news, prolonging, listening: Arc::default(), begun: Notify::new() }
     }
 }
 
@@ -76,12 +79,22 @@ impl HostFeed {
     /// Lets one more host listen; `None` if `most` do already.
     pub(super) fn listen(&self, most: usize) -> Option<Listener> {
         let more = |count: usize| (count < most).then(|| count.saturating_add(1));
-        self.listening.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        let before =
+            self.listening.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        if before == 0 {
+            // What was read for those before may be old by now: who listens first hears what is read next.
+            self.news.send_replace(None);
+            self.begun.notify_one();
+        }
         Some(Listener {
             news: self.news.subscribe(),
             prolonging: self.prolonging.subscribe(),
             listening: self.listening.clone(),
         })
+    }
+
+    fn is_heard(&self) -> bool {
+        self.listening.load(Ordering::Relaxed) > 0
     }
 
     /// Tells the hosts concerned of a certificate that prolongs access to them.
@@ -111,12 +124,22 @@ impl HostFeed {
 pub(super) async fn feed(front: Arc<Front>) {
     let mut changes = front.memory.changes();
     let mut stopping = front.stopping.clone();
+    let mut list = List::default();
     loop {
-        match read(&front).await {
-            Some(news) => front.host_feed.tell(news),
-            // The cause is logged; hosts keep what they have.
-            None => tokio::time::sleep(LOOK).await,
+        if front.host_feed.is_heard() {
+            let (reader, mut reading) = (front.clone(), std::mem::take(&mut list));
+            let read = tokio::task::spawn_blocking(move || {
+                let newest = reading.look(&reader.log);
+                (reading, newest)
+            });
+            if let Ok((read, newest)) = read.await {
+                list = read;
+                if let Some(krl) = newest {
+                    front.host_feed.tell(news(&front, krl));
+                }
+            }
         }
+        let heard = front.host_feed.is_heard();
         tokio::select! {
             change = changes.recv() => match change {
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {
@@ -126,27 +149,116 @@ pub(super) async fn feed(front: Arc<Front>) {
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
             },
-            () = tokio::time::sleep(LOOK) => {}
+            () = front.host_feed.begun.notified() => {}
+            () = tokio::time::sleep(LOOK), if heard => {}
             _ = stopping.changed() => return,
         }
     }
 }
 
-async fn read(front: &Arc<Front>) -> Option<v1::WatchHostsResponse> {
-    let reader = front.clone();
-    let krl = tokio::task::spawn_blocking(move || signed_krl(&reader.log)).await;
-    let krl = krl.ok()?.ok()?;
+fn news(front: &Front, krl: v1::SignedKrl) -> v1::WatchHostsResponse {
     let current = front.trusted.current();
     let bundle_version = current.map_or(0, |current| current.bundle.version);
-    Some(v1::WatchHostsResponse { krls: vec![krl], bundle_version, prolonging: Vec::new() })
+    v1::WatchHostsResponse { krls: vec![krl], bundle_version, prolonging: Vec::new() }
+}
+
+/// The list as it was read last.
+#[derive(Default)]
+struct List {
+    verified: Option<v1::SignedKrl>,
+    /// What is in the way, while something is.
+    problem: Option<String>,
+}
+
+impl List {
+    /// The list as it is now; `None` while it can not be read: hosts keep what they have. Says so once,
+    /// and once when it can be read again.
+    fn look(&mut self, log: &Log) -> Option<v1::SignedKrl> {
+        match self.read(log) {
+            Ok(krl) => {
+                if self.problem.take().is_some() {
+                    tracing::info!("the revocation list can be served again");
+                }
+                Some(krl)
+            }
+            Err(problem) => {
+                if self.problem.as_ref() != Some(&problem) {
+                    tracing::error!(%problem, "hosts hear of no new revocation list");
+                    self.problem = Some(problem);
+                }
+                None
+            }
+        }
+    }
+
+    fn read(&mut self, log: &Log) -> Result<v1::SignedKrl, String> {
+        let note = published_krl::note(log)?;
+        match &self.verified {
+            Some(known) if known.note == note => Ok(known.clone()),
+            _ => Ok(self.verified.insert(published_krl::verified(log, &note)?).clone()),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use jit_ssh_core::krl::Krl;
+    use jit_ssh_signer::log::{LogKey, LogStore};
+
     use super::*;
+    use crate::testkeys::ca_key;
 
     fn news(version: u64) -> v1::WatchHostsResponse {
         v1::WatchHostsResponse { bundle_version: version, ..v1::WatchHostsResponse::default() }
+    }
+
+    #[test]
+    fn a_list_is_verified_when_it_changed_and_what_is_in_the_way_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = || LogKey::from_seed("jit-ssh/test/1", &[60; 32]).unwrap();
+        let log_dir = dir.path().join("log");
+        let log = Log { dir: log_dir.clone(), signer: 1, key: key().verifier().clone() };
+        let mut list = List::default();
+        assert_eq!(list.look(&log), None);
+        assert_eq!(list.problem.as_deref(), Some("the signer has published none"));
+
+        let (mut store, _) = LogStore::open(&log_dir, &dir.path().join("journal"), key()).unwrap();
+        let publish = |store: &mut LogStore, version| {
+            store
+                .publish_krl(&Krl::new(version, UnixTime(9), ca_key(50), BTreeSet::new()))
+                .unwrap();
+        };
+        publish(&mut store, 7);
+        let seventh = list.look(&log).unwrap();
+        assert!(list.problem.is_none());
+        assert_eq!(list.look(&log), Some(seventh.clone()));
+        // One that was verified is not verified again: this key could not.
+        let stranger = LogKey::from_seed("jit-ssh/test/1", &[61; 32]).unwrap();
+        let other = Log { dir: log_dir, signer: 1, key: stranger.verifier().clone() };
+        assert_eq!(list.look(&other), Some(seventh.clone()));
+        publish(&mut store, 8);
+        assert_eq!(list.look(&other), None);
+        assert!(list.problem.is_some());
+        let eighth = list.look(&log).unwrap();
+        assert!(eighth != seventh && list.problem.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_listens_first_wakes_the_feed_and_hears_nothing_old() {
+        let feed = HostFeed::default();
+        assert!(!feed.is_heard());
+        let first = feed.listen(2).unwrap();
+        feed.begun.notified().await;
+        feed.tell(news(1));
+        let second = feed.listen(2).unwrap();
+        assert_eq!(second.news.borrow().as_deref(), Some(&news(1)));
+        drop((first, second));
+        assert!(!feed.is_heard());
+        let third = feed.listen(2).unwrap();
+        assert!(third.news.borrow().is_none());
+        feed.begun.notified().await;
     }
 
     #[test]

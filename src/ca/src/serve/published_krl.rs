@@ -9,16 +9,30 @@ use super::front::Log;
 /// The revocation list that the signer published last. One that the signer did not sign is not passed
 /// on: a host would keep what it has, and not know why.
 pub(super) fn signed_krl(log: &Log) -> Result<v1::SignedKrl, Refusal> {
-    let unavailable = |problem: &dyn std::fmt::Display| {
+    note(log).and_then(|note| verified(log, &note)).map_err(|problem| {
         tracing::error!(%problem, "the revocation list can not be served");
         Refusal::new(Reason::LogUnavailable, "the revocation list can not be read now.")
             .hint("try again; an admin finds the cause in the front's and the signer's output")
-    };
-    let note = log.tiles().krl_note().map_err(|error| unavailable(&error))?;
-    let note = note.ok_or_else(|| unavailable(&"the signer has published none"))?;
-    let krl = krl::open(&note, &log.key).map_err(|error| unavailable(&error))?;
+    })
+}
+
+/// The newest list as it lies on the disk, not yet verified.
+///
+/// # Errors
+/// Why there is none, for the front's log.
+pub(super) fn note(log: &Log) -> Result<Vec<u8>, String> {
+    let note = log.tiles().krl_note().map_err(|error| error.to_string())?;
+    note.ok_or_else(|| "the signer has published none".to_owned())
+}
+
+/// What hosts are told of a note, if the signer signed it.
+///
+/// # Errors
+/// Why it is not passed on, for the front's log.
+pub(super) fn verified(log: &Log, note: &[u8]) -> Result<v1::SignedKrl, String> {
+    let krl = krl::open(note, &log.key).map_err(|error| error.to_string())?;
     let (signer, krl) = (u32::from(log.signer), krl.to_bytes().into());
-    Ok(v1::SignedKrl { signer, krl, note: note.into() })
+    Ok(v1::SignedKrl { signer, krl, note: note.to_vec().into() })
 }
 
 #[cfg(test)]
