@@ -18,6 +18,7 @@ use super::table::Token;
 use super::trust::{self, Trust};
 use super::warning;
 use super::watched::Watched;
+use crate::clock::Moment;
 
 /// A no: for good, or for now.
 pub(super) enum No {
@@ -55,9 +56,9 @@ impl Server {
         &mut self,
         asked: Register,
         pidfd: Option<OwnedFd>,
-        now: UnixTime,
+        now: Moment,
     ) -> Result<(Token, Event), No> {
-        let judged = self.judge(&asked.certificate, now)?;
+        let judged = self.judge(&asked.certificate, now.wall)?;
         let monitor = pidfd.and_then(Process::from_pidfd);
         let monitor = monitor.ok_or_else(|| Unable("the connection is gone already".into()))?;
         if monitor.id() != asked.monitor {
@@ -69,7 +70,7 @@ impl Server {
             && row.until() <= judged.until
         {
             // A hook that stands twice in the PAM file: what was recorded ends no later.
-            let event = Event::of(row, Kind::Login, None, now);
+            let event = Event::of(row, Kind::Login, None, now.wall);
             let token = self.table.iter().find(|(_, w)| w.row.monitor == monitor.id());
             if let Some((token, _)) = token {
                 return Ok((token, event));
@@ -85,7 +86,7 @@ impl Server {
                 login: shown(&asked.login)?,
                 from: address(&asked.connection),
                 certificate: &judged.certificate,
-                grant: Grant::new(&judged.ca, &judged.certificate, judged.until),
+                grant: Grant::new(&judged.ca, &judged.certificate, judged.until, now),
                 host: judged.host.as_deref(),
             },
             cgroup,
@@ -93,7 +94,7 @@ impl Server {
         );
         let title = row.title();
         let kind = if judged.is_offline { Kind::Offline } else { Kind::Login };
-        let event = Event::of(&row, kind, None, now);
+        let event = Event::of(&row, kind, None, now.wall);
         let token = self
             .table
             .add(Watched::new(row, monitor))
@@ -108,8 +109,8 @@ impl Server {
     }
 
     /// Moves the end of what a certificate prolongs. How many sessions it was.
-    pub(super) fn prolong(&mut self, line: &str, now: UnixTime) -> Result<usize, No> {
-        let judged = self.judge(line, now)?;
+    pub(super) fn prolong(&mut self, line: &str, now: Moment) -> Result<usize, No> {
+        let judged = self.judge(line, now.wall)?;
         if judged.is_offline {
             return Err(Refused("the offline key prolongs nothing".into()));
         }

@@ -57,3 +57,40 @@ impl Alarm {
         self.set = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::time::{ClockId, clock_gettime, clock_settime};
+
+    use super::*;
+    use crate::clock::now;
+
+    fn rings(alarm: &Alarm) -> bool {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(alarm.fd(), PollFlags::IN)], Some(&at_once)).unwrap() == 1
+    }
+
+    #[test]
+    fn it_rings_at_its_moment_and_when_somebody_sets_the_clock() {
+        let mut alarm = Alarm::new().unwrap();
+        alarm.set(Some(UnixTime(now().0 - 1))).unwrap();
+        assert!(rings(&alarm));
+        alarm.take();
+        let later = Some(UnixTime(now().0 + 3_600));
+        alarm.set(later).unwrap();
+        assert!(!rings(&alarm));
+        // To what it is: nobody is the worse for it, and the kernel tells all the same.
+        match clock_settime(ClockId::Realtime, clock_gettime(ClockId::Realtime)) {
+            Ok(()) => {}
+            Err(error) => {
+                eprintln!("partly skipped: the clock can not be set here ({error})");
+                return;
+            }
+        }
+        assert!(rings(&alarm));
+        alarm.take();
+        alarm.set(later).unwrap();
+        assert!(!rings(&alarm));
+    }
+}

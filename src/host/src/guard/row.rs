@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::cgroup::Cgroup;
 use super::event::Cause;
 use super::process::ProcessId;
+use crate::clock::Moment;
 
 /// Most certificates one session rests on: its own, and those that prolonged it.
 const MAX_GRANTS: usize = 12;
@@ -62,18 +63,29 @@ pub(crate) struct Grant {
     key: Digest,
     /// When the access ends.
     pub(crate) until: UnixTime,
+    /// The same moment, as the time since boot told it when the guard took this in: a wall clock that is
+    /// set back later moves nothing. `None` in a table of a guard that did not know of it.
+    #[serde(default)]
+    ends_by: Option<u64>,
 }
 
 impl Grant {
     /// A certificate of `ca` that lets a session be until `until`.
-    pub(crate) fn new(ca: &CaKey, certificate: &Presented, until: UnixTime) -> Grant {
+    pub(crate) fn new(ca: &CaKey, certificate: &Presented, until: UnixTime, now: Moment) -> Grant {
+        let ends_by = Some(ends_by(until, now));
         Grant {
             ca: ca.clone(),
             serial: certificate.serial(),
             key_id: certificate.key_id().to_owned(),
             key: Digest(*certificate.named().key_sha256),
             until,
+            ends_by,
         }
+    }
+
+    /// Whether one of the clocks says that it is over: set forward or back, neither makes it longer.
+    fn is_over(&self, now: Moment) -> bool {
+        self.until <= now.wall || self.ends_by.is_some_and(|end| end <= now.boot)
     }
 
     /// What a revocation list can name it by.
@@ -85,6 +97,11 @@ impl Grant {
             key_sha256: &self.key.0,
         }
     }
+}
+
+/// The end by the time since boot. Whole seconds of two clocks: one more, so that it is never early.
+fn ends_by(until: UnixTime, now: Moment) -> u64 {
+    now.boot.saturating_add(until.since(now.wall)).saturating_add(1)
 }
 
 /// What a new session is made of.
@@ -105,7 +122,7 @@ pub(crate) struct New<'a> {
 
 impl Row {
     /// A session that begins now.
-    pub(crate) fn new(new: New<'_>, cgroup: Option<Cgroup>, now: UnixTime) -> Row {
+    pub(crate) fn new(new: New<'_>, cgroup: Option<Cgroup>, now: Moment) -> Row {
         let New { monitor, login, from, certificate, grant, host } = new;
         let named: Option<Principal> = host.and_then(|host| format!("{login}@{host}").parse().ok());
         let principal = named.filter(|own| holds(certificate, own));
@@ -113,7 +130,7 @@ impl Row {
             monitor,
             login,
             from,
-            since: now,
+            since: now.wall,
             grants: vec![grant],
             principal,
             critical: Digest::of(certificate.critical_options()),
@@ -124,8 +141,20 @@ impl Row {
             ending: None,
             is_closed: false,
         };
-        row.plan_warning(now);
+        row.plan_warning(now.wall);
         row
+    }
+
+    /// A session that was recorded: where its table knew of one clock only, the other counts from now.
+    pub(crate) fn resume(&mut self, now: Moment) {
+        for grant in &mut self.grants {
+            grant.ends_by.get_or_insert(ends_by(grant.until, now));
+        }
+    }
+
+    /// Whether nothing lets it be any more.
+    pub(crate) fn is_over(&self, now: Moment) -> bool {
+        self.grants.iter().all(|grant| grant.is_over(now))
     }
 
     /// When it ends.
@@ -150,7 +179,7 @@ impl Row {
     /// Moves the end, if `certificate` gives its holder all that this session has, for longer: the same
     /// person, the same `login@host`, the same restrictions, at least the same permits. It never
     /// shortens. What it says must have been verified.
-    pub(crate) fn prolong(&mut self, certificate: &Presented, ca: &CaKey, now: UnixTime) -> bool {
+    pub(crate) fn prolong(&mut self, certificate: &Presented, ca: &CaKey, now: Moment) -> bool {
         let (Some(theirs), Some(own)) = (certificate.our_key_id(), self.key_id()) else {
             return false;
         };
@@ -167,8 +196,8 @@ impl Row {
             // The one that ends first says nothing any more; the session's own always stays.
             self.grants.remove(1);
         }
-        self.grants.push(Grant::new(ca, certificate, theirs.access_until));
-        self.plan_warning(now);
+        self.grants.push(Grant::new(ca, certificate, theirs.access_until, now));
+        self.plan_warning(now.wall);
         true
     }
 
@@ -181,7 +210,7 @@ impl Row {
     pub(crate) fn revoke(
         &mut self,
         revoked: impl Fn(Named<'_>) -> bool,
-        now: UnixTime,
+        now: Moment,
     ) -> Option<Cause> {
         if self.grants.first().is_none_or(|own| revoked(own.named())) {
             return Some(Cause::Revoked);
@@ -191,8 +220,8 @@ impl Row {
         if self.until() == before {
             return None;
         }
-        self.plan_warning(now);
-        (self.until() <= now).then_some(Cause::Revoked)
+        self.plan_warning(now.wall);
+        self.is_over(now).then_some(Cause::Revoked)
     }
 }
 

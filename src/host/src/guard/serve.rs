@@ -25,7 +25,7 @@ use super::revoked::{Revoked, Watch};
 use super::spool::Spool;
 use super::state::{StateFile, make_dir};
 use super::table::{Table, Token};
-use crate::clock::now;
+use crate::clock::{moment, now};
 use crate::error::CommandError;
 use crate::layout::Folders;
 
@@ -41,7 +41,8 @@ const MAX_CLIENTS: usize = 64;
 /// How long such a connection may take.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often the revocation list is looked at while there is a session, should no event come.
+/// How often the revocation list is looked at while there is a session, should no event come; and the
+/// time since boot, by which sessions end where the wall clock was set back.
 const LIST_LOOK: Duration = Duration::from_secs(1);
 
 const LISTENER: Token = 0;
@@ -83,7 +84,7 @@ impl Server {
         let lock = lock(&folders.run)?;
         let state = StateFile::new(&folders.run).map_err(|e| failed(&folders.run, e))?;
         let (state_path, instant) = (state.path().to_owned(), Instant::now());
-        let table = Table::open(state, spool(&folders.state), FIRST_SESSION, instant);
+        let table = Table::open(state, spool(&folders.state), FIRST_SESSION, moment(), instant);
         let table = table.map_err(|e| {
             failed(&state_path, e).hint(format!(
                 "nobody knows which sessions are to end: end them (loginctl, or kill the sshd of each), then remove {}",
@@ -158,7 +159,7 @@ impl Server {
         loop {
             let instant = Instant::now();
             self.look_at_list();
-            self.table.act(&self.revoked, now(), instant);
+            self.table.act(&self.revoked, moment(), instant);
             self.table.look(now(), instant);
             self.clients.retain(|_, (_, deadline)| *deadline > instant);
             self.alarm.set(self.table.next_moment()).map_err(broken)?;
@@ -258,7 +259,7 @@ impl Server {
     }
 
     fn answer(&mut self, ask: Ask, fds: Vec<OwnedFd>, reported: &mut Option<Event>) -> Answer {
-        let now = now();
+        let now = moment();
         match ask {
             Ask::Register(register) => {
                 let known = self.table.len();

@@ -18,6 +18,7 @@ use super::spool::Spool;
 use super::state::StateFile;
 use super::warning;
 use super::watched::Watched;
+use crate::clock::Moment;
 
 /// Most events that are told at once: a report holds as many.
 const MAX_TOLD: usize = jit_ssh_core::statement::MAX_EVENTS;
@@ -42,12 +43,14 @@ impl Table {
         file: StateFile,
         spool: Option<Spool>,
         first: Token,
-        now: Instant,
+        now: Moment,
+        instant: Instant,
     ) -> io::Result<Table> {
         let rows = file.read()?;
         let mut table = Table { sessions: BTreeMap::new(), next: first, file, spool };
-        for row in rows {
-            table.insert(Watched::resume(row, now));
+        for mut row in rows {
+            row.resume(now);
+            table.insert(Watched::resume(row, instant));
         }
         Ok(table)
     }
@@ -124,7 +127,7 @@ impl Table {
     }
 
     /// Moves the end of whatever a verified certificate prolongs. How many it was.
-    pub(crate) fn prolong(&mut self, certificate: &Presented, ca: &CaKey, now: UnixTime) -> usize {
+    pub(crate) fn prolong(&mut self, certificate: &Presented, ca: &CaKey, now: Moment) -> usize {
         let mut moved = 0usize;
         for watched in self.sessions.values_mut() {
             if watched.row.prolong(certificate, ca, now) {
@@ -150,7 +153,7 @@ impl Table {
     }
 
     /// Warns and ends what is due at `now`, and what is revoked.
-    pub(crate) fn act(&mut self, revoked: &Revoked, now: UnixTime, instant: Instant) {
+    pub(crate) fn act(&mut self, revoked: &Revoked, now: Moment, instant: Instant) {
         let mut due = Vec::new();
         let mut to_warn = Vec::new();
         let mut changed = false;
@@ -161,13 +164,13 @@ impl Table {
             }
             let before = row.until();
             let cause = match row.revoke(|named| revoked.revokes(named), now) {
-                None if row.until() <= now => Some(Cause::Expired),
+                None if row.is_over(now) => Some(Cause::Expired),
                 cause => cause,
             };
             changed |= row.until() != before;
             if let Some(cause) = cause {
                 due.push((*token, cause));
-            } else if row.warn_at.is_some_and(|at| at <= now) {
+            } else if row.warn_at.is_some_and(|at| at <= now.wall) {
                 row.warn_at = None;
                 to_warn.push(*token);
             }
@@ -192,7 +195,7 @@ impl Table {
             }
         }
         for row in to_warn.iter().filter_map(|token| self.sessions.get(token)) {
-            warning::warn(&row.row, &all, now);
+            warning::warn(&row.row, &all, now.wall);
         }
     }
 

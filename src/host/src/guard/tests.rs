@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use jit_ssh_core::certificate::Presented;
 use jit_ssh_core::key::CaKey;
@@ -11,11 +12,16 @@ use jit_ssh_core::time::UnixTime;
 use tempfile::TempDir;
 
 use super::event::Cause;
-use super::process::ProcessId;
+use super::process::{Process, ProcessId};
+use super::revoked::Revoked;
 use super::row::{Grant, New, Row};
 use super::state::StateFile;
+use super::table::Table;
+use super::watched::Watched;
+use crate::clock::Moment;
 
 const NOW: UnixTime = UnixTime(1_790_000_000);
+const MOMENT: Moment = Moment { wall: NOW, boot: 5_000 };
 const ID: &str = "alice/7kq2m9xw4p/";
 
 struct Ca {
@@ -53,10 +59,10 @@ impl Ca {
             login: "deploy".into(),
             from: "192.0.2.7".into(),
             certificate,
-            grant: Grant::new(&self.key, certificate, UnixTime(until)),
+            grant: Grant::new(&self.key, certificate, UnixTime(until), MOMENT),
             host: Some("prod-host"),
         };
-        Row::new(new, None, NOW)
+        Row::new(new, None, MOMENT)
     }
 }
 
@@ -133,7 +139,7 @@ fn only_a_certificate_that_gives_all_that_a_session_has_for_longer_moves_its_end
     ] {
         let mut row = row.clone();
         let other = ca.sign(&key_id, principals, 2, more);
-        assert_eq!(row.prolong(&other, &ca.key, NOW), moves, "{key_id} {principals} {more:?}");
+        assert_eq!(row.prolong(&other, &ca.key, MOMENT), moves, "{key_id} {principals} {more:?}");
         let expected = until(if moves { 900 } else { 600 });
         assert_eq!(row.until(), UnixTime(expected));
         assert_eq!(row.warn_at, Some(UnixTime(expected - 120)));
@@ -141,12 +147,12 @@ fn only_a_certificate_that_gives_all_that_a_session_has_for_longer_moves_its_end
     // One that is being ended stays so.
     let mut ending = row.clone();
     ending.ending = Some(Cause::Expired);
-    assert!(!ending.prolong(&ca.sign(&id(900), "deploy@prod-host", 3, &[]), &ca.key, NOW));
+    assert!(!ending.prolong(&ca.sign(&id(900), "deploy@prod-host", 3, &[]), &ca.key, MOMENT));
     // However often it is prolonged, its own certificate is remembered.
     let mut often = row;
     for step in 1..40 {
         let longer = ca.sign(&id(600 + step), "deploy@prod-host", 100 + step, &[]);
-        assert!(often.prolong(&longer, &ca.key, NOW));
+        assert!(often.prolong(&longer, &ca.key, MOMENT));
     }
     assert_eq!((often.grants.len(), often.grants[0].serial), (12, 1));
     assert_eq!(often.until(), UnixTime(until(639)));
@@ -158,13 +164,13 @@ fn a_session_ends_with_its_own_certificate_and_falls_back_without_its_extension(
     let id = |seconds: u64| format!("{ID}{}", NOW.0 + seconds);
     let own = ca.sign(&id(600), "deploy@prod-host", 1, &[]);
     let mut row = ca.row(&own, NOW.0 + 600);
-    assert!(row.prolong(&ca.sign(&id(900), "deploy@prod-host", 2, &[]), &ca.key, NOW));
-    assert_eq!(row.clone().revoke(|named| named.serial == 3, NOW), None);
-    assert_eq!(row.clone().revoke(|named| named.serial == 1, NOW), Some(Cause::Revoked));
+    assert!(row.prolong(&ca.sign(&id(900), "deploy@prod-host", 2, &[]), &ca.key, MOMENT));
+    assert_eq!(row.clone().revoke(|named| named.serial == 3, MOMENT), None);
+    assert_eq!(row.clone().revoke(|named| named.serial == 1, MOMENT), Some(Cause::Revoked));
     let mut fallen = row.clone();
-    assert_eq!(fallen.revoke(|named| named.serial == 2, NOW), None);
+    assert_eq!(fallen.revoke(|named| named.serial == 2, MOMENT), None);
     assert_eq!(fallen.until(), UnixTime(NOW.0 + 600));
-    let later = UnixTime(NOW.0 + 700);
+    let later = Moment { wall: UnixTime(NOW.0 + 700), boot: 5_700 };
     assert_eq!(row.revoke(|named| named.serial == 2, later), Some(Cause::Revoked));
 }
 
@@ -202,4 +208,82 @@ fn the_table_is_of_one_boot_and_a_damaged_one_is_told() {
     }
     fs::write(file.path(), &text).unwrap();
     assert!(file.read().is_ok());
+}
+
+#[test]
+fn a_session_ends_by_whichever_clock_says_so_first() {
+    let ca = Ca::new();
+    let id = |seconds: u64| format!("{ID}{}", NOW.0 + seconds);
+    let own = ca.sign(&id(600), "deploy@prod-host", 1, &[]);
+    let mut row = ca.row(&own, NOW.0 + 600);
+    let at = |wall: u64, boot: u64| Moment { wall: UnixTime(wall), boot: MOMENT.boot + boot };
+    let (set_back, set_forward) = (NOW.0 - 86_400, NOW.0 + 600);
+    assert!(!row.is_over(at(NOW.0 + 599, 599)) && row.is_over(at(NOW.0 + 600, 600)));
+    assert!(row.is_over(at(set_forward, 1)));
+    assert!(!row.is_over(at(set_back, 600)) && row.is_over(at(set_back, 601)));
+    // What prolongs it is bounded in the same way, and by the clocks of its own moment.
+    let longer = ca.sign(&id(900), "deploy@prod-host", 2, &[]);
+    assert!(row.prolong(&longer, &ca.key, at(NOW.0 + 60, 60)));
+    assert!(!row.is_over(at(set_back, 900)) && row.is_over(at(set_back, 901)));
+    // Without it, what is left ends by its own.
+    assert_eq!(row.revoke(|named| named.serial == 2, at(set_back, 601)), Some(Cause::Revoked));
+
+    // A guard from before wrote no such time: it counts from when the table is taken on.
+    let text = serde_json::to_string(&ca.row(&own, NOW.0 + 600)).unwrap();
+    let before = text.replace(&format!(",\"ends_by\":{}", MOMENT.boot + 601), "");
+    assert_ne!(before, text);
+    let mut old: Row = serde_json::from_str(&before).unwrap();
+    assert!(!old.is_over(at(set_back, 10_000)));
+    old.resume(at(NOW.0 + 100, 100));
+    assert_eq!(old, ca.row(&own, NOW.0 + 600));
+}
+
+/// A session whose monitor is a process of its own.
+fn live(ca: &Ca, seconds: u64) -> (std::process::Child, Watched) {
+    let until = NOW.0 + seconds;
+    let own = ca.sign(&format!("{ID}{until}"), "deploy@prod-host", 1, &[]);
+    let monitor = Command::new("sleep").arg("1000").spawn().unwrap();
+    let process = Process::open(i32::try_from(monitor.id()).unwrap()).unwrap();
+    let mut row = ca.row(&own, until);
+    row.monitor = process.id();
+    (monitor, Watched::new(row, process))
+}
+
+#[test]
+fn a_clock_that_is_set_ends_sessions_at_once_or_when_they_would_have_ended() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let ca = Ca::new();
+    let revoked = Revoked::open(ca.file("none.krl"));
+    let instant = Instant::now();
+    let open = |at: Moment| {
+        let file = StateFile::new(ca.dir.path()).unwrap();
+        Table::open(file, None, 1, at, instant).unwrap()
+    };
+    let at = |wall: u64, boot: u64| Moment { wall: UnixTime(wall), boot: MOMENT.boot + boot };
+    let ended = |mut monitor: std::process::Child| monitor.wait().unwrap().signal();
+    let set_back = NOW.0 - 86_400;
+
+    let mut table = open(MOMENT);
+    let (short, watched) = live(&ca, 600);
+    table.add(watched).unwrap();
+    let (mut long, watched) = live(&ca, 3_600);
+    table.add(watched).unwrap();
+    let is_ending = |table: &Table| -> Vec<bool> {
+        table.iter().map(|(_, watched)| watched.row.ending.is_some()).collect()
+    };
+    table.act(&revoked, at(NOW.0 + 599, 599), instant);
+    assert_eq!(is_ending(&table), [false, false]);
+    // Ten minutes forward, a second later: what is over ends now, and nothing else does.
+    table.act(&revoked, at(NOW.0 + 1_200, 600), instant);
+    assert_eq!(is_ending(&table), [true, false]);
+    assert_eq!(ended(short), Some(15));
+    assert!(long.try_wait().unwrap().is_none());
+    // A day back: it is not prolonged by that, a guard that is started meanwhile or not.
+    table.act(&revoked, at(set_back, 3_600), instant);
+    drop(table);
+    let mut table = open(at(set_back, 3_600));
+    table.act(&revoked, at(set_back, 3_600), instant);
+    assert!(long.try_wait().unwrap().is_none());
+    table.act(&revoked, at(set_back + 1, 3_601), instant);
+    assert_eq!(ended(long), Some(15));
 }
