@@ -155,11 +155,31 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> 
     write(path, &FileContent { content: content.to_vec(), mode, owner: None })
 }
 
+/// The same for a file that need not outlive this boot of the machine: whole for every process at every
+/// moment, killed ones among them, but not synced.
+///
+/// # Errors
+/// What the system says; then the file is as it was.
+pub(crate) fn replace_for_this_boot(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let new = FileContent { content: content.to_vec(), mode, owner: None };
+    put(path, &new, |_| Ok(()))
+}
+
 fn write(path: &Path, new: &FileContent) -> io::Result<()> {
+    put(path, new, File::sync_all)?;
+    sync_parent(path)
+}
+
+fn put(
+    path: &Path,
+    new: &FileContent,
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}{TEMPORARY}"));
     absent(fs::remove_file(&temporary))?;
-    let written = write_new(&temporary, new).and_then(|()| {
+    let written = write_new(&temporary, new).and_then(|file| {
+        sync(&file)?;
         labels::take_over(path, &temporary)?;
         fs::rename(&temporary, path)
     });
@@ -167,17 +187,16 @@ fn write(path: &Path, new: &FileContent) -> io::Result<()> {
         // The first failure is the one to tell.
         let _ = fs::remove_file(&temporary);
     }
-    written?;
-    sync_parent(path)
+    written
 }
 
-fn write_new(path: &Path, new: &FileContent) -> io::Result<()> {
+fn write_new(path: &Path, new: &FileContent) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(&new.content)?;
     set_owner(&file, new.owner)?;
     // After the owner: changing that clears bits of the mode.
     file.set_permissions(Permissions::from_mode(new.mode))?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn set_owner(file: &File, owner: Option<Owner>) -> io::Result<()> {

@@ -1,4 +1,9 @@
 //! The table of sessions on disk (`guard.state`): whole at every moment, and of one boot only.
+//!
+//! Somebody's login waits for it, so it is not synced. What it must outlive is the guard, and nothing
+//! that happens to a process takes what it wrote out of the page cache. What does, a loss of power, ends
+//! the sessions, too; and since it may leave the file damaged where `/run` is no tmpfs, `guard.boot`
+//! says, synced, for which boot the file is to be read at all.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -16,6 +21,8 @@ const VERSION: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct StateFile {
     path: PathBuf,
+    /// Names the boot that the file is of.
+    mark: PathBuf,
     boot: String,
 }
 
@@ -40,7 +47,7 @@ impl StateFile {
     /// If the kernel does not say which boot this is.
     pub(crate) fn new(run: &Path) -> io::Result<StateFile> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
-        Ok(StateFile { path: run.join("guard.state"), boot })
+        Ok(StateFile { path: run.join("guard.state"), mark: run.join("guard.boot"), boot })
     }
 
     /// The sessions recorded since this machine started; none if there is no such file.
@@ -48,6 +55,9 @@ impl StateFile {
     /// # Errors
     /// If there is one and it can not be read: then nobody knows what it holds.
     pub(crate) fn read(&self) -> io::Result<Vec<Row>> {
+        if self.marked()?.is_some_and(|boot| boot != self.boot) {
+            return Ok(Vec::new());
+        }
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -61,13 +71,39 @@ impl StateFile {
         Ok(if read.boot == self.boot { read.sessions } else { Vec::new() })
     }
 
-    /// Puts these sessions in the place of all.
+    /// Says that the file is of this boot from now on; before the first [`StateFile::write`].
     ///
     /// # Errors
-    /// If they are not on disk.
+    /// If it can not be said.
+    pub(crate) fn begin(&self, rows: &[Row]) -> io::Result<()> {
+        if self.marked()?.as_ref() == Some(&self.boot) {
+            return Ok(());
+        }
+        // What lies there now may be damaged: it goes before it counts.
+        apply::replace(&self.path, &self.render(rows.iter())?, 0o600)?;
+        apply::replace(&self.mark, self.boot.as_bytes(), 0o600)
+    }
+
+    fn marked(&self) -> io::Result<Option<String>> {
+        match fs::read(&self.mark) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Puts these sessions in the place of all: whatever becomes of this process, the next one reads
+    /// them.
+    ///
+    /// # Errors
+    /// If they are not there.
     pub(crate) fn write<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> io::Result<()> {
+        apply::replace_for_this_boot(&self.path, &self.render(rows)?, 0o600)
+    }
+
+    fn render<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> io::Result<Vec<u8>> {
         let written = Written { v: VERSION, boot: &self.boot, sessions: rows.collect() };
-        apply::replace(&self.path, &serde_json::to_vec(&written)?, 0o600)
+        Ok(serde_json::to_vec(&written)?)
     }
 
     /// Where it lies.

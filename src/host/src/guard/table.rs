@@ -47,6 +47,7 @@ impl Table {
         instant: Instant,
     ) -> io::Result<Table> {
         let rows = file.read()?;
+        file.begin(&rows)?;
         let mut table = Table { sessions: BTreeMap::new(), next: first, file, spool };
         for mut row in rows {
             row.resume(now);
@@ -77,7 +78,7 @@ impl Table {
         self.sessions.values().map(|watched| &watched.row).find(|row| row.monitor == monitor)
     }
 
-    /// Records a new session. It is on disk when this returns.
+    /// Records a new session. Whoever takes over from this guard knows of it when this returns.
     ///
     /// # Errors
     /// If it is not: then it is not taken on.

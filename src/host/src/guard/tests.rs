@@ -208,6 +208,20 @@ fn the_table_is_of_one_boot_and_a_damaged_one_is_told() {
     }
     fs::write(file.path(), &text).unwrap();
     assert!(file.read().is_ok());
+
+    // Marked as of this boot, nothing that was recorded is lost and a damaged file is told still.
+    file.begin(&file.read().unwrap()).unwrap();
+    assert_eq!(file.read().unwrap(), [ca.row(&own, until)]);
+    file.begin(&[]).unwrap();
+    assert_eq!(file.read().unwrap().len(), 1, "it has begun already");
+    fs::write(file.path(), "").unwrap();
+    assert!(file.read().is_err());
+    // What a loss of power left, once the machine is up again: there are no sessions.
+    fs::write(ca.file("guard.boot"), "another").unwrap();
+    assert_eq!(file.read().unwrap(), []);
+    file.begin(&[]).unwrap();
+    assert_eq!(file.read().unwrap(), []);
+    assert_eq!(fs::read_to_string(ca.file("guard.boot")).unwrap(), boot.trim());
 }
 
 #[test]
