@@ -4,7 +4,7 @@
 //! certificate, the first and each renewal. There is no second path to a certificate: its builder
 //! takes an [`Authorized`] by value, and only this module can make one.
 
-use crate::bundle::Permit;
+use crate::bundle::{Permit, Strength};
 use crate::chain::Chain;
 use crate::cidr::Cidr;
 use crate::digest::Digest;
@@ -35,6 +35,7 @@ pub struct Authorized {
     source: Vec<Cidr>,
     command: Option<String>,
     permit: Vec<Permit>,
+    subject_key: Strength,
 }
 
 impl Authorized {
@@ -86,6 +87,11 @@ impl Authorized {
     /// The only command it runs, if it is held to one.
     pub fn command(&self) -> Option<&str> {
         self.command.as_deref()
+    }
+
+    /// Which kind of key it is for, by the rule.
+    pub fn subject_key(&self) -> Strength {
+        self.subject_key
     }
 
     /// What it permits, sorted: what was asked and the rule allows.
@@ -160,5 +166,6 @@ pub fn authorize<'b>(
         source,
         command: request.command.clone(),
         permit,
+        subject_key: rule.subject_key,
     })
 }

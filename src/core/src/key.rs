@@ -89,6 +89,10 @@ impl Plain {
         self.data.algorithm().as_str().to_owned()
     }
 
+    fn is_security_key(&self) -> bool {
+        matches!(self.data.algorithm(), Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256)
+    }
+
     fn fingerprint(&self) -> String {
         self.data.fingerprint(HashAlg::Sha256).to_string()
     }
@@ -230,7 +234,7 @@ impl SignerKey {
 
     /// Whether this is a hardware security key (`sk-*`).
     pub fn is_security_key(&self) -> bool {
-        matches!(self.plain.data.algorithm(), Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256)
+        self.plain.is_security_key()
     }
 }
 
@@ -258,6 +262,11 @@ impl SubjectKey {
     /// The OpenSSH name of the key's type, such as `ssh-ed25519`.
     pub fn type_name(&self) -> String {
         self.plain.type_name()
+    }
+
+    /// Whether this is a hardware security key (`sk-*`).
+    pub fn is_security_key(&self) -> bool {
+        self.plain.is_security_key()
     }
 }
 

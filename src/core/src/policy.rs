@@ -267,6 +267,9 @@ fn misfit(
     {
         return Some(Misfit::Hours);
     }
+    if allow.subject_key > Strength::Any && !request.key.is_security_key() {
+        return Some(Misfit::SubjectKey(allow.subject_key));
+    }
     match sources(&allow.source, &request.source) {
         Sources::Granted(_) => None,
         Sources::None => Some(Misfit::Source),
@@ -362,6 +365,38 @@ mod tests {
     use super::judgement::Supposed;
     use super::texts::{allow, texts};
     use super::*;
+
+    #[test]
+    fn a_rule_for_security_keys_takes_no_other_key() {
+        let rules = allow("strong", "subject_key = \"hardware\"");
+        let bundle = texts(&rules).bundle();
+        let supposed = Supposed {
+            by: "alice".parse().unwrap(),
+            subject: None,
+            hosts: vec!["web-1".parse().unwrap()],
+            logins: vec!["deploy".parse().unwrap()],
+            span: "10m".parse().unwrap(),
+            reason: "INC-42".to_owned(),
+            break_glass: None,
+            strength: Strength::Any,
+            from: None,
+            at: crate::time::UnixTime(1_790_000_000),
+        };
+        // What is only supposed is asked with a key that every rule takes.
+        let judged = supposed.judge(&bundle).unwrap();
+        assert_eq!(judged.decision.unwrap().name.to_string(), "strong");
+        let mut request = judged.request;
+        request.key = crate::testkit::subject_key(7);
+        let requester = bundle.people.get(&supposed.by).unwrap();
+        let presence = Presence::Software;
+        let asked = Asked { request: &request, requester, presence, extension: None };
+        let refused = decide(asked, &bundle, supposed.at).unwrap_err();
+        assert!(refused.message.contains("certifies only security keys"), "{}", refused.message);
+        assert!(refused.hint.unwrap().contains("--key"));
+        // Without the word the same key is as good as any.
+        let bundle = texts(&allow("usual", "")).bundle();
+        assert!(decide(asked, &bundle, supposed.at).is_ok());
+    }
 
     #[test]
     fn a_reason_that_is_still_open_is_judged_as_one_that_fits_and_as_one_that_does_not() {

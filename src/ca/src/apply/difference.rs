@@ -194,6 +194,7 @@ fn allow(rule: &Allow) -> Vec<Field> {
         ("use_within", rule.use_within.to_string()),
         ("permit", list(&rule.permit)),
         ("source", source),
+        ("subject_key", rule.subject_key.to_string()),
     ]
 }
 

@@ -120,6 +120,9 @@ pub struct Allow {
     pub permit: BTreeSet<Permit>,
     /// The addresses a certificate works from.
     pub source: SourceRule,
+    /// Which kind of key it certifies: with [`Strength::Verified`] the certificate works only where
+    /// the security key checked its person at the login.
+    pub subject_key: Strength,
     /// Whether, and how, its requesters may go ahead without approvals. Only beside
     /// [`Approval::Steps`].
     pub break_glass: Option<BreakGlass>,
@@ -286,7 +289,7 @@ impl Permit {
     }
 }
 
-/// How sure an approval is to come from the person: each kind includes those below it.
+/// How sure a signature is to come from the person: each kind includes those below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Strength {
     /// Any key of the person.

@@ -9,7 +9,7 @@ mod terms;
 use std::collections::HashMap;
 
 use super::known::Known;
-use super::policy::{Allow, Deny, Policy, Selection, SourceRule};
+use super::policy::{Allow, Deny, Policy, Selection, SourceRule, Strength};
 use super::reader::{Empty, Item, Table, quote};
 use super::reason::ReasonRule;
 use super::rule_index::RuleIndex;
@@ -86,6 +86,7 @@ impl<'a> Rules<'a, '_> {
         let permit =
             table.or("permit", Vec::new(), |item| item.unique(Empty::Fine, Item::parse).whole());
         let source = table.or("source", SourceRule::Any, source);
+        let subject_key = table.or("subject_key", Strength::Any, Item::parse);
         let break_glass = known.break_glass(&mut table, max_for);
         let extend = table.or("extend", None, |item| extend(item).map(Some));
         table.finish();
@@ -106,6 +107,7 @@ impl<'a> Rules<'a, '_> {
             use_within: use_within?,
             permit: permit?.into_iter().collect(),
             source: source?,
+            subject_key: subject_key?,
             break_glass: break_glass?,
             extend: extend?,
         })

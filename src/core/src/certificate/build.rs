@@ -2,6 +2,7 @@
 
 use super::{KeyId, Serial};
 use crate::authorize::Authorized;
+use crate::bundle::Strength;
 use crate::key::CaKey;
 use crate::names::RuleName;
 use crate::wire::{Reader, Writer};
@@ -57,17 +58,22 @@ pub(super) fn certificate_type(key_type: &str) -> String {
 /// Options in lexical order, as `PROTOCOL.certkeys` demands.
 fn critical_options(authorized: &Authorized) -> Vec<u8> {
     let mut out = Writer::default();
-    let mut option = |name: &str, value: &str| {
+    let mut option = |name: &str, value: Option<&str>| {
         let mut data = Writer::default();
-        data.string(value.as_bytes());
+        if let Some(value) = value {
+            data.string(value.as_bytes());
+        }
         out.string(name.as_bytes()).string(&data.into_bytes());
     };
     if let Some(command) = authorized.command() {
-        option("force-command", command);
+        option("force-command", Some(command));
     }
     if !authorized.source().is_empty() {
         let ranges: Vec<String> = authorized.source().iter().map(ToString::to_string).collect();
-        option("source-address", &ranges.join(","));
+        option("source-address", Some(&ranges.join(",")));
+    }
+    if authorized.subject_key() == Strength::Verified {
+        option("verify-required", None);
     }
     out.into_bytes()
 }

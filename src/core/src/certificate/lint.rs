@@ -242,6 +242,12 @@ fn check_validity(
 fn check_critical(packed: &[u8], request: &Request) -> Check {
     let mut asked_command = request.command.is_some();
     for (name, data) in options(packed)? {
+        if name == b"verify-required" {
+            // `PROTOCOL.certkeys`: a flag, with no value at all.
+            ensure(data.is_empty(), "verify-required has a value")?;
+            ensure(request.key.is_security_key(), "verify-required, and the key can not verify")?;
+            continue;
+        }
         let mut inner = Cursor::new(data);
         let value = inner.field()?;
         ensure(inner.is_at_end(), "an option's value is followed by something")?;
@@ -264,7 +270,6 @@ fn check_critical(packed: &[u8], request: &Request) -> Check {
                     )?;
                 }
             }
-            b"verify-required" => ensure(value.is_empty(), "verify-required has a value")?,
             _ => return Err(LintError("a critical option is unknown")),
         }
     }

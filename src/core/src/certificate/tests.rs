@@ -15,8 +15,12 @@ struct Made {
 }
 
 fn make(change: impl Fn(&mut Request)) -> Made {
+    make_under(POLICY, change)
+}
+
+fn make_under(policy: &str, change: impl Fn(&mut Request)) -> Made {
     let world = World::default();
-    let bundle = world.bundle(POLICY);
+    let bundle = world.bundle(policy);
     let mut request = world.request(&world.alice, "test-host", "deploy", 600, START);
     request.permit = vec![crate::bundle::Permit::Pty];
     change(&mut request);
@@ -108,6 +112,43 @@ fn options_and_every_key_type_are_encoded_soundly() {
     lint::read(&made.tbs.bytes).unwrap();
 }
 
+/// A security key on the point of RFC 8032, 7.1.
+const SECURITY_KEY: &str = "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1EaAAAABHNzaDo=";
+
+#[test]
+fn a_rule_decides_whether_the_security_key_has_to_verify_its_person() {
+    let options = |word: &str| {
+        let rules = POLICY.replace("auto = {}", &format!("auto = {{}}\nsubject_key = \"{word}\""));
+        assert_ne!(rules, POLICY);
+        let made = make_under(&rules, |request| {
+            request.key = SECURITY_KEY.parse().unwrap();
+            request.source = vec!["10.0.0.0/8".parse().unwrap()];
+        });
+        made.check(&made.tbs.bytes).unwrap();
+        let signature = made.world.ca.sign(&made.tbs.bytes).to_bytes();
+        let bytes = assemble(&made.tbs.bytes, &signature);
+        let certificate = ssh_key::Certificate::from_bytes(&bytes).unwrap();
+        let names = certificate.critical_options().keys().cloned();
+        names.collect::<Vec<String>>()
+    };
+    assert_eq!(options("any"), ["source-address"]);
+    assert_eq!(options("hardware"), ["source-address"]);
+    assert_eq!(options("verified"), ["source-address", "verify-required"]);
+}
+
+#[test]
+fn verify_required_is_a_flag_of_security_keys_alone() {
+    let hardware = make(|request| request.key = SECURITY_KEY.parse().unwrap());
+    let software = make(|_| {});
+    let with = |made: &Made, value| {
+        let critical = option("verify-required", value);
+        made.check(&with_field(&made.tbs.bytes, |f| f.critical = critical.clone()))
+    };
+    assert!(with(&hardware, None).is_ok());
+    assert!(with(&hardware, Some("")).is_err(), "sshd takes no value there");
+    assert!(with(&software, None).is_err(), "nobody could log in with it");
+}
+
 #[test]
 fn every_flipped_bit_that_matters_is_refused() {
     let made = make(|_| {});
@@ -149,6 +190,7 @@ pub(super) struct Fields {
     pub(super) kind: Vec<u8>,
     pub(super) nonce: Vec<u8>,
     pub(super) key: Vec<u8>,
+    pub(super) application: Option<Vec<u8>>,
     pub(super) serial: u64,
     pub(super) user: u32,
     pub(super) key_id: Vec<u8>,
@@ -166,6 +208,7 @@ impl Fields {
         let mut reader = Reader::new(bytes);
         let mut next = || reader.string().unwrap().to_vec();
         let (kind, nonce, key) = (next(), next(), next());
+        let application = kind.starts_with(b"sk-").then(next);
         let rest = reader.rest();
         let (serial, user) = (rest[..8].try_into().unwrap(), rest[8..12].try_into().unwrap());
         let mut reader = Reader::new(&rest[12..]);
@@ -183,6 +226,7 @@ impl Fields {
             kind,
             nonce,
             key,
+            application,
             serial: u64::from_be_bytes(serial),
             user: u32::from_be_bytes(user),
             key_id,
@@ -202,10 +246,11 @@ impl Fields {
             principals.string(principal);
         }
         let mut out = wire::Writer::default();
-        out.string(&self.kind)
-            .string(&self.nonce)
-            .string(&self.key)
-            .u64(self.serial)
+        out.string(&self.kind).string(&self.nonce).string(&self.key);
+        if let Some(application) = &self.application {
+            out.string(application);
+        }
+        out.u64(self.serial)
             .u32(self.user)
             .string(&self.key_id)
             .string(&principals.into_bytes())
@@ -297,11 +342,9 @@ fn what_sshd_would_accept_and_must_not_is_refused() {
         (
             "options unsorted",
             Box::new(|f| {
-                f.critical = [
-                    option("verify-required", Some("")),
-                    option("source-address", Some("10.0.0.0/8")),
-                ]
-                .concat()
+                f.critical =
+                    [option("verify-required", None), option("source-address", Some("10.0.0.0/8"))]
+                        .concat()
             }),
         ),
         (

@@ -117,7 +117,8 @@ impl Supposed {
     }
 
     fn request(&self, from: Option<IpAddr>) -> Result<Request, SupposedError> {
-        // Neither CA, key nor nonce is looked at by any rule.
+        // Neither CA nor nonce is looked at by any rule, and every rule takes a security key: which key
+        // is to be certified is the person's to choose.
         let ca = RootFingerprint(Digest([0; 32]));
         let key: SubjectKey = SOME_KEY.parse().expect("it is a key");
         let mut request = Request::new(
@@ -231,9 +232,8 @@ impl Other<'_> {
     }
 }
 
-/// A key to be certified, of RFC 8032, 7.1; which one is no matter.
-const SOME_KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea";
+/// A security key to be certified, on the point of RFC 8032, 7.1; which one is no matter.
+const SOME_KEY: &str = "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1EaAAAABHNzaDo=";
 
 /// An address of the documentation (RFC 5737): a rule that binds to the client's takes any.
 const SOME_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));

@@ -29,6 +29,8 @@ pub(super) enum Misfit {
     Reason,
     /// The rule approves by itself only at other times.
     Hours,
+    /// It certifies security keys only.
+    SubjectKey(Strength),
     Source,
     SourceNeeded,
 }
@@ -47,8 +49,9 @@ impl Misfit {
             Misfit::Strength(_) => 7,
             Misfit::Reason => 8,
             Misfit::Hours => 9,
-            Misfit::Source => 10,
-            Misfit::SourceNeeded => 11,
+            Misfit::SubjectKey(_) => 10,
+            Misfit::Source => 11,
+            Misfit::SourceNeeded => 12,
         }
     }
 }
@@ -113,6 +116,10 @@ pub(super) fn explain_misfit(request: &Request, misfit: Misfit, rule: &Allow) ->
         .hint("sign with a security key (sk-*) that people.toml lists for you"),
         Misfit::Reason => bad_reason(request, rule),
         Misfit::Hours => hours(request, rule),
+        Misfit::SubjectKey(strength) => none(format!(
+            "the rule {name} certifies only security keys (subject_key = \"{strength}\"), and this key is none"
+        ))
+        .hint("ask with a security key: jit-ssh login --key ~/.ssh/id_ed25519_sk"),
         Misfit::Source => {
             let allowed = match &rule.source {
                 SourceRule::Only(ranges) => list(ranges),

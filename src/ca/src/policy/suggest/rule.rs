@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use jit_ssh_core::bundle::{Bundle, HostPattern, SourceRule, Who};
+use jit_ssh_core::bundle::{Bundle, HostPattern, SourceRule, Strength, Who};
 use jit_ssh_core::time::UnixTime;
 use time::macros::format_description;
 
@@ -87,6 +87,10 @@ pub(super) fn text(
         SourceRule::Any => {}
         SourceRule::Client => field("source", quoted("client")),
         SourceRule::Only(ranges) => field("source", list(ranges.iter().map(ToString::to_string))),
+    }
+    match rule.subject_key {
+        Strength::Any => {}
+        strength => field("subject_key", quoted(strength.as_str())),
     }
     text
 }

@@ -122,6 +122,11 @@ fn reason_permit_and_source_are_checked() {
                 "\"10.0.0.1/8\" has bits set below its prefix; the range is 10.0.0.0/8",
             ),
             (source, "source = [\"::/0\", \"::/0\"]", "`::/0` is listed twice"),
+            (
+                source,
+                "subject_key = \"verify\"",
+                "`verify` is not a strength; known are any, hardware, verified",
+            ),
         ],
     );
     for pattern in ["(", "(a{1000}){1000}", "(a{100}){100}"] {
@@ -132,6 +137,7 @@ fn reason_permit_and_source_are_checked() {
     assert_accepted(
         "policy.toml",
         &[
+            (source, "subject_key = \"verified\""),
             (reason, "reason = {}"),
             (permit, "permit = []"),
             (

@@ -153,6 +153,7 @@ fn fields(before: &Allow, after: &Allow) -> Vec<(&'static str, String, String)> 
             use_within,
             permit,
             source,
+            subject_key,
             break_glass,
             extend,
         } = rule;
@@ -179,6 +180,7 @@ fn fields(before: &Allow, after: &Allow) -> Vec<(&'static str, String, String)> 
                     SourceRule::Only(ranges) => set(ranges),
                 },
             ),
+            ("subject_key", subject_key.to_string()),
             (
                 "break_glass",
                 glass

@@ -106,7 +106,9 @@ fn takes_all(earlier: &Allow, later: &Allow) -> bool {
             earlier.strength <= later.strength && later.max_for <= earlier.max_for
         }
     };
-    speaks && longest && reason && break_glass && hours(earlier, later) && source(earlier, later)
+    let key = earlier.subject_key <= later.subject_key;
+    let terms = longest && reason && break_glass && key;
+    speaks && terms && hours(earlier, later) && source(earlier, later)
 }
 
 /// Whether `earlier` is there whenever `later` is.

@@ -91,6 +91,9 @@ fn terms_of_an_earlier_rule_that_leave_something_leave_the_later_one_alone() {
         ("source = [\"10.0.0.0/8\"]", "source = [\"10.1.0.0/16\"]", true),
         ("source = [\"10.1.0.0/16\"]", "source = [\"10.0.0.0/8\"]", false),
         ("source = [\"10.1.0.0/16\"]", "source = \"client\"", false),
+        ("subject_key = \"hardware\"", "", false),
+        ("subject_key = \"hardware\"", "subject_key = \"verified\"", true),
+        ("subject_key = \"verified\"", "subject_key = \"hardware\"", false),
     ] {
         let texts = texts(&(allow("earlier", earlier) + &allow("later", later)));
         match shadowed {

@@ -45,7 +45,7 @@ auto = { hours = "Mon-Fri 08:00-18:00 UTC", review_by = "2027-01-31" }
 "#;
 
 /// A change of one field, and the rule it is in.
-const CHANGES: [(&str, &str, &str); 29] = [
+const CHANGES: [(&str, &str, &str); 30] = [
     ("who = [\"person:dave\"]", "who = [\"person:bob\"]", "no-root"),
     ("hosts = [\"test-1\"]", "hosts = [\"test-*\"]", "no-root"),
     ("logins = [\"deploy\"]\n\n", "\n", "no-root"),
@@ -64,6 +64,7 @@ const CHANGES: [(&str, &str, &str); 29] = [
     ("use_within = \"15m\"", "use_within = \"16m\"", "prod"),
     ("permit = [\"pty\"]", "permit = []", "prod"),
     ("source = \"client\"", "source = [\"10.0.0.0/8\"]", "prod"),
+    ("source = \"client\"", "source = \"client\"\nsubject_key = \"verified\"", "prod"),
     ("break_glass = { strength = \"any\"", "break_glass = { strength = \"hardware\"", "prod"),
     ("max_for = \"10m\"", "max_for = \"9m\"", "prod"),
     (", notify = [\"person:carol\"]", "", "prod"),
