@@ -35,14 +35,33 @@ impl Persona {
         let make = ["-q", "-t", kind, "-N", "", "-C", id, "-f"];
         Program::new("ssh-keygen").args(make).args([&file]).run().fine();
         let mut persona = Persona { id: id.to_owned(), home, machine: None, agent: None };
-        persona.start_agent();
+        persona.start_agent(&[]);
         persona.program("ssh-add").args(["-q"]).args([&file]).run().fine();
         persona
     }
 
-    fn start_agent(&mut self) {
+    /// Makes a key on the security key behind `provider`, with more options of `ssh-keygen -O`, and an
+    /// agent that holds it and may use that provider. Where the file `untouched` is in the person's
+    /// folder, nobody touches the key.
+    pub fn with_security_key(site: &Path, id: &str, provider: &Path, options: &[&str]) -> Persona {
+        let home = site.join(id);
+        fs::create_dir(&home).unwrap();
+        let file = home.join("id");
+        let make = ["-q", "-t", "ecdsa-sk", "-N", "", "-C", id, "-w"];
+        let options = options.iter().flat_map(|option| ["-O", option]);
+        let make = Program::new("ssh-keygen").args(make).args([provider]).args(options);
+        make.args(["-f"]).args([&file]).run().fine();
+        let mut persona = Persona { id: id.to_owned(), home, machine: None, agent: None };
+        persona.start_agent(&["-P", &provider.display().to_string()]);
+        let add = persona.program("ssh-add").args(["-q", "-S"]).args([provider]);
+        add.args([&file]).run().fine();
+        persona
+    }
+
+    fn start_agent(&mut self, options: &[&str]) {
         let socket = self.socket();
-        let agent = Program::new("ssh-agent").args(["-D", "-a"]).args([&socket]).start();
+        let agent = Program::new("ssh-agent").args(options).args(["-D", "-a"]).args([&socket]);
+        let agent = agent.env("JIT_SSH_TEST_UNTOUCHED", self.home.join("untouched")).start();
         // Its file is there a moment before anybody listens on it.
         wait_until("ssh-agent", || UnixStream::connect(&socket).is_ok());
         self.agent = Some(agent);

@@ -16,6 +16,7 @@ use ssh_key::private::KeypairData;
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use crate::failure::{Failure, Outcome};
+use crate::held;
 use crate::home::{self, Home};
 use crate::identity::refused;
 use crate::view::RequestRef;
@@ -38,6 +39,23 @@ pub(crate) struct Grant {
     /// When the access ends that this request prolongs, if it prolongs one: as this machine verified
     /// it.
     pub(crate) prolongs: Option<UnixTime>,
+    /// Where its certificates are to be kept.
+    pub(crate) keeping: Keeping,
+}
+
+/// Where a certificate is to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Keeping {
+    /// In the ssh-agent, bound to its hosts where that can be; else in files.
+    #[default]
+    Agent,
+    /// In the ssh-agent, which asks before each use; nowhere else.
+    Confirmed,
+    /// In the ssh-agent, for any host; else in files.
+    Unbound,
+    /// In files.
+    Files,
 }
 
 /// The private half of what is to be certified.
@@ -72,6 +90,8 @@ struct Stored {
     /// When the access ends that the request prolongs, or null.
     #[serde(default)]
     prolongs: Option<UnixTime>,
+    #[serde(default)]
+    keeping: Keeping,
     /// When this file can go.
     until: UnixTime,
 }
@@ -125,6 +145,16 @@ impl KeyFile {
     pub(crate) fn keypair(&self) -> Option<&KeypairData> {
         self.private.as_ref().map(|private| private.key_data())
     }
+
+    /// The file of the private half, whether or not it can be read without asking: a security key's
+    /// handle too. `None` if only the ssh-agent can have it.
+    pub(crate) fn private_path(&self) -> Option<PathBuf> {
+        let private = self.private.as_ref()?;
+        let named = self.path.extension().is_some_and(|end| end == "pub");
+        let beside = self.path.with_extension("");
+        let beside = Some(beside).filter(|path| named && private_half_lies(path, private));
+        Some(beside.unwrap_or_else(|| self.path.clone()))
+    }
 }
 
 /// The private half of `key`, if it lies at `path`, as ssh-keygen puts it; else the key is elsewhere.
@@ -135,6 +165,10 @@ fn private_half(path: &Path, key: &SubjectKey) -> Result<Option<Box<PrivateKey>>
         Ok(AnyKeyFile::Other(_)) | Err(_) => None,
     };
     Ok(private.filter(|private| subject_key(private.public_key()).is_ok_and(|own| own == *key)))
+}
+
+fn private_half_lies(path: &Path, private: &PrivateKey) -> bool {
+    matches!(AnyKeyFile::read(path), Ok(AnyKeyFile::Private(there)) if there.public_key() == private.public_key())
 }
 
 fn subject_key(key: &ssh_key::PublicKey) -> Result<SubjectKey, Failure> {
@@ -179,6 +213,7 @@ impl Grant {
             private_key,
             key_file,
             prolongs: self.prolongs,
+            keeping: self.keeping,
             until,
         };
         let bytes = serde_json::to_vec(&stored).map(zeroize::Zeroizing::new);
@@ -202,7 +237,7 @@ impl Grant {
             (None, Some(path)) => Subject::File(KeyFile::read(path).ok()?),
             _ => return None,
         };
-        let grant = Grant { request, subject, prolongs: stored.prolongs };
+        let grant = Grant { request, subject, prolongs: stored.prolongs, keeping: stored.keeping };
         (grant.subject.public().ok()? == grant.request.body().key).then_some(grant)
     }
 }
@@ -257,28 +292,18 @@ pub(crate) fn find(
 
 /// Removes all that is kept of a request: its key, its certificate in a file, and that it is live.
 pub(crate) fn forget_access(home: &Home, digest: &Digest) -> Result<(), Failure> {
-    home::remove(&certificate_path(home, digest))?;
+    held::files::remove_request(home, digest.short_id().as_str())?;
     notes::forget(home, digest)?;
     forget(home, digest)
 }
 
-/// Removes every key and certificate of ours from the runtime folder; gives how many keys.
+/// Removes every key of a request from the runtime folder, and what was noted; gives how many keys.
 pub(crate) fn forget_all(home: &Home) -> Result<usize, Failure> {
     let keys = home::files_of(&home.runtime(FOLDER))?;
-    let others = [home::files_of(&certificates(home))?, notes::files(home)?];
-    for path in keys.iter().chain(others.iter().flatten()) {
+    for path in keys.iter().chain(&notes::files(home)?) {
         home::remove(path)?;
     }
     Ok(keys.len())
-}
-
-fn certificates(home: &Home) -> PathBuf {
-    home.runtime("certificates")
-}
-
-/// Where the certificate for a person's own key lies, if the agent can not take it.
-pub(crate) fn certificate_path(home: &Home, digest: &Digest) -> PathBuf {
-    certificates(home).join(format!("{}-cert.pub", digest.short_id()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What in the ssh-agent is ours: certificates with our mark in their comment, for the enrolled
+//! What is ours, in the ssh-agent and (`files.rs`) in files. In the agent that is: certificates with our mark in their comment, for the enrolled
 //! person, by a CA key that the admins signed. An agent may be shared: what others put there, other
 //! persons and other CAs that use jit-ssh included, is neither shown, used nor taken out.
 
@@ -6,13 +6,21 @@ use jit_ssh_core::bundle::{Permit, Signers};
 use jit_ssh_core::certificate::KeyId;
 use jit_ssh_core::digest::ShortId;
 use jit_ssh_core::key::CaKey;
-use jit_ssh_core::names::{ActorId, Principal};
+use jit_ssh_core::names::{ActorId, HostName, Principal};
 use jit_ssh_core::time::UnixTime;
 use ssh_key::Certificate;
 use ssh_key::private::KeypairData;
 use ssh_key::public::KeyData;
 
-use jit_ssh_api::agent::{Agent, AgentError, Identity};
+use jit_ssh_api::agent::{Agent, AgentError, Confirm, Constraints, Identity};
+
+use crate::failure::Failure;
+use crate::home::Home;
+
+mod destinations;
+pub(crate) mod files;
+
+pub(crate) use destinations::{Bounds, bounds};
 
 /// How our comments begin.
 const MARK: &str = "jit-ssh:";
@@ -49,7 +57,50 @@ impl Owner {
     }
 }
 
-/// A certificate of ours in the agent.
+/// Where a certificate is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Loaded {
+    /// In the ssh-agent, which would use it toward any host.
+    Agent,
+    /// In the ssh-agent, which uses it toward its hosts alone.
+    AgentForItsHosts,
+    /// In files, for these hosts.
+    Files(Vec<HostName>),
+}
+
+impl Loaded {
+    /// As `--json` has it.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Loaded::Agent | Loaded::AgentForItsHosts => "agent",
+            Loaded::Files(_) => "file",
+        }
+    }
+
+    /// Whether the agent keeps it from other hosts.
+    pub(crate) fn is_bound(&self) -> bool {
+        *self == Loaded::AgentForItsHosts
+    }
+}
+
+/// The command that uses a certificate as this account on this host.
+pub(crate) fn command(home: &Home, loaded: &Loaded, principal: &Principal) -> String {
+    match loaded {
+        Loaded::Agent | Loaded::AgentForItsHosts => format!("ssh {principal}"),
+        Loaded::Files(_) => {
+            let host = principal.host();
+            let (key, certificate) =
+                (files::key_path(home, host), files::certificate_path(home, host));
+            format!(
+                "ssh -i {} -o CertificateFile={} {principal}",
+                key.display(),
+                certificate.display()
+            )
+        }
+    }
+}
+
+/// A certificate of ours.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     /// The short id of its request, as the CA wrote it into the key id.
@@ -70,16 +121,24 @@ pub(crate) struct Held {
     pub(crate) valid_before: UnixTime,
     /// When the access ends, as the CA wrote it into the key id.
     pub(crate) access_until: UnixTime,
+    /// Where it is.
+    pub(crate) loaded: Loaded,
 }
 
 impl Held {
-    fn read(identity: &Identity, owner: &Owner) -> Option<Held> {
+    fn read(identity: &Identity, owner: &Owner, unbound: &[Identity]) -> Option<Held> {
         if !is_marked(identity) {
             return None;
         }
         let certificate = Certificate::from_bytes(&identity.blob).ok()?;
+        let bound = !unbound.iter().any(|other| other.blob == identity.blob);
+        let loaded = if bound { Loaded::AgentForItsHosts } else { Loaded::Agent };
+        Held::of(&certificate, identity.blob.clone(), owner, loaded)
+    }
+
+    fn of(certificate: &Certificate, blob: Vec<u8>, owner: &Owner, loaded: Loaded) -> Option<Held> {
         let key_id: KeyId = certificate.key_id().parse().ok()?;
-        if key_id.subject != owner.id || !owner.certified(&certificate) {
+        if key_id.subject != owner.id || !owner.certified(certificate) {
             return None;
         }
         let principals = certificate.valid_principals().iter().map(|text| text.parse().ok());
@@ -87,7 +146,7 @@ impl Held {
         let permits =
             Permit::ALL.into_iter().filter(|permit| extensions.contains_key(permit.extension()));
         Some(Held {
-            blob: identity.blob.clone(),
+            blob,
             serial: certificate.serial(),
             key_id: key_id.to_string(),
             principals: principals.collect::<Option<_>>()?,
@@ -96,7 +155,17 @@ impl Held {
             valid_before: UnixTime(certificate.valid_before()),
             access_until: key_id.access_until,
             id: key_id.request,
+            loaded,
         })
+    }
+
+    /// The commands that use it, one for each account.
+    pub(crate) fn commands(&self, home: &Home) -> Vec<String> {
+        let usable = |principal: &&Principal| match &self.loaded {
+            Loaded::Agent | Loaded::AgentForItsHosts => true,
+            Loaded::Files(hosts) => hosts.contains(principal.host()),
+        };
+        self.principals.iter().filter(usable).map(|one| command(home, &self.loaded, one)).collect()
     }
 
     /// Whether it is good for all of `wanted`, with at least half of its time left.
@@ -118,44 +187,118 @@ fn covers(wide: &[Principal], narrow: &[Principal]) -> bool {
 
 /// Every certificate of ours in the agent.
 pub(crate) fn list(agent: &mut Agent, owner: &Owner) -> Result<Vec<Held>, AgentError> {
-    Ok(agent.list()?.iter().filter_map(|identity| Held::read(identity, owner)).collect())
+    let all = agent.list()?;
+    if !all.iter().any(is_marked) {
+        return Ok(Vec::new());
+    }
+    let unbound = agent.unbound()?;
+    Ok(all.iter().filter_map(|identity| Held::read(identity, owner, &unbound)).collect())
+}
+
+/// Everything of ours, in the agent and in files, found without the network; [`Held::is_at_hand`] then
+/// says whether it is good for an access. What of it has ended is removed, wherever it is. That there is no
+/// agent is fine; why one that should be there could not be asked is given beside.
+pub(crate) fn everywhere(
+    home: &Home,
+    owner: &Owner,
+    now: UnixTime,
+) -> Result<(Vec<Held>, Option<AgentError>), Failure> {
+    let mut held = files::list(home, owner, now)?;
+    match in_agent(owner, now) {
+        Ok(loaded) => held.extend(loaded),
+        Err(AgentError::Absent) => {}
+        Err(error) => return Ok((held, Some(error))),
+    }
+    Ok((held, None))
+}
+
+fn in_agent(owner: &Owner, now: UnixTime) -> Result<Vec<Held>, AgentError> {
+    let mut agent = Agent::open()?;
+    let (good, over): (Vec<Held>, Vec<Held>) =
+        list(&mut agent, owner)?.into_iter().partition(|held| held.valid_before > now);
+    for held in over {
+        // Only an agent that keeps no lifetimes has it still; it may go this very moment.
+        let _ = agent.remove(&held.blob);
+    }
+    Ok(good)
+}
+
+/// How a new certificate is to be held by the agent.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    /// Whether it asks before each use.
+    pub(crate) confirm: Confirm,
+    /// To which hosts it is bound.
+    pub(crate) bounds: Bounds,
 }
 
 /// Puts a new certificate into the agent in place of those it supersedes: the expired ones, those
-/// of the same request, and those for nothing but the same logins on the same hosts. (sshd counts
-/// every stale certificate that is offered as a failed attempt.)
+/// of the same request, and those for one of its hosts. (sshd counts every certificate that is offered
+/// in vain as a failed attempt.) Gives where it is, and those that made place and could still be used.
 pub(crate) fn replace(
     agent: &mut Agent,
     owner: &Owner,
     id: ShortId,
     key: &KeypairData,
     certificate: &Certificate,
+    terms: &Terms,
     now: UnixTime,
-) -> Result<(), AgentError> {
+) -> Result<(Loaded, Vec<Held>), AgentError> {
     let blob = certificate.to_bytes().map_err(|_| AgentError::KeyType)?;
     let principals: Vec<Principal> =
         certificate.valid_principals().iter().filter_map(|text| text.parse().ok()).collect();
-    for held in list(agent, owner)? {
-        let stale = held.valid_before <= now
-            || held.id == id.as_str()
-            || covers(&principals, &held.principals);
-        if stale && held.blob != blob {
-            // It may have ended in this very moment: then it is gone, as wanted.
-            let _ = agent.remove(&held.blob);
-        }
-    }
     let lifetime = UnixTime(certificate.valid_before()).since(now);
     // An agent takes a lifetime of zero as none at all.
     let lifetime = u32::try_from(lifetime).ok().filter(|secs| *secs > 0);
     let lifetime = lifetime.ok_or(AgentError::Refused("take a certificate that has ended"))?;
-    let added = agent.add(key, &blob, &comment(id), lifetime);
+    let mut displaced = Vec::new();
+    for held in list(agent, owner)? {
+        let over = held.valid_before <= now || held.id == id.as_str();
+        let shares = |one: &Principal| principals.iter().any(|new| new.host() == one.host());
+        if held.blob == blob || !(over || held.principals.iter().any(shares)) {
+            continue;
+        }
+        // It may have ended in this very moment: then it is gone, as wanted.
+        let _ = agent.remove(&held.blob);
+        if !over && !covers(&principals, &held.principals) {
+            displaced.push(held);
+        }
+    }
+    let mut constraints =
+        Constraints { lifetime, confirm: terms.confirm, destinations: Vec::new() };
+    if let Bounds::To(destinations) = &terms.bounds {
+        constraints.destinations.clone_from(destinations);
+    }
+    let mut add = |constraints: &Constraints| agent.add(key, &blob, &comment(id), constraints);
+    let added = match add(&constraints) {
+        // OpenSSH before 8.9, and others, do not know this constraint.
+        Err(AgentError::Refused(_)) if !constraints.destinations.is_empty() => {
+            constraints.destinations.clear();
+            add(&constraints)
+        }
+        added => added,
+    };
     if matches!(added, Err(AgentError::Dropped)) {
         // Such agents keep the bare key, for good: take it out again if they let us.
         if let Ok(plain) = ssh_key::PublicKey::from(certificate.public_key().clone()).to_bytes() {
             let _ = agent.remove(&plain);
         }
     }
-    added
+    added?;
+    if constraints.destinations.is_empty() {
+        return Ok((Loaded::Agent, displaced));
+    }
+    let unbound = agent.unbound()?.iter().any(|identity| identity.blob == blob);
+    Ok((if unbound { Loaded::Agent } else { Loaded::AgentForItsHosts }, displaced))
+}
+
+/// Most certificates of ours that an agent offers to any host: sshd ends a connection after 6 that
+/// fail (`MaxAuthTries`), and persons have keys of their own.
+pub(crate) const MOST_OFFERED: usize = 4;
+
+/// How many of ours the agent would offer to any host: more than sshd lets fail are of no use.
+pub(crate) fn offered_anywhere(agent: &mut Agent, owner: &Owner) -> Result<usize, AgentError> {
+    Ok(list(agent, owner)?.iter().filter(|held| !held.loaded.is_bound()).count())
 }
 
 /// Removes what is ours of these requests; gives how many there were.

@@ -209,6 +209,17 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
+/// Puts a link to `target` at `path`, in place of what is there.
+pub(crate) fn link(path: &Path, target: &Path) -> Result<(), Failure> {
+    let folder = path.parent().unwrap_or(path);
+    private_folder(folder)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = folder.join(format!(".{name}.{}", std::process::id()));
+    let _ = fs::remove_file(&beside);
+    let made = std::os::unix::fs::symlink(target, &beside).and_then(|()| fs::rename(&beside, path));
+    made.map_err(|e| Failure::file(path, e))
+}
+
 /// Removes a file; that there is none is fine.
 pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
     match fs::remove_file(path) {

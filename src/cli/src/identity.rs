@@ -1,8 +1,9 @@
 //! Who signs: the enrolled person and the key, in the ssh-agent or in a file.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use jit_ssh_api::agent::Agent;
+use jit_ssh_api::agent::{Agent, AgentError};
 use jit_ssh_api::own_key::{KeyFile, KeyFileError, OwnKey, SigningError};
 use jit_ssh_core::key::SignerKey;
 use jit_ssh_core::statement::{self, Body};
@@ -93,7 +94,14 @@ impl Identity {
     /// Encodes and signs a statement, and verifies the signature before anybody else sees it.
     pub(crate) fn sign<T: Body>(&self, body: &T) -> Result<Signed, Failure> {
         let bytes = statement::encode(body)?;
-        let signature = self.own_key()?.sign(T::KIND, &bytes)?;
+        let mut own = self.own_key()?;
+        if !self.key.is_security_key() {
+            let signature = own.sign(T::KIND, &bytes)?;
+            return Ok(Signed { bytes, signature });
+        }
+        // Whoever has no terminal hears it too: without the touch nothing goes on.
+        let _ = writeln!(std::io::stderr().lock(), "touch your security key now");
+        let signature = own.sign(T::KIND, &bytes).map_err(untouched)?;
         Ok(Signed { bytes, signature })
     }
 
@@ -116,6 +124,22 @@ impl Identity {
             Err(error) => Err(refused(file, &error)),
         }
     }
+}
+
+/// Why a security key did not sign, in its own terms.
+fn untouched(error: SigningError) -> Failure {
+    let why = match &error {
+        SigningError::Agent(AgentError::Silent(limit)) => {
+            format!("nobody touched the security key within {} s.", limit.as_secs())
+        }
+        SigningError::Agent(AgentError::Refused(_)) => {
+            "the security key did not sign: it was not touched in time, it is not plugged in, or the ssh-agent can not ask for its PIN.".to_owned()
+        }
+        _ => return error.into(),
+    };
+    Failure::new(Outcome::Agent, "TOUCH", why).hint(
+        "plug it in and try again; a key that wants a PIN needs SSH_ASKPASS for the ssh-agent",
+    )
 }
 
 /// A key file that is not taken, and the way out.

@@ -15,15 +15,16 @@ use ssh_key::private::KeypairData;
 use crate::ca::Ca;
 use crate::clock;
 use crate::failure::Failure;
-use crate::grants::{self, Grant, Live, Subject};
-use crate::held::{self, Held, Owner};
-use crate::home::{self, Home};
+use crate::grants::{self, Grant, Keeping, Live, Subject};
+use crate::held::files::Private;
+use crate::held::{self, Bounds, Held, Loaded, Owner, Terms};
+use crate::home::Home;
 use crate::known_hosts;
 use crate::ssh_config::{self, Logins};
 use crate::text::{all_of, relative, utc};
 use crate::trust::{self, Trust};
 use crate::ui::Ui;
-use jit_ssh_api::agent::Agent;
+use jit_ssh_api::agent::{Agent, AgentError, Confirm};
 
 /// How often a CA that can not issue just now is asked again, and how long between.
 const ATTEMPTS: u32 = 5;
@@ -50,6 +51,8 @@ pub(crate) struct Access {
     command: String,
     commands: Vec<String>,
     loaded: &'static str,
+    /// Whether the ssh-agent keeps it from other hosts.
+    bound: bool,
 }
 
 /// Asks for the certificate of an approved request; patient with a CA whose log or signer is away
@@ -93,7 +96,7 @@ pub(crate) async fn take(
     grant: &Grant,
     certificate: &v1::Certificate,
 ) -> Result<(), Failure> {
-    let access = place(home, ca, grant, certificate).await?;
+    let access = place(Some(ui), home, ca, grant, certificate).await?;
     access.tell(ui, clock::now())?;
     // The access is there all the same: ssh then asks about a host it does not know.
     if let Err(failure) = keep_ssh_files(ui, home, ca, grant, &certificate.entry).await {
@@ -109,10 +112,11 @@ pub(crate) async fn take_silently(
     grant: &Grant,
     certificate: &v1::Certificate,
 ) -> Result<(), Failure> {
-    place(home, ca, grant, certificate).await.map(|_| ())
+    place(None, home, ca, grant, certificate).await.map(|_| ())
 }
 
 async fn place(
+    ui: Option<&Ui>,
     home: &Home,
     ca: &Ca<'_>,
     grant: &Grant,
@@ -121,16 +125,24 @@ async fn place(
     let accepted = check(home, ca, grant, certificate).await?;
     let now = clock::now();
     let owner = trust::owner(home, ca.enrolment)?;
-    let (commands, loaded) = load(home, &owner, grant, &accepted, now)?;
-    // To be renewed, the key must be there again; else it is of no more use.
-    if accepted.valid_before < accepted.access_until {
-        grant.store(home, accepted.access_until)?;
-    } else {
-        grant.forget(home)?;
-    }
+    let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
+    let bounds = match grant.keeping {
+        Keeping::Unbound | Keeping::Files => Bounds::Unwished,
+        Keeping::Agent | Keeping::Confirmed => {
+            let hosts = trust.hosts(ca.client()).await?;
+            let permit = &grant.request.body().permit;
+            held::bounds(&accepted.principals, permit, &hosts, trust.signers())
+        }
+    };
+    // Kept as long as the access: to be renewed, or when another takes its place in the agent.
+    grant.store(home, accepted.access_until)?;
+    let loading = Loading { ui, home, owner: &owner, grant, accepted: &accepted, now };
+    let loaded = loading.load(bounds)?;
+    let commands =
+        accepted.principals.iter().map(|one| held::command(home, &loaded, one)).collect();
     grants::note(home, &grant.request, &accepted)?;
     Logins::note(home, &accepted.principals)?;
-    Ok(Access::of(grant, certificate, &accepted, commands, loaded))
+    Ok(Access::of(grant, certificate, &accepted, commands, &loaded))
 }
 
 /// Brings up to date what ssh reads: the hosts it may trust, and how it reaches them. `entry` is that of the
@@ -181,44 +193,126 @@ async fn check(
         .map_err(|e| Failure::untrue(format!("the certificate that came is not to be used: {e}.")))
 }
 
-/// Loads it into the agent; where the agent can not have the key, puts it into a file. Gives the
-/// commands to use.
-fn load(
-    home: &Home,
-    owner: &Owner,
-    grant: &Grant,
-    accepted: &Accepted,
+/// A certificate that is to be put where ssh finds it.
+struct Loading<'l> {
+    /// Who hears of it, if anybody is to.
+    ui: Option<&'l Ui>,
+    home: &'l Home,
+    owner: &'l Owner,
+    grant: &'l Grant,
+    accepted: &'l Accepted,
     now: UnixTime,
-) -> Result<(Vec<String>, &'static str), Failure> {
-    let into_agent = |key: &KeypairData| -> Result<(), Failure> {
-        let mut agent = Agent::open()?;
-        let id = grant.request.id();
-        Ok(held::replace(&mut agent, owner, id, key, &accepted.certificate, now)?)
-    };
-    let mut options = String::new();
-    let loaded = match &grant.subject {
-        Subject::Fresh(key) => {
-            into_agent(key.key_data())?;
-            "agent"
+}
+
+impl Loading<'_> {
+    /// Loads it into the agent, or where that can not be puts it into files.
+    fn load(&self, bounds: Bounds) -> Result<Loaded, Failure> {
+        let hosts = parts(&self.accepted.principals).0;
+        let keypair = match &self.grant.subject {
+            Subject::Fresh(key) => Some(key.key_data()),
+            Subject::File(file) => file.keypair().filter(|key| held::fits_agent(key)),
+        };
+        match (self.grant.keeping, keypair) {
+            (Keeping::Files, _) => {}
+            (Keeping::Confirmed, None) => return Err(AgentError::KeyType.into()),
+            (_, None) => {}
+            (keeping, Some(key)) => match self.put_into_agent(key, bounds) {
+                Ok(loaded) => {
+                    // What lies there for these accounts is over by this.
+                    let id = self.grant.request.id();
+                    held::files::remove_request(self.home, id.as_str())?;
+                    return Ok(loaded);
+                }
+                Err(error) if keeping == Keeping::Confirmed => return Err(error.into()),
+                Err(error) => self.say(&format!(
+                    "warning: {error}; the certificate lies in a file of yours instead ({}).",
+                    error.hint()
+                )),
+            },
         }
-        Subject::File(file) => match file.keypair().filter(|key| held::fits_agent(key)) {
-            Some(key) => {
-                into_agent(key)?;
-                "agent"
+        self.put_into_files(&hosts)?;
+        Ok(Loaded::Files(hosts))
+    }
+
+    fn put_into_agent(&self, key: &KeypairData, bounds: Bounds) -> Result<Loaded, AgentError> {
+        let mut agent = Agent::open()?;
+        let confirm = match self.grant.keeping {
+            Keeping::Confirmed => Confirm::EachUse,
+            Keeping::Agent | Keeping::Unbound | Keeping::Files => Confirm::Never,
+        };
+        let terms = Terms { confirm, bounds };
+        let certificate = &self.accepted.certificate;
+        let id = self.grant.request.id();
+        let (loaded, displaced) =
+            held::replace(&mut agent, self.owner, id, key, certificate, &terms, self.now)?;
+        for held in displaced {
+            self.make_place(&held);
+        }
+        if !loaded.is_bound() {
+            self.tell_unbound(&terms.bounds);
+            if held::offered_anywhere(&mut agent, self.owner)? > held::MOST_OFFERED {
+                let blob = certificate.to_bytes().map_err(|_| AgentError::KeyType)?;
+                agent.remove(&blob)?;
+                return Err(AgentError::Refused(
+                    "keep more certificates of yours apart, and sshd takes a few tries only",
+                ));
             }
-            None => {
-                let path = grants::certificate_path(home, &grant.digest());
-                let line =
-                    accepted.certificate.to_openssh().map_err(|e| Failure::file(&path, e))?;
-                home::write(&path, format!("{}\n", line.trim_end()).as_bytes())?;
-                options =
-                    format!("-o CertificateFile={} -i {} ", path.display(), file.path.display());
-                "file"
-            }
-        },
-    };
-    let command = |principal| format!("ssh {options}{principal}");
-    Ok((accepted.principals.iter().map(command).collect(), loaded))
+        }
+        Ok(loaded)
+    }
+
+    fn tell_unbound(&self, bounds: &Bounds) {
+        match bounds {
+            Bounds::Unwished => {}
+            Bounds::To(_) => self.say(
+                "note: this ssh-agent can not bind the certificate to its hosts; OpenSSH's can, from 8.9 on.",
+            ),
+            Bounds::Unknown(hosts) => self.say(&format!(
+                "note: the ssh-agent does not bind the certificate to its hosts: hosts.toml has no `key` of {}.",
+                all_of(&texts(hosts))
+            )),
+        }
+    }
+
+    /// Puts a certificate that another took the place of into files, where its key is there still.
+    fn make_place(&self, held: &Held) {
+        let ca = self.grant.request.body().ca;
+        let grants = grants::list(self.home, &ca, self.now).unwrap_or_default();
+        let grant = grants.into_iter().find(|grant| grant.request.id().as_str() == held.id);
+        let hosts = parts(&held.principals).0;
+        let put = |grant: Grant| {
+            let Subject::Fresh(key) = &grant.subject else { return None };
+            let certificate = ssh_key::Certificate::from_bytes(&held.blob).ok()?;
+            held::files::put(self.home, &hosts, Private::Ours(key), &certificate).ok()
+        };
+        let accounts = all_of(&texts(&held.principals));
+        match grant.and_then(put) {
+            Some(()) => self.say(&format!(
+                "{accounts} makes place in the ssh-agent, and lies in a file of yours: jit-ssh status"
+            )),
+            None => self.say(&format!(
+                "{accounts} makes place in the ssh-agent; the same login loads it again."
+            )),
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if let Some(ui) = self.ui {
+            ui.say(text);
+        }
+    }
+
+    fn put_into_files(&self, hosts: &[HostName]) -> Result<(), Failure> {
+        let certificate = &self.accepted.certificate;
+        let put = |private| held::files::put(self.home, hosts, private, certificate);
+        match &self.grant.subject {
+            Subject::Fresh(key) => put(Private::Ours(key)),
+            Subject::File(file) => match file.private_path() {
+                Some(path) => put(Private::At(&path)),
+                None => put(Private::InAgent),
+            },
+        }
+    }
 }
 
 impl Access {
@@ -227,7 +321,7 @@ impl Access {
         certificate: &v1::Certificate,
         accepted: &Accepted,
         commands: Vec<String>,
-        loaded: &'static str,
+        loaded: &Loaded,
     ) -> Access {
         let rule = match Entry::parse(&certificate.entry) {
             Ok(Entry::Certificate(entry)) => Some(entry.rule.to_string()),
@@ -253,15 +347,16 @@ impl Access {
             logins,
             command: commands.first().cloned().unwrap_or_default(),
             commands,
-            loaded,
+            loaded: loaded.as_str(),
+            bound: loaded.is_bound(),
         }
     }
 
-    /// A certificate that is in the agent already; `live` is what was noted of its request.
-    pub(crate) fn at_hand(held: &Held, live: Option<&Live>) -> Access {
+    /// A certificate that is held already; `live` is what was noted of its request.
+    pub(crate) fn at_hand(home: &Home, held: &Held, live: Option<&Live>) -> Access {
         let asked = live.map(|live| live.request.body());
         let (hosts, logins) = parts(&held.principals);
-        let commands: Vec<String> = held.principals.iter().map(|p| format!("ssh {p}")).collect();
+        let commands = held.commands(home);
         Access {
             id: held.id.clone(),
             digest: live.map(|live| live.request.digest()),
@@ -280,7 +375,8 @@ impl Access {
             logins,
             command: commands.first().cloned().unwrap_or_default(),
             commands,
-            loaded: "agent",
+            loaded: held.loaded.as_str(),
+            bound: held.loaded.is_bound(),
         }
     }
 
@@ -326,4 +422,8 @@ fn parts(principals: &[Principal]) -> (Vec<HostName>, Vec<Login>) {
     let hosts: BTreeSet<HostName> = principals.iter().map(|p| p.host().clone()).collect();
     let logins: BTreeSet<Login> = principals.iter().map(|p| p.login().clone()).collect();
     (hosts.into_iter().collect(), logins.into_iter().collect())
+}
+
+fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
 }

@@ -313,6 +313,7 @@ mod tests {
             valid_after: NOW,
             valid_before: NOW.plus_secs(300),
             access_until: NOW.plus_secs(480),
+            loaded: crate::held::Loaded::Agent,
         };
         let exceeds = |wish: Wish| wish.exceeds(&held, asked, NOW);
         assert_eq!(exceeds(wish()), None);

@@ -5,6 +5,10 @@
 //! some agents say yes and drop it (facts.md, 3). It knows nothing of requests, of the CA, or of which
 //! identities are whose. It blocks: an async program calls it where nothing else has to go on.
 
+//! - `wire.rs`: the encoding;
+//! - `destination.rs`: to which hosts an identity is bound, and whether the agent keeps to it.
+
+mod destination;
 mod wire;
 
 use std::io::{self, Read, Write};
@@ -17,6 +21,8 @@ use zeroize::Zeroizing;
 
 use self::wire::{Reader, Writer};
 
+pub use self::destination::{Destination, Hop, HopKey};
+
 /// How long the agent may take for anything but signing.
 const PROMPT: Duration = Duration::from_secs(10);
 /// How long signing may take: a security key waits for a touch, `ssh-add -c` for a yes.
@@ -25,6 +31,7 @@ const TOUCH: Duration = Duration::from_secs(120);
 const MAX_MESSAGE: usize = 256 << 10;
 
 const FAILURE: u8 = 5;
+const EXTENSION_FAILURE: u8 = 28;
 const SUCCESS: u8 = 6;
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
@@ -33,6 +40,8 @@ const SIGN_RESPONSE: u8 = 14;
 const REMOVE_IDENTITY: u8 = 18;
 const ADD_ID_CONSTRAINED: u8 = 25;
 const CONSTRAIN_LIFETIME: u8 = 1;
+const CONSTRAIN_CONFIRM: u8 = 2;
+const CONSTRAIN_EXTENSION: u8 = 255;
 
 /// Why the agent did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +108,26 @@ pub struct Identity {
     pub comment: String,
 }
 
+/// On which terms the agent is to hold an identity.
+#[derive(Debug, Clone)]
+pub struct Constraints {
+    /// For how many seconds. Zero is taken by agents as for ever: do not give it.
+    pub lifetime: u32,
+    /// Whether the agent asks on a screen before each use.
+    pub confirm: Confirm,
+    /// The only ways it may be used; empty for anywhere.
+    pub destinations: Vec<Destination>,
+}
+
+/// Whether an agent asks before it signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirm {
+    /// At each use (`ssh-add -c`).
+    EachUse,
+    /// Never.
+    Never,
+}
+
 /// A connection to the person's ssh-agent.
 #[derive(Debug)]
 pub struct Agent(UnixStream);
@@ -124,6 +153,15 @@ impl Agent {
         let stream = UnixStream::connect(socket).map_err(connect)?;
         stream.set_write_timeout(Some(PROMPT)).map_err(connect)?;
         Ok(Agent(stream))
+    }
+
+    /// Another connection to the same agent.
+    ///
+    /// # Errors
+    /// [`AgentError::Connect`] if nobody answers there any more.
+    pub fn again(&self) -> Result<Agent, AgentError> {
+        let address = self.0.peer_addr().map_err(AgentError::Broken)?;
+        Agent::at(address.as_pathname().ok_or(AgentError::Absent)?)
     }
 
     /// Everything the agent holds.
@@ -165,18 +203,18 @@ impl Agent {
         }
     }
 
-    /// Adds a certificate with its private key for `lifetime` seconds, and reads it back. A lifetime
-    /// of zero is taken by agents as none at all: do not give one.
+    /// Adds a certificate with its private key on these terms, and reads it back.
     ///
     /// # Errors
-    /// [`AgentError::KeyType`] for a key that can not be added; [`AgentError::Dropped`] if the agent
-    /// says yes, but does not list the certificate then.
+    /// [`AgentError::KeyType`] for a key that can not be added; [`AgentError::Refused`] from an agent that
+    /// does not know a constraint; [`AgentError::Dropped`] if it says yes, but does not list the
+    /// certificate then.
     pub fn add(
         &mut self,
         key: &KeypairData,
         certificate: &[u8],
         comment: &str,
-        lifetime: u32,
+        terms: &Constraints,
     ) -> Result<(), AgentError> {
         let kind = Reader::new(certificate).string().ok_or(AgentError::Garbled)?;
         let mut message = Writer::message(ADD_ID_CONSTRAINED);
@@ -191,8 +229,15 @@ impl Agent {
             }
             _ => return Err(AgentError::KeyType),
         }
-        message.string(comment.as_bytes()).byte(CONSTRAIN_LIFETIME).u32(lifetime);
-        self.done(&message, "take the certificate with a lifetime")?;
+        message.string(comment.as_bytes()).byte(CONSTRAIN_LIFETIME).u32(terms.lifetime);
+        if terms.confirm == Confirm::EachUse {
+            message.byte(CONSTRAIN_CONFIRM);
+        }
+        if !terms.destinations.is_empty() {
+            message.byte(CONSTRAIN_EXTENSION);
+            destination::write(&mut message, &terms.destinations);
+        }
+        self.done(&message, "take the certificate on these terms")?;
         if self.holds(certificate)? { Ok(()) } else { Err(AgentError::Dropped) }
     }
 

@@ -5,6 +5,10 @@ use crate::testkit::{FakeAgent, TestAgent, framed};
 
 const P256: Algorithm = Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 };
 const ID: &str = "alice/7kq2m9xw4p/1790000900";
+fn for_secs(lifetime: u32) -> Constraints {
+    Constraints { lifetime, confirm: Confirm::Never, destinations: Vec::new() }
+}
+
 const FOR_FIVE_MINUTES: [&str; 6] = ["-I", ID, "-n", "deploy@prod-host", "-V", "-1m:+5m"];
 
 #[test]
@@ -15,7 +19,7 @@ fn a_foreign_certificate_that_never_ends_does_not_hide_what_else_there_is() {
     let key = agent.key("ours", Algorithm::Ed25519);
     let certificate = agent.certify("ours", &FOR_FIVE_MINUTES);
     let blob = certificate.to_bytes().unwrap();
-    agent.connect().add(key.key_data(), &blob, "jit-ssh:7kq2m9xw4p", 300).unwrap();
+    agent.connect().add(key.key_data(), &blob, "jit-ssh:7kq2m9xw4p", &for_secs(300)).unwrap();
     let held = agent.connect().list().unwrap();
     assert_eq!(held.len(), 3);
     assert!(held.contains(&Identity { blob, comment: "jit-ssh:7kq2m9xw4p".to_owned() }));
@@ -30,7 +34,9 @@ fn a_lifetime_takes_the_certificate_away_on_time() {
     for (name, algorithm) in [("ed", Algorithm::Ed25519), ("ec", P256)] {
         let key = agent.key(name, algorithm);
         let certificate = agent.certify(name, &FOR_FIVE_MINUTES);
-        connection.add(key.key_data(), &certificate.to_bytes().unwrap(), "jit-ssh:x", 2).unwrap();
+        connection
+            .add(key.key_data(), &certificate.to_bytes().unwrap(), "jit-ssh:x", &for_secs(2))
+            .unwrap();
     }
     assert_eq!(connection.list().unwrap().len(), 2);
     std::thread::sleep(Duration::from_millis(3_100));
@@ -44,7 +50,7 @@ fn an_agent_that_says_yes_and_drops_the_certificate_is_found_out() {
     let certificate = tools.certify("ours", &FOR_FIVE_MINUTES).to_bytes().unwrap();
     let empty = framed(&[IDENTITIES_ANSWER, 0, 0, 0, 0]);
     let mut fake = FakeAgent::answering(vec![framed(&[SUCCESS]), empty]);
-    let added = fake.agent.add(key.key_data(), &certificate, "jit-ssh:x", 300);
+    let added = fake.agent.add(key.key_data(), &certificate, "jit-ssh:x", &for_secs(300));
     assert!(matches!(added, Err(AgentError::Dropped)));
     assert_eq!(fake.asked(), [ADD_ID_CONSTRAINED, REQUEST_IDENTITIES]);
 }

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use clap::Args;
-use jit_ssh_api::agent::Agent;
 use jit_ssh_core::names::{HostName, Login, Principal};
 use jit_ssh_core::time::{Seconds, UnixTime};
 use tokio::time::{sleep, timeout};
@@ -63,7 +62,7 @@ pub(super) enum Standing {
 /// What there is of access to an account, by what this machine has; the CA is not asked.
 ///
 /// # Errors
-/// That the agent can not be read.
+/// That a file can not be read. An agent that can not be asked has nothing.
 pub(super) fn standing(
     home: &Home,
     enrolment: &Enrolment,
@@ -71,7 +70,7 @@ pub(super) fn standing(
     now: UnixTime,
 ) -> Result<Standing, Failure> {
     let wanted = std::slice::from_ref(wanted);
-    let held = held::list(&mut Agent::open()?, &trust::owner(home, enrolment)?)?;
+    let (held, _) = held::everywhere(home, &trust::owner(home, enrolment)?, now)?;
     if held.iter().any(|held| held.is_at_hand(wanted, now)) {
         return Ok(Standing::AtHand);
     }

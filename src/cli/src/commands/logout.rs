@@ -113,7 +113,8 @@ pub(super) async fn cmd_logout(context: &Context, _: LogoutArgs) -> Result<Outco
     // The files first: they are ours to remove, whatever the agent does.
     let keys_removed = grants::forget_all(home)?;
     ca::forget_session(home)?;
-    let certificates_removed = match (Agent::open(), enrolment) {
+    let in_files = held::files::remove(home, |_, _| true)?;
+    let in_agent = match (Agent::open(), enrolment) {
         (Ok(mut agent), Some(enrolment)) => {
             let owner = owner(context, &mut agent, &enrolment).await?;
             held::remove_all(&mut agent, &owner)?
@@ -121,8 +122,9 @@ pub(super) async fn cmd_logout(context: &Context, _: LogoutArgs) -> Result<Outco
         (Ok(_), None) | (Err(AgentError::Absent), _) => 0,
         (Err(error), _) => return Err(error.into()),
     };
+    let certificates_removed = in_agent.saturating_add(in_files);
     ui.say(&format!(
-        "Removed {certificates_removed} certificates from the ssh-agent and {keys_removed} keys from this machine."
+        "Removed {in_agent} certificates from the ssh-agent, {in_files} in files, and {keys_removed} keys from this machine."
     ));
     ui.object(&LoggedOut { certificates_removed, keys_removed, standing })?;
     Ok(Outcome::Done)

@@ -38,7 +38,7 @@ pub(crate) fn grant_with(reason: &str, change: impl FnOnce(&mut Request)) -> Gra
     let signature = signer.sign("request@jit-ssh", HashAlg::Sha512, &bytes).unwrap();
     let signature = signature.encode_vec().unwrap();
     let request = statement::open(&bytes, &signature, &ca()).unwrap();
-    Grant { request, subject, prolongs: None }
+    Grant { request, subject, prolongs: None, keeping: Keeping::default() }
 }
 
 fn by_digest(grant: &Grant) -> RequestRef {

@@ -1,3 +1,4 @@
+use jit_ssh_api::agent::{Destination, Hop, HopKey};
 use jit_ssh_api::testkit::{FakeAgent, TestAgent, framed};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::log::VerifierKey;
@@ -7,6 +8,10 @@ use super::*;
 use crate::clock;
 
 const ID: &str = "alice/7kq2m9xw4p/1790000900";
+
+fn terms() -> Terms {
+    Terms { confirm: Confirm::Never, bounds: Bounds::Unwished }
+}
 
 /// alice, by the CA whose key is in the file `ca`.
 fn owner(tools: &TestAgent, ca: &str) -> Owner {
@@ -31,7 +36,7 @@ fn a_new_certificate_replaces_the_stale_ones_and_no_other() {
         let key_id = format!("alice/{id}/1790000900");
         let options = ["-I", &key_id, "-n", principals, "-V", "-1m:+5m"];
         let certificate = agent.certify(name, &options);
-        replace(&mut connection, &owner, id, key.key_data(), &certificate, now).unwrap();
+        replace(&mut connection, &owner, id, key.key_data(), &certificate, &terms(), now).unwrap();
         let mut names: Vec<_> = list(&mut connection, &owner).unwrap();
         names.sort_by_key(|held| held.principals.clone());
         names.iter().map(|held| held.principals.len()).collect::<Vec<_>>()
@@ -41,9 +46,10 @@ fn a_new_certificate_replaces_the_stale_ones_and_no_other() {
     assert_eq!(load("b", "2", "deploy@other-host"), [1, 1]);
     assert_eq!(load("c", "1", "deploy@prod-host"), [1, 1]);
     assert_eq!(load("d", "3", "deploy@prod-host"), [1, 1]);
-    // A wider one takes the place of those it covers, a narrower one does not.
+    // One for each host, whoever it is for there and whatever else it is for.
     assert_eq!(load("e", "4", "deploy@other-host,deploy@prod-host"), [2]);
-    assert_eq!(load("f", "5", "deploy@prod-host"), [2, 1]);
+    assert_eq!(load("f", "5", "root@prod-host"), [1]);
+    assert_eq!(load("g", "6", "deploy@other-host"), [1, 1]);
     let ours = agent.connect().list().unwrap().iter().filter(|held| is_marked(held)).count();
     assert_eq!(ours, 2);
     assert_eq!(remove_all(&mut agent.connect(), &owner).unwrap(), 2);
@@ -71,7 +77,8 @@ fn another_persons_and_another_cas_certificates_in_the_same_agent_are_not_ours()
         agent.run("ssh-keygen", &[&["-q", "-s", ca], &options[..], &[&public]].concat());
         let certificate = Certificate::read_file(&agent.path(&format!("{name}-cert.pub"))).unwrap();
         let mut connection = agent.connect();
-        replace(&mut connection, owner, id, key.key_data(), &certificate, clock::now()).unwrap();
+        replace(&mut connection, owner, id, key.key_data(), &certificate, &terms(), clock::now())
+            .unwrap();
     }
     let ids = |owner: &Owner| -> Vec<String> {
         list(&mut agent.connect(), owner).unwrap().into_iter().map(|held| held.id).collect()
@@ -96,7 +103,7 @@ fn a_certificate_that_only_names_the_ca_is_not_ours() {
     let owner = owner(&agent, "ca");
     let read = |blob: &[u8]| {
         let identity = Identity { blob: blob.to_vec(), comment: "jit-ssh:7kq2m9xw4p".to_owned() };
-        Held::read(&identity, &owner)
+        Held::read(&identity, &owner, &[])
     };
     assert_eq!(read(&good).unwrap().id, "7kq2m9xw4p");
     let mut forged = good.clone();
@@ -112,8 +119,15 @@ fn a_certificate_that_has_ended_is_not_loaded() {
     let certificate = agent.certify("late", &["-I", ID, "-n", "deploy@prod-host", "-V", "-2m:-1m"]);
     let owner = owner(&agent, "ca");
     let id = Digest::of(b"late").short_id();
-    let loaded =
-        replace(&mut agent.connect(), &owner, id, key.key_data(), &certificate, clock::now());
+    let loaded = replace(
+        &mut agent.connect(),
+        &owner,
+        id,
+        key.key_data(),
+        &certificate,
+        &terms(),
+        clock::now(),
+    );
     assert!(matches!(loaded, Err(AgentError::Refused(_))));
     assert_eq!(agent.connect().list().unwrap(), []);
 }
@@ -139,6 +153,7 @@ fn an_agent_that_drops_the_certificate_is_asked_to_drop_the_bare_key_too() {
         id,
         key.key_data(),
         &certificate,
+        &terms(),
         clock::now(),
     );
     assert!(matches!(added, Err(AgentError::Dropped)));
@@ -146,4 +161,51 @@ fn an_agent_that_drops_the_certificate_is_asked_to_drop_the_bare_key_too() {
         fake.asked(),
         [REQUEST_IDENTITIES, ADD_ID_CONSTRAINED, REQUEST_IDENTITIES, REMOVE_IDENTITY]
     );
+}
+
+#[test]
+fn an_agent_that_does_not_know_the_constraint_is_asked_without_it() {
+    // Message numbers of the agent's protocol.
+    const FAILURE: u8 = 5;
+    const SUCCESS: u8 = 6;
+    const REQUEST_IDENTITIES: u8 = 11;
+    const IDENTITIES_ANSWER: u8 = 12;
+    const ADD_ID_CONSTRAINED: u8 = 25;
+    let tools = TestAgent::start();
+    let key = tools.key("ours", Algorithm::Ed25519);
+    let certificate = tools.certify("ours", &["-I", ID, "-n", "deploy@prod-host", "-V", "-1m:+5m"]);
+    let blob = certificate.to_bytes().unwrap();
+    let length = u32::try_from(blob.len()).unwrap().to_be_bytes();
+    let empty = framed(&[IDENTITIES_ANSWER, 0, 0, 0, 0]);
+    let listed = framed(&[&[IDENTITIES_ANSWER, 0, 0, 0, 1], &length[..], &blob, &[0; 4]].concat());
+    let host = tools.key("host", Algorithm::Ed25519).public_key().to_bytes().unwrap();
+    let to = Hop { name: "prod-host".to_owned(), keys: vec![HopKey::Own(host)] };
+    let to = Destination { from: None, login: Some("deploy".to_owned()), to };
+    let terms = Terms { confirm: Confirm::Never, bounds: Bounds::To(vec![to]) };
+    let id = Digest::of(b"x").short_id();
+    let owner = owner(&tools, "ca");
+    let load = |answers: Vec<Vec<u8>>| {
+        let mut fake = FakeAgent::answering(answers);
+        let (key, now) = (key.key_data(), clock::now());
+        let loaded = replace(&mut fake.agent, &owner, id, key, &certificate, &terms, now);
+        (loaded.map(|(loaded, _)| loaded), fake.asked())
+    };
+    let (loaded, asked) = load(vec![empty.clone(), framed(&[FAILURE]), framed(&[SUCCESS]), listed]);
+    assert_eq!(loaded.unwrap(), Loaded::Agent);
+    let expected = [REQUEST_IDENTITIES, ADD_ID_CONSTRAINED, ADD_ID_CONSTRAINED, REQUEST_IDENTITIES];
+    assert_eq!(asked, expected);
+    // One that refuses lifetimes refuses that too.
+    let (loaded, _) = load(vec![empty, framed(&[FAILURE]), framed(&[FAILURE])]);
+    assert!(matches!(loaded, Err(AgentError::Refused(_))));
+    // The real one keeps to it.
+    let real = replace(
+        &mut tools.connect(),
+        &owner,
+        id,
+        key.key_data(),
+        &certificate,
+        &terms,
+        clock::now(),
+    );
+    assert_eq!(real.unwrap().0, Loaded::AgentForItsHosts);
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use jit_ssh_api::agent::{Agent, AgentError};
+use jit_ssh_api::agent::{Agent, AgentError, Confirm, Constraints};
 use jit_ssh_api::own_key::{KeyFile, SigningError};
 use jit_ssh_api::{Client, ClientError, anchor_certificates, v1};
 use jit_ssh_core::bundle::Hosts;
@@ -158,7 +158,8 @@ fn try_certificate() -> Result<(), String> {
     builder.valid_principal("nobody").map_err(odd)?;
     let certificate = builder.sign(&key).and_then(|signed| signed.to_bytes()).map_err(odd)?;
     let mut agent = Agent::open().map_err(|e| e.to_string())?;
-    let taken = agent.add(key.key_data(), &certificate, "jit-ssh doctor", TRIED);
+    let terms = Constraints { lifetime: TRIED, confirm: Confirm::Never, destinations: Vec::new() };
+    let taken = agent.add(key.key_data(), &certificate, "jit-ssh doctor", &terms);
     let _ = agent.remove(&certificate);
     if matches!(taken, Err(AgentError::Dropped))
         && let Ok(plain) = ssh_key::PublicKey::from(key.public_key().key_data().clone()).to_bytes()

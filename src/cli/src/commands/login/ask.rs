@@ -21,7 +21,7 @@ use crate::clock;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{Changes, Follow, Followed, Until, follow, interrupted_within};
-use crate::grants::{Grant, Subject};
+use crate::grants::{Grant, Keeping, Subject};
 use crate::notify::Notifier;
 use crate::obtain;
 use crate::submission::{Submission, explain, explain_open, submit};
@@ -99,6 +99,7 @@ pub(super) async fn ask(
     confirmed: &[HostName],
     wish: &Wish,
     subject: Subject,
+    keeping: Keeping,
 ) -> Result<Outcome, Failure> {
     let Context { ui, home } = context;
     let reason = match wish.reason() {
@@ -121,7 +122,7 @@ pub(super) async fn ask(
         submitted => submitted,
     }?;
     let prolongs = wish.prolongs().map(|of| of.access_until);
-    let grant = Grant { request, subject, prolongs };
+    let grant = Grant { request, subject, prolongs, keeping };
     if let Some(certificate) = &answer.certificate {
         obtain::take(ui, home, ca, &grant, certificate).await?;
         return Ok(Outcome::Done);

@@ -1,15 +1,16 @@
 //! Whether what is wanted is at hand already, or live and only to be prolonged.
 
-use jit_ssh_api::agent::Agent;
+use jit_ssh_api::agent::{Agent, AgentError};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::names::Principal;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
 
 use crate::cli::Context;
+use crate::clock;
 use crate::enrolment::Enrolment;
 use crate::failure::Failure;
-use crate::grants::{self, Live, Subject};
+use crate::grants::{self, Keeping, Live, Subject};
 use crate::held::{self, Held};
 use crate::obtain::Access;
 use crate::text::utc;
@@ -38,19 +39,36 @@ impl AtHand {
     }
 }
 
-/// What the agent holds of ours; nothing where the key would not go into it. Better to hear of a
-/// missing agent now than after somebody approved.
+/// What is held of ours. Better to hear of a missing agent now than after somebody approved: where
+/// it has to sign too, that is an error, and else a warning.
 pub(super) fn held(
     context: &Context,
     enrolment: &Enrolment,
     subject: &Subject,
+    keeping: Keeping,
 ) -> Result<Vec<Held>, Failure> {
-    match subject {
-        Subject::File(file) if !file.keypair().is_some_and(held::fits_agent) => Ok(Vec::new()),
-        Subject::File(_) | Subject::Fresh(_) => {
-            Ok(held::list(&mut Agent::open()?, &trust::owner(&context.home, enrolment)?)?)
-        }
+    let Context { ui, home } = context;
+    let owner = trust::owner(home, enrolment)?;
+    let now = clock::now();
+    if keeping == Keeping::Confirmed
+        && let Subject::File(file) = subject
+        && !file.keypair().is_some_and(held::fits_agent)
+    {
+        return Err(AgentError::KeyType.into());
     }
+    let needed = keeping == Keeping::Confirmed || enrolment.identity.file.is_none();
+    let absent = match Agent::open().and_then(|mut agent| agent.list()) {
+        Ok(_) => return Ok(held::everywhere(home, &owner, now)?.0),
+        Err(error) if needed => return Err(error.into()),
+        Err(error) => error,
+    };
+    if keeping != Keeping::Files {
+        ui.say(&format!(
+            "warning: {absent}; the certificate will lie in a file of yours ({}).",
+            absent.hint()
+        ));
+    }
+    held::files::list(home, &owner, now)
 }
 
 /// Looks for access that is at hand already, and tells of it, and what is missing where it is not enough.
@@ -77,7 +95,7 @@ pub(super) fn at_hand(
         match wish.exceeds(held, asked, now) {
             None => {
                 ui.say(&standing);
-                return Ok(AtHand::Enough(Box::new(Access::at_hand(held, live.as_ref()))));
+                return Ok(AtHand::Enough(Box::new(Access::at_hand(home, held, live.as_ref()))));
             }
             Some(more) => {
                 let short = wish.longer_than(held.access_until, asked, now).is_some();

@@ -30,7 +30,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::grants::{Grant, KeyFile, Live, Subject};
+use crate::grants::{Grant, Keeping, KeyFile, Live, Subject};
 use crate::moment::Moment;
 use crate::ssh_config::completed;
 use crate::text::utc;
@@ -85,6 +85,15 @@ pub(crate) struct LoginArgs {
     /// Certify this key instead of a fresh one.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Have the ssh-agent ask on the screen before each use.
+    #[arg(long, group = "keeping")]
+    confirm: bool,
+    /// Keep key and certificate in files, not in the ssh-agent.
+    #[arg(long, group = "keeping")]
+    no_agent: bool,
+    /// Do not bind the certificate in the ssh-agent to its hosts.
+    #[arg(long, group = "keeping")]
+    unbound: bool,
     /// What sessions may do [default: pty,port-forwarding].
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = wish::permit)]
     permit: Option<Vec<Permit>>,
@@ -94,6 +103,16 @@ pub(crate) struct LoginArgs {
 }
 
 impl LoginArgs {
+    /// Where the certificate is to be kept.
+    fn keeping(&self) -> Keeping {
+        match (self.confirm, self.no_agent, self.unbound) {
+            (true, _, _) => Keeping::Confirmed,
+            (_, true, _) => Keeping::Files,
+            (_, _, true) => Keeping::Unbound,
+            (false, false, false) => Keeping::Agent,
+        }
+    }
+
     /// What `ssh HOST` asks for where access is missing.
     pub(super) fn to_connect(
         host: HostName,
@@ -115,6 +134,9 @@ impl LoginArgs {
             dry_run: false,
             no_wait: false,
             key: None,
+            confirm: false,
+            no_agent: false,
+            unbound: false,
             permit: None,
         }
     }
@@ -154,6 +176,7 @@ struct Saying {
 pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outcome, Failure> {
     let home = &context.home;
     let manner = args.manner(clock::now())?;
+    let keeping = args.keeping();
     if args.break_glass.is_some() && !args.dry_run {
         break_glass::can_confirm(&context.ui, &args.hosts, &args.break_glass_confirm)?;
     }
@@ -170,7 +193,7 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         Some(path) => Subject::File(KeyFile::read(path)?),
         None => Subject::fresh()?,
     };
-    let held = match held(context, &enrolment, &subject) {
+    let held = match held(context, &enrolment, &subject, keeping) {
         Err(failure) if args.dry_run && failure.outcome == Outcome::Agent => {
             dry_run::tell_of_agent(context, &failure);
             Vec::new()
@@ -235,6 +258,9 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
             tell_of_other(context, &wish, grant, &told, now);
         }
         taken_up = same;
+        if keeping != Keeping::Agent {
+            taken_up.iter_mut().for_each(|grant| grant.keeping = keeping);
+        }
     }
     let apart = several::Apart::of(&subject)?;
     let asked = if args.dry_run {
@@ -245,7 +271,7 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         if args.asks_span {
             ask::ask_all(context, ca, &mut wish, &subject).await?;
         }
-        ask(context, ca, args.no_wait, &args.break_glass_confirm, &wish, subject).await
+        ask(context, ca, args.no_wait, &args.break_glass_confirm, &wish, subject, keeping).await
     };
     match asked {
         Err(refused) => Err(apart.explained(ca, &wish, refused).await),

@@ -159,6 +159,7 @@ mod tests {
             valid_after: NOW,
             valid_before: NOW.plus_secs(60),
             access_until: NOW.plus_secs(secs),
+            loaded: crate::held::Loaded::Agent,
         }
     }
 

@@ -113,7 +113,7 @@ impl Board<'_> {
     fn show(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
         let ui = &self.context.ui;
         if ui.json {
-            let rows = rows(snapshot)?;
+            let rows = rows(&self.context.home, snapshot)?;
             for row in rows.iter().filter(|row| !self.rows.contains(row)) {
                 ui.object(row)?;
             }
@@ -131,7 +131,7 @@ impl Board<'_> {
             return ui.redraw(&shown);
         }
         // The clock alone is no change.
-        let lasting = format!("{:?}{:?}", rows(snapshot)?, snapshot.offline);
+        let lasting = format!("{:?}{:?}", rows(&self.context.home, snapshot)?, snapshot.offline);
         if lasting != self.text {
             ui.data(&format!("{shown}\n"))?;
             ui.data("")?;

@@ -18,6 +18,7 @@ use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
 use crate::grants::{self, Live};
 use crate::held::{self, Held, Owner};
+use crate::home::Home;
 use crate::text::{relative, table, utc};
 use crate::trust;
 use crate::ui::{Tone, Ui};
@@ -53,6 +54,8 @@ struct CertificateRow<'a> {
     access_until: UnixTime,
     command: String,
     loaded: &'static str,
+    /// Whether the ssh-agent keeps it from other hosts.
+    bound: bool,
     basis: Option<&'static str>,
     reviewed: Option<bool>,
 }
@@ -73,6 +76,8 @@ struct Snapshot {
     /// Own requests that stand, and those of what is held.
     own: Vec<View>,
     to_decide: Vec<View>,
+    /// Why the agent could not be asked.
+    agent: Option<AgentError>,
     /// Why the CA could not be asked.
     offline: Option<String>,
 }
@@ -87,7 +92,7 @@ pub(super) async fn cmd_status(context: &Context, args: StatusArgs) -> Result<Ou
     for line in warnings(&snapshot) {
         ui.say(&line);
     }
-    for row in rows(&snapshot)? {
+    for row in rows(&context.home, &snapshot)? {
         ui.object(&row)?;
     }
     if snapshot.held.is_empty() {
@@ -100,28 +105,28 @@ pub(super) async fn cmd_status(context: &Context, args: StatusArgs) -> Result<Ou
 /// Looks at the agent, and asks the CA; that it can not be reached is no failure, since what is held
 /// works without it (I11).
 async fn gather(context: &Context, enrolment: &Enrolment) -> Result<Snapshot, Failure> {
-    let held = match Agent::open() {
-        Ok(mut agent) => {
-            let owner = owner(context, &mut agent, enrolment).await?;
-            held::list(&mut agent, &owner)?
-        }
-        Err(AgentError::Absent) => Vec::new(),
-        Err(error) => return Err(error.into()),
+    let owner = match Agent::open() {
+        Ok(mut agent) => owner(context, &mut agent, enrolment).await?,
+        Err(_) => trust::owner(&context.home, enrolment)?,
     };
+    // A dead agent holds nothing; what lies in files is there all the same.
+    let (held, agent) = held::everywhere(&context.home, &owner, clock::now())?;
     let live = grants::live(&context.home, &enrolment.ca(), clock::now())?;
     match standing(context, enrolment, &held).await {
-        Ok((own, to_decide)) => Ok(Snapshot { held, live, own, to_decide, offline: None }),
+        Ok((own, to_decide)) => Ok(Snapshot { held, agent, live, own, to_decide, offline: None }),
         Err(failure) if failure.outcome == Outcome::Unreachable => {
             let offline = Some(harmless(&failure.message));
-            Ok(Snapshot { held, live, own: Vec::new(), to_decide: Vec::new(), offline })
+            Ok(Snapshot { held, agent, live, own: Vec::new(), to_decide: Vec::new(), offline })
         }
         Err(failure) => Err(failure),
     }
 }
 
 fn warnings(snapshot: &Snapshot) -> Vec<String> {
-    let Some(problem) = &snapshot.offline else { return Vec::new() };
-    let mut lines = vec![format!("warning: what waits is not known: {problem}")];
+    let mut lines: Vec<String> =
+        snapshot.agent.iter().map(|problem| format!("warning: {problem}.")).collect();
+    let Some(problem) = &snapshot.offline else { return lines };
+    lines.push(format!("warning: what waits is not known: {problem}"));
     if !snapshot.held.is_empty() {
         lines.push("warning: the access below is shown as it is known here; it may have been taken away since.".to_owned());
     }
@@ -129,7 +134,7 @@ fn warnings(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// The objects of `--json`.
-fn rows(snapshot: &Snapshot) -> Result<Vec<serde_json::Value>, Failure> {
+fn rows(home: &Home, snapshot: &Snapshot) -> Result<Vec<serde_json::Value>, Failure> {
     let Snapshot { held, live, own, to_decide, .. } = snapshot;
     let value = |row: Result<serde_json::Value, serde_json::Error>| {
         row.map_err(|e| Failure::new(Outcome::Error, "OUTPUT", e.to_string()))
@@ -137,7 +142,7 @@ fn rows(snapshot: &Snapshot) -> Result<Vec<serde_json::Value>, Failure> {
     let (accesses, beside) = accesses(held, own, live);
     let mut rows = Vec::new();
     for access in &accesses {
-        rows.push(value(serde_json::to_value(certificate_row(access)))?);
+        rows.push(value(serde_json::to_value(certificate_row(home, access)))?);
     }
     let own = beside.into_iter().map(|view| ("request", view));
     for (kind, view) in own.chain(to_decide.iter().map(|view| (to_do(view), view))) {
@@ -255,7 +260,7 @@ fn access_ends(ui: &Ui, access: &Access<'_>, now: UnixTime) -> String {
     }
 }
 
-fn certificate_row<'a>(access: &Access<'a>) -> CertificateRow<'a> {
+fn certificate_row<'a>(home: &Home, access: &Access<'a>) -> CertificateRow<'a> {
     let held = access.held;
     let principals: Vec<String> = held.principals.iter().map(ToString::to_string).collect();
     CertificateRow {
@@ -266,12 +271,13 @@ fn certificate_row<'a>(access: &Access<'a>) -> CertificateRow<'a> {
         serial: held.serial,
         serial_text: held.serial.to_string(),
         key_id: &held.key_id,
-        command: principals.first().map(|first| format!("ssh {first}")).unwrap_or_default(),
+        command: held.commands(home).into_iter().next().unwrap_or_default(),
         principals,
         valid_after: held.valid_after,
         valid_before: held.valid_before,
         access_until: access.until,
-        loaded: "agent",
+        loaded: held.loaded.as_str(),
+        bound: held.loaded.is_bound(),
         basis: access.break_glass.map(|_| "break-glass"),
         reviewed: match access.break_glass {
             Some(Review::Done) => Some(true),
