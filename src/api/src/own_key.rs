@@ -22,6 +22,9 @@ use crate::agent::{Agent, AgentError};
 /// Longest key file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 
+/// What who signs with a security key is to be told, just before.
+pub const TOUCH: &str = "touch your security key now";
+
 /// A key, and the means to sign with it.
 pub struct OwnKey {
     key: SignerKey,

@@ -195,6 +195,7 @@ fn sign<T: Body>(identity: &Path, body: &T) -> anyhow::Result<(Vec<u8>, Vec<u8>)
             OwnKey::in_agent(agent, key)
         }
     };
+    identity::announce(own.key());
     let signature = own.sign(T::KIND, &bytes)?;
     Ok((bytes, signature))
 }

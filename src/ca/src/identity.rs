@@ -1,9 +1,10 @@
 //! The admin's signing key: an OpenSSH key file, or a key the ssh-agent holds.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use jit_ssh_api::agent::Agent;
-use jit_ssh_api::own_key::{KeyFile, KeyFileError, OwnKey, SigningError};
+use jit_ssh_api::own_key::{KeyFile, KeyFileError, OwnKey, SigningError, TOUCH};
 use jit_ssh_core::key::SignerKey;
 use jit_ssh_core::names::ActorId;
 use jit_ssh_core::root::Root;
@@ -39,6 +40,7 @@ impl Identity {
     /// # Errors
     /// If the agent refuses, or what came back is no signature by this key.
     pub(crate) fn sign(&mut self, kind: Kind, statement: &[u8]) -> Result<Vec<u8>, SigningError> {
+        announce(self.own.key());
         self.own.sign(kind, statement)
     }
 
@@ -105,6 +107,14 @@ pub(crate) fn refused(path: &Path, error: &KeyFileError) -> Failure {
         }
         KeyFileError::OpenToOthers(_) => failure.hint(format!("chmod 600 {shown}")),
         _ => failure,
+    }
+}
+
+/// Says that a touch is waited for, where the key is a security key.
+pub(crate) fn announce(key: &SignerKey) {
+    if key.is_security_key() {
+        // Nobody is left to tell if stderr is gone.
+        let _ = writeln!(std::io::stderr().lock(), "{TOUCH}");
     }
 }
 

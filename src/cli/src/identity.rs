@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use jit_ssh_api::agent::{Agent, AgentError};
-use jit_ssh_api::own_key::{KeyFile, KeyFileError, OwnKey, SigningError};
+use jit_ssh_api::own_key::{KeyFile, KeyFileError, OwnKey, SigningError, TOUCH};
 use jit_ssh_core::key::SignerKey;
 use jit_ssh_core::statement::{self, Body};
 use serde::{Deserialize, Serialize};
@@ -100,7 +100,7 @@ impl Identity {
             return Ok(Signed { bytes, signature });
         }
         // Whoever has no terminal hears it too: without the touch nothing goes on.
-        let _ = writeln!(std::io::stderr().lock(), "touch your security key now");
+        let _ = writeln!(std::io::stderr().lock(), "{TOUCH}");
         let signature = own.sign(T::KIND, &bytes).map_err(untouched)?;
         Ok(Signed { bytes, signature })
     }

@@ -129,6 +129,12 @@ async fn place(
     let bounds = match grant.keeping {
         Keeping::Unbound | Keeping::Files => Bounds::Unwished,
         Keeping::Agent | Keeping::Confirmed => {
+            // A host may have got its key after this machine last asked.
+            if let Ok(Entry::Certificate(entry)) = Entry::parse(&certificate.entry)
+                && entry.bundle != trust.digest()
+            {
+                trust.refresh(ca.client()).await?;
+            }
             let hosts = trust.hosts(ca.client()).await?;
             let permit = &grant.request.body().permit;
             held::bounds(&accepted.principals, permit, &hosts, trust.signers())
