@@ -47,7 +47,9 @@ fn what_each_command_says_is_what_was_read_and_found_good() {
     it.say("nobody is enrolled", &stranger, &["status"]);
     let url = site.url.clone();
     it.say("the CA does not know the person", &stranger, &["enroll", &url, "--as", "carol"]);
-    let wrong = format!("{}A", &url[..url.len() - 1]);
+    let (address, pin) = url.split_once("#SHA256:").unwrap();
+    let other = if pin.starts_with('A') { 'B' } else { 'A' };
+    let wrong = format!("{address}#SHA256:{other}{}", &pin[1..]);
     it.say("the pin is another's", &stranger, &["enroll", &wrong, "--as", "carol", "--yes"]);
     it.say("nothing there", alice, &["status"]);
     it.say("nothing there", alice, &["requests"]);
