@@ -31,6 +31,7 @@ decide_within = "1h"
 use_within = "15m"
 permit = ["pty"]
 source = "client"
+subject_key = "any"
 break_glass = { strength = "any", max_for = "10m", notify = ["person:carol"] }
 extend = { max = "20m", times = 2 }
 
@@ -64,7 +65,7 @@ const CHANGES: [(&str, &str, &str); 30] = [
     ("use_within = \"15m\"", "use_within = \"16m\"", "prod"),
     ("permit = [\"pty\"]", "permit = []", "prod"),
     ("source = \"client\"", "source = [\"10.0.0.0/8\"]", "prod"),
-    ("source = \"client\"", "source = \"client\"\nsubject_key = \"verified\"", "prod"),
+    ("subject_key = \"any\"", "subject_key = \"verified\"", "prod"),
     ("break_glass = { strength = \"any\"", "break_glass = { strength = \"hardware\"", "prod"),
     ("max_for = \"10m\"", "max_for = \"9m\"", "prod"),
     (", notify = [\"person:carol\"]", "", "prod"),
