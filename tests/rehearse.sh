@@ -41,6 +41,8 @@ inside() {
 
 finish() {
   local pid
+  # Nor may a second Ctrl-C reach what cleans up.
+  trap '' INT TERM
   if [ -n "$nspawn" ] && kill -0 "$nspawn" 2>/dev/null; then
     pid=$(leader)
     # With its pid 1 everything in the machine goes.
