@@ -102,8 +102,12 @@ impl Place {
     /// Writes what sshd reads at every login, where it is not there already.
     ///
     /// # Errors
-    /// What is in the way; then everything is as it was.
+    /// What is in the way, also that `setup` has said otherwise since: what it took away or wrote must not
+    /// be undone. Then everything is as it was.
     pub(super) fn install(&self, trusted: &Trusted, krls: &Krls) -> Result<(), CommandError> {
+        if self.is_set_up_anew() {
+            return Err(CommandError::new("this host has been set up anew meanwhile.".to_owned()));
+        }
         // First what keeps an older list from coming back.
         for (number, note) in krls.notes() {
             let path = self.list_path(number);

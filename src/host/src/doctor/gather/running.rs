@@ -35,18 +35,17 @@ pub(super) fn find(pid_file: &str, config: &Path, read_at_start: &[PathBuf]) -> 
 }
 
 /// The words sshd was started with: its title is `sshd: /usr/sbin/sshd -f FILE [listener] ...`, cut
-/// short where its environment was small. Another name for `config` is given as `config` itself.
+/// short where its environment was small; in front stands the name of the program, which may be another.
+/// Another name for `config` is given as `config` itself.
 fn words(title: &str, config: &Path) -> Vec<String> {
-    let rewritten = title.strip_prefix("sshd: ");
+    let first = title.split('\0').next().unwrap_or_default();
+    let rewritten = first.split_once(": ").filter(|(name, _)| !name.contains([' ', '/']));
     let (text, is_cut) = match rewritten {
         // Behind the first NUL are remains of the old title.
-        Some(text) => {
-            let text = text.split('\0').next().unwrap_or_default();
-            match text.split_once(" [listener]") {
-                Some((text, _)) => (text, false),
-                None => (text, true),
-            }
-        }
+        Some((_, text)) => match text.split_once(" [listener]") {
+            Some((text, _)) => (text, false),
+            None => (text, true),
+        },
         None => (title, false),
     };
     let mut words: Vec<String> =
@@ -90,6 +89,10 @@ mod tests {
             ),
             ("/usr/sbin/sshd\0-D\0-f\0x\0", &["/usr/sbin/sshd", "-D", "-f", "x"]),
             ("sshd: sshd -D [listener] 0 of 10-100 startups", &["sshd", "-D"]),
+            (
+                "own-sshd: /opt/own-sshd -D [listener] 0 of 10-100 startups",
+                &["/opt/own-sshd", "-D"],
+            ),
             (
                 "sshd: /usr/sbin/sshd -f /srv/t/ss\0hd",
                 &["/usr/sbin/sshd", "-f", "/srv/t/sshd_config"],
