@@ -106,8 +106,13 @@ pub(super) async fn find(
     }
     let prefix: IdPrefix =
         text.parse().map_err(|error| Refusal::new(Reason::Malformed, format!("id: {error}.")))?;
-    let matches = front.store.requests_with(IdRange::of(&prefix)).await?;
+    let mut matches = front.store.requests_with(IdRange::of(&prefix)).await?;
     let many = show::count(matches.len()) >= MAX_MATCHES;
+    if matches.is_empty() {
+        // What waits is listed from memory, a moment before the store has it.
+        let waiting = front.memory.waiting().into_iter().map(|known| known.chain.digest());
+        matches = waiting.filter(|digest| prefix.matches(&digest.short_id())).collect();
+    }
     let mut seen = Vec::new();
     for digest in matches {
         let Some(known) = front.memory.get(&*front.store, digest).await? else { continue };
