@@ -70,12 +70,13 @@ make_root() {
   fi
   local from script=/usr/share/debootstrap/scripts/$suite
   from=$(mirror)
+  [ -n "$from" ] || fail "apt names no mirror of Debian's packages here: run this on Debian."
   # An older debootstrap does not know the newest suites by name; they are made as sid is.
   [ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
   install -d "$cache"
   echo "making a machine of Debian $suite (about a minute) ..." >&2
   debootstrap --variant=minbase --cache-dir="$cache" --include="$packages" \
-    "$suite" "$root" "${from:-http://deb.debian.org/debian}" "$script" >"$dir/debootstrap.log" 2>&1 || {
+    "$suite" "$root" "$from" "$script" >"$dir/debootstrap.log" 2>&1 || {
     tail -n 20 "$dir/debootstrap.log" >&2
     fail "Debian $suite could not be made."
   }
