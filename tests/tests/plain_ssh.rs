@@ -107,7 +107,7 @@ fn without_access_and_terminal_everything_ends_cleanly_and_with_it_ssh_and_scp_a
         "{printed:?}"
     );
     let jump = world.ssh(&["-G", "behind"]).run().fine().out;
-    assert!(jump.contains("proxyjump jump@test-host"), "{jump}");
+    assert!(jump.contains("proxyjump test-host"), "{jump}");
 
     world.granted();
     for name in ["prod-host", "www"] {

@@ -169,7 +169,8 @@ fn block(
     // Why it ends was said by `ensure`. Before ProxyJump: the first of the two counts.
     say(format_args!("  ProxyCommand false\n  LogLevel QUIET"));
     if let Some(via) = &host.via {
-        say(format_args!("Host {}\n  ProxyJump {JUMP}@{via}", names.join(" ")));
+        // Under the bastion's own block: access to it is ensured like any other.
+        say(format_args!("Host {}\n  ProxyJump {via}", names.join(" ")));
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ Match originalhost prod-host,www !exec "/usr/bin/jit-ssh ensure prod-host --logi
   ProxyCommand false
   LogLevel QUIET
 Host prod-host www
-  ProxyJump jump@bastion
+  ProxyJump bastion
 
 Host bastion
   HostKeyAlias bastion
