@@ -22,7 +22,7 @@ use crate::home::Home;
 use crate::known_hosts;
 use crate::ssh_config::{self, Logins};
 use crate::text::{all_of, relative, utc};
-use crate::trust::{self, Trust};
+use crate::trust::Trust;
 use crate::ui::Ui;
 use jit_ssh_api::agent::{Agent, AgentError, Confirm};
 
@@ -96,10 +96,11 @@ pub(crate) async fn take(
     grant: &Grant,
     certificate: &v1::Certificate,
 ) -> Result<(), Failure> {
-    let access = place(Some(ui), home, ca, grant, certificate).await?;
+    let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
+    let access = place(Some(ui), home, ca, &mut trust, grant, certificate).await?;
     access.tell(ui, clock::now())?;
     // The access is there all the same: ssh then asks about a host it does not know.
-    if let Err(failure) = keep_ssh_files(ui, home, ca, grant, &certificate.entry).await {
+    if let Err(failure) = keep_ssh_files(ui, home, ca, &mut trust, grant, certificate).await {
         ui.say(&format!("what ssh reads is not up to date: {}", failure.message));
     }
     Ok(())
@@ -112,29 +113,25 @@ pub(crate) async fn take_silently(
     grant: &Grant,
     certificate: &v1::Certificate,
 ) -> Result<(), Failure> {
-    place(None, home, ca, grant, certificate).await.map(|_| ())
+    let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
+    place(None, home, ca, &mut trust, grant, certificate).await.map(|_| ())
 }
 
 async fn place(
     ui: Option<&Ui>,
     home: &Home,
     ca: &Ca<'_>,
+    trust: &mut Trust<'_>,
     grant: &Grant,
     certificate: &v1::Certificate,
 ) -> Result<Access, Failure> {
-    let accepted = check(home, ca, grant, certificate).await?;
+    let accepted = check(ca, trust, grant, certificate).await?;
     let now = clock::now();
-    let owner = trust::owner(home, ca.enrolment)?;
-    let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
+    let owner = Owner { id: ca.enrolment.id.clone(), signers: Some(trust.signers().clone()) };
     let bounds = match grant.keeping {
         Keeping::Unbound | Keeping::Files => Bounds::Unwished,
         Keeping::Agent | Keeping::Confirmed => {
-            // A host may have got its key after this machine last asked.
-            if let Ok(Entry::Certificate(entry)) = Entry::parse(&certificate.entry)
-                && entry.bundle != trust.digest()
-            {
-                trust.refresh(ca.client()).await?;
-            }
+            catch_up(trust, ca, certificate).await?;
             let hosts = trust.hosts(ca.client()).await?;
             let permit = &grant.request.body().permit;
             held::bounds(&accepted.principals, permit, &hosts, trust.signers())
@@ -151,28 +148,36 @@ async fn place(
     Ok(Access::of(grant, certificate, &accepted, commands, &loaded))
 }
 
-/// Brings up to date what ssh reads: the hosts it may trust, and how it reaches them. `entry` is that of the
-/// certificate just taken.
+/// Brings up to date what ssh reads: the hosts it may trust, and how it reaches them.
 async fn keep_ssh_files(
     ui: &Ui,
     home: &Home,
     ca: &Ca<'_>,
+    trust: &mut Trust<'_>,
     grant: &Grant,
-    entry: &[u8],
+    certificate: &v1::Certificate,
 ) -> Result<(), Failure> {
-    let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
-    // The entry says by which bundle the signer judged: hosts may have come or changed since this machine
-    // last asked.
-    if !matches!(Entry::parse(entry), Ok(Entry::Certificate(of)) if of.bundle == trust.digest()) {
-        trust.refresh(ca.client()).await?;
+    catch_up(trust, ca, certificate).await?;
+    known_hosts::keep(ui, home, trust, ca.client(), &grant.request.body().hosts).await?;
+    ssh_config::keep(home, trust, ca.client()).await
+}
+
+/// Asks for the bundle anew where a certificate that was checked was judged by another, as its log entry
+/// says: hosts may have come, changed or got their keys since this machine last asked.
+async fn catch_up(
+    trust: &mut Trust<'_>,
+    ca: &Ca<'_>,
+    certificate: &v1::Certificate,
+) -> Result<(), Failure> {
+    match Entry::parse(&certificate.entry) {
+        Ok(Entry::Certificate(entry)) if entry.bundle == trust.digest() => Ok(()),
+        _ => trust.refresh(ca.client()).await.map(|_| ()),
     }
-    known_hosts::keep(ui, home, &mut trust, ca.client(), &grant.request.body().hosts).await?;
-    ssh_config::keep(home, &mut trust, ca.client()).await
 }
 
 async fn check(
-    home: &Home,
     ca: &Ca<'_>,
+    trust: &mut Trust<'_>,
     grant: &Grant,
     certificate: &v1::Certificate,
 ) -> Result<Accepted, Failure> {
@@ -185,15 +190,14 @@ async fn check(
         proof: &proof,
         signer: certificate.signer,
     };
-    let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
     let check = |trust: &Trust<'_>| {
         let now = clock::now();
         receipt::check(&receipt, &grant.request, trust.signers(), grant.prolongs, now)
     };
-    let mut checked = check(&trust);
+    let mut checked = check(trust);
     // It may come from a signer that the admins named since this machine last asked.
     if checked.is_err() && trust.refresh(ca.client()).await? {
-        checked = check(&trust);
+        checked = check(trust);
     }
     checked
         .map_err(|e| Failure::untrue(format!("the certificate that came is not to be used: {e}.")))
