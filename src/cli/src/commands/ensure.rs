@@ -21,7 +21,7 @@ use crate::grants;
 use crate::held;
 use crate::home::{CaName, Home};
 use crate::obtain;
-use crate::ssh_config::{self, JUMP, Logins};
+use crate::ssh_config::{self, Logins};
 use crate::trust;
 use crate::turn::{self, Turn, Whose};
 use crate::ui::Ui;
@@ -142,22 +142,8 @@ async fn ensure(
         Some(login) => Some(login.parse::<Login>().map_err(|e| Failure::usage(format!("{e}.")))?),
         None => args.login.clone(),
     };
-    if login.as_ref().is_some_and(|login| login.as_str() == JUMP)
-        && is_bastion(&context.home, &enrolment, &args.host)?
-    {
-        // The way to a host behind it: access to that one was seen to before ssh came here.
-        return Ok(Outcome::Done);
-    }
     let wanted = Wanted { host: args.host, login, span: None, because: None };
     obtain_access(context, &enrolment, wanted, !batch).await
-}
-
-/// Whether others are reached through a host, which has no account of the name itself.
-fn is_bastion(home: &Home, enrolment: &Enrolment, name: &HostName) -> Result<bool, Failure> {
-    let Some(hosts) = trust::kept_hosts(home, &enrolment.root)? else { return Ok(false) };
-    let has_account =
-        hosts.get(name).is_some_and(|host| host.logins.iter().any(|login| login.as_str() == JUMP));
-    Ok(!has_account && hosts.iter().any(|host| host.via.as_ref() == Some(name)))
 }
 
 /// The access that is to be at hand.

@@ -23,9 +23,6 @@ use crate::trust::Trust;
 
 pub(crate) use logins::Logins;
 
-/// The account on a bastion that can do nothing but jump (design, section 13).
-pub(crate) const JUMP: &str = "jump";
-
 const FILE: &str = "ssh_config";
 /// For `jit-ssh ssh`, which needs no line in ~/.ssh/config.
 const WHOLE: &str = "ssh_config_whole";
