@@ -1,7 +1,5 @@
 //! Two streams as one: what waits for the person, and what becomes of their own requests.
 
-use std::time::Duration;
-
 use jit_ssh_api::v1::watch_request::What;
 use jit_ssh_api::{ApiError, Watch};
 use jit_ssh_core::digest::RootFingerprint;
@@ -9,10 +7,6 @@ use jit_ssh_core::digest::RootFingerprint;
 use crate::ca::Ca;
 use crate::follow::Broke;
 use crate::view::View;
-
-/// Longest pause between attempts to connect again.
-const MAX_PAUSE: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How a request stands now.
 #[derive(Debug)]
@@ -47,22 +41,5 @@ impl Feed {
         };
         let said = said?.ok_or_else(|| ApiError::Unreachable("the stream ended".to_owned()))?;
         View::open(said, &self.ca).map(wrap).map_err(Broke::ForGood)
-    }
-}
-
-/// How long to wait before the next attempt to connect: longer each time.
-#[derive(Debug)]
-pub(crate) struct Pause(Duration);
-
-impl Pause {
-    /// Before the first attempt.
-    pub(crate) fn new() -> Pause {
-        Pause(FIRST_PAUSE)
-    }
-
-    /// Waits.
-    pub(crate) async fn wait(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = self.0.saturating_mul(2).min(MAX_PAUSE);
     }
 }

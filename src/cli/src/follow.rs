@@ -9,7 +9,6 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::ca::Ca;
 use crate::clock;
 use crate::failure::{Failure, Outcome};
-use crate::feed::Pause;
 use crate::notify::Notifier;
 use crate::ui::{LiveLine, Ui, resizes};
 use crate::view::{Clock, RequestRef, View};
@@ -51,6 +50,10 @@ impl Until {
         }
     }
 }
+
+/// Longest pause between attempts to connect again.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long after the deadline the CA may take to say that the request lapsed.
 const GRACE: u32 = 3;
@@ -243,5 +246,22 @@ impl From<ApiError> for Broke {
         let session_over = error.reason() == Some(jit_ssh_api::Reason::NoSession);
         let failure = Failure::from(error);
         if session_over { Broke::ForNow(failure) } else { failure.into() }
+    }
+}
+
+/// How long to wait before the next attempt to connect: longer each time.
+#[derive(Debug)]
+pub(crate) struct Pause(Duration);
+
+impl Pause {
+    /// Before the first attempt.
+    pub(crate) fn new() -> Pause {
+        Pause(FIRST_PAUSE)
+    }
+
+    /// Waits.
+    pub(crate) async fn wait(&mut self) {
+        sleep(self.0).await;
+        self.0 = self.0.saturating_mul(2).min(MAX_PAUSE);
     }
 }

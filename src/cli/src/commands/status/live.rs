@@ -11,8 +11,8 @@ use crate::cli::Context;
 use crate::clock;
 use crate::enrolment::Enrolment;
 use crate::failure::{Failure, Outcome};
-use crate::feed::{Feed, News, Pause};
-use crate::follow::Broke;
+use crate::feed::{Feed, News};
+use crate::follow::{Broke, Pause};
 use crate::ui::resizes;
 
 /// Shows how things stand until Ctrl-C.
