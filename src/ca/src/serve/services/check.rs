@@ -3,18 +3,17 @@
 
 use std::sync::Arc;
 
-use jit_ssh_api::{status_of, v1};
-use jit_ssh_core::enrolment::View;
-use jit_ssh_core::lifecycle::{Status, evaluate};
+use jit_ssh_api::v1;
+use jit_ssh_core::lifecycle::{Evaluation, Status, evaluate};
 use jit_ssh_core::names::{ActorId, HostName, Login, Principal};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::UnixTime;
 use tokio::sync::broadcast;
 
-use super::watch::{Answers, Over};
+use super::watch::{self, Answers, Over};
 use crate::serve::call::{Call, Identify};
 use crate::serve::front::{Front, OneWatch};
-use crate::serve::memory::{Change, Known};
+use crate::serve::memory::Change;
 use crate::serve::sessions::Caller;
 use crate::serve::store::{ListQuery, Of};
 use crate::serve::{OPEN_FOR, clock, show};
@@ -77,9 +76,9 @@ impl Question {
             if known.chain.request().body().subject != self.subject {
                 continue;
             }
-            let turn = show::next_turn(&evaluate(&known.chain, in_force.view(), now), now);
-            answer.turn = answer.turn.into_iter().chain(turn).min();
-            if let Some(until) = allowed_until(&known, &self.principal, in_force.view(), now)
+            let evaluation = evaluate(&known.chain, in_force.view(), now);
+            answer.turn = answer.turn.into_iter().chain(show::next_turn(&evaluation, now)).min();
+            if let Some(until) = allowed_until(&evaluation, &self.principal, now)
                 && until.0 > answer.said.access_until
             {
                 let id = known.chain.request().id().to_string();
@@ -90,15 +89,13 @@ impl Question {
     }
 }
 
-/// Until when a request lets its subject in as `principal`; `None` if it does not at `now`: not
-/// before it opens, and not when it was given back, taken away, or fell with what it prolongs.
+/// Until when a request that stands so lets its subject in as `principal`; `None` if it does not at `now`:
+/// not before it opens, and not when it was given back, taken away, or fell with what it prolongs.
 fn allowed_until(
-    known: &Known,
+    evaluation: &Evaluation<'_>,
     principal: &Principal,
-    view: View<'_>,
     now: UnixTime,
 ) -> Option<UnixTime> {
-    let evaluation = evaluate(&known.chain, view, now);
     let (Status::Approved | Status::Active, Some(grant)) = (&evaluation.status, &evaluation.grant)
     else {
         return None;
@@ -141,10 +138,8 @@ impl Followed {
     /// Tells every change until the receiver is gone, the caller may not ask any more, or the front
     /// stops.
     pub(super) async fn run(self, mut changes: broadcast::Receiver<Change>) {
-        if let Err(Over::Refused(refusal)) = self.follow(&mut changes).await {
-            // A receiver that is gone needs no reason.
-            let _ = self.answers.send(Err(status_of(&refusal))).await;
-        }
+        let over = self.follow(&mut changes).await;
+        watch::end(&self.answers, over).await;
     }
 
     async fn follow(&self, changes: &mut broadcast::Receiver<Change>) -> Result<(), Over> {
@@ -158,15 +153,9 @@ impl Followed {
                 let news = v1::WatchResponse { access: None, check: Some(said) };
                 self.answers.send(Ok(news)).await.map_err(|_| Over::Gone)?;
             }
-            let turned = async {
-                match turn {
-                    Some(turn) => tokio::time::sleep(clock::toward(turn)).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 concerned = self.concerned(changes) => if !concerned? { return Ok(()) },
-                () = turned => {}
+                () = clock::turned(turn) => {}
                 () = self.answers.closed() => return Err(Over::Gone),
                 _ = stopping.changed() => return Ok(()),
             }

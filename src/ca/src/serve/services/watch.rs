@@ -64,6 +64,13 @@ pub(super) enum Over {
     Refused(Refusal),
 }
 
+/// Tells the receiver why a watch is over; one that is gone needs no reason.
+pub(super) async fn end(answers: &Answers, over: Result<(), Over>) {
+    if let Err(Over::Refused(refusal)) = over {
+        let _ = answers.send(Err(status_of(&refusal))).await;
+    }
+}
+
 impl From<Refusal> for Over {
     fn from(refusal: Refusal) -> Over {
         Over::Refused(refusal)
@@ -119,10 +126,7 @@ pub(super) async fn watch(
 impl Watcher {
     async fn run(mut self, mut changes: broadcast::Receiver<Change>) {
         let over = self.follow(&mut changes).await;
-        if let Err(Over::Refused(refusal)) = over {
-            // A receiver that is gone needs no reason.
-            let _ = self.answers.send(Err(status_of(&refusal))).await;
-        }
+        end(&self.answers, over).await;
     }
 
     async fn follow(&mut self, changes: &mut broadcast::Receiver<Change>) -> Result<(), Over> {
@@ -130,15 +134,9 @@ impl Watcher {
         self.look_at_all().await?;
         loop {
             let turn = self.turns.values().min().copied();
-            let turned = async {
-                match turn {
-                    Some(turn) => tokio::time::sleep(clock::toward(turn)).await,
-                    None => std::future::pending().await,
-                }
-            };
             let change = tokio::select! {
                 change = changes.recv() => Some(change),
-                () = turned => None,
+                () = clock::turned(turn) => None,
                 () = self.answers.closed() => return Err(Over::Gone),
                 _ = stopping.changed() => return Ok(()),
             };

@@ -1,12 +1,19 @@
 use jit_ssh_core::chain::Chain;
+use jit_ssh_core::enrolment::View;
 use jit_ssh_core::statement::{Cause, End};
 
 use super::*;
+use crate::serve::memory::Known;
 use crate::serve::testworld::{ALICE, BOB, NOW, approval, bundle, known, request, root, verified};
 
+fn until_as(known: &Known, login: &str, secs: u32) -> Option<UnixTime> {
+    let principal = Principal::new(login.parse().unwrap(), "prod".parse().unwrap());
+    let (bundle, now) = (bundle(), NOW.plus_secs(secs));
+    allowed_until(&evaluate(&known.chain, View::from(&bundle), now), &principal, now)
+}
+
 fn until(known: &Known, secs: u32) -> Option<UnixTime> {
-    let principal = Principal::new("deploy".parse().unwrap(), "prod".parse().unwrap());
-    allowed_until(known, &principal, (&bundle()).into(), NOW.plus_secs(secs))
+    until_as(known, "deploy", secs)
 }
 
 #[test]
@@ -17,8 +24,7 @@ fn a_grant_lets_in_from_its_approval_to_its_end_as_what_it_names() {
     approved.chain.add_decision(approval(digest, "bob", BOB)).unwrap();
     assert_eq!(until(&approved, 61), Some(NOW.plus_secs(660)));
     assert_eq!(until(&approved, 660), None);
-    let other = Principal::new("root".parse().unwrap(), "prod".parse().unwrap());
-    assert_eq!(allowed_until(&approved, &other, (&bundle()).into(), NOW.plus_secs(61)), None);
+    assert_eq!(until_as(&approved, "root", 61), None);
 }
 
 #[test]
