@@ -366,22 +366,27 @@ mod tests {
     use super::texts::{allow, texts};
     use super::*;
 
-    #[test]
-    fn a_rule_for_security_keys_takes_no_other_key() {
-        let rules = allow("strong", "subject_key = \"hardware\"");
-        let bundle = texts(&rules).bundle();
-        let supposed = Supposed {
+    /// alice, who wants in as deploy on web-1.
+    fn supposed(span: &str, reason: &str) -> Supposed {
+        Supposed {
             by: "alice".parse().unwrap(),
             subject: None,
             hosts: vec!["web-1".parse().unwrap()],
             logins: vec!["deploy".parse().unwrap()],
-            span: "10m".parse().unwrap(),
-            reason: "INC-42".to_owned(),
+            span: span.parse().unwrap(),
+            reason: reason.to_owned(),
             break_glass: None,
             strength: Strength::Any,
             from: None,
             at: crate::time::UnixTime(1_790_000_000),
-        };
+        }
+    }
+
+    #[test]
+    fn a_rule_for_security_keys_takes_no_other_key() {
+        let rules = allow("strong", "subject_key = \"hardware\"");
+        let bundle = texts(&rules).bundle();
+        let supposed = supposed("10m", "INC-42");
         // What is only supposed is asked with a key that every rule takes.
         let judged = supposed.judge(&bundle).unwrap();
         assert_eq!(judged.decision.unwrap().name.to_string(), "strong");
@@ -407,19 +412,8 @@ mod tests {
         let decided = |rules: &[&String], span: &str, reason: ReasonTaken| {
             let rules: String = rules.iter().map(|rule| rule.as_str()).collect();
             let bundle = texts(&rules).bundle();
-            let supposed = Supposed {
-                by: "alice".parse().unwrap(),
-                subject: None,
-                hosts: vec!["web-1".parse().unwrap()],
-                logins: vec!["deploy".parse().unwrap()],
-                span: span.parse().unwrap(),
-                // Fits `long` as it stands, and nobody said it.
-                reason: "not said yet".to_owned(),
-                break_glass: None,
-                strength: Strength::Any,
-                from: None,
-                at: crate::time::UnixTime(1_790_000_000),
-            };
+            // Fits `long` as it stands, and nobody said it.
+            let supposed = supposed(span, "not said yet");
             let request = supposed.judge(&bundle).unwrap().request;
             let requester = bundle.people.get(&supposed.by).unwrap();
             let presence = Presence::Software;
