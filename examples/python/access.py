@@ -82,10 +82,15 @@ def main(url, me, identity, target, reason, command):
         return subprocess.run([command[0], "-i", key, *command[1:]]).returncode
 
 
-if __name__ == "__main__":
+def start(main, doc):
+    """Runs `main` with the five arguments before `--` and the command after it."""
     if "--" not in sys.argv or sys.argv.index("--") != 6 or len(sys.argv) < 8:
-        sys.exit(__doc__)
+        sys.exit(doc)
     try:
         sys.exit(main(*sys.argv[1:6], sys.argv[7:]))
     except grpc.RpcError as error:
         sys.exit(f"the CA refuses: {error.details()}")
+
+
+if __name__ == "__main__":
+    start(main, __doc__)

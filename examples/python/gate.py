@@ -12,7 +12,7 @@ import subprocess, sys, threading, time
 
 import grpc
 
-from access import access, access_calls, connect, statement, trust, trust_calls
+from access import access, access_calls, connect, start, statement, trust, trust_calls
 
 NO_ACCESS, ENDED = 77, 78
 GRACE = 60  # seconds
@@ -72,9 +72,4 @@ def main(url, me, identity, subject, target, command):
 
 
 if __name__ == "__main__":
-    if "--" not in sys.argv or sys.argv.index("--") != 6 or len(sys.argv) < 8:
-        sys.exit(__doc__)
-    try:
-        sys.exit(main(*sys.argv[1:6], sys.argv[7:]))
-    except grpc.RpcError as error:
-        sys.exit(f"the CA refuses: {error.details()}")
+    start(main, __doc__)
