@@ -10,6 +10,9 @@
 //! - [`agent`]: the ssh-agent; [`own_key`]: a person's key, in a file or in the agent, and statements
 //!   signed with it.
 
+use jit_ssh_core::statement::Verified;
+use prost::bytes::Bytes;
+
 pub mod agent;
 mod client;
 mod dial;
@@ -27,6 +30,15 @@ pub mod v1 {
 
     /// The descriptors of all services, for reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/jitssh.v1.bin"));
+}
+
+impl<T> From<&Verified<T>> for v1::SignedStatement {
+    fn from(statement: &Verified<T>) -> v1::SignedStatement {
+        v1::SignedStatement {
+            statement: Bytes::copy_from_slice(statement.bytes()),
+            signatures: vec![Bytes::copy_from_slice(statement.signature())],
+        }
+    }
 }
 
 pub use client::{CheckWatch, Client, ClientError, HostWatch, Watch};

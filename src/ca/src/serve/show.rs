@@ -17,7 +17,6 @@ use jit_ssh_core::lifecycle::{
 };
 use jit_ssh_core::statement::{Verdict, Verified};
 use jit_ssh_core::time::UnixTime;
-use prost::bytes::Bytes;
 
 use super::eras::Views;
 use super::memory::Known;
@@ -41,7 +40,7 @@ pub(super) fn access(known: &Known, views: &Views, now: UnixTime) -> v1::AccessS
         None => principals(&request.hosts, &request.logins),
     };
     v1::AccessState {
-        request: Some(signed(chain.request())),
+        request: Some(chain.request().into()),
         digest: digest.to_string(),
         id: digest.short_id().to_string(),
         status: status(&evaluation.status).into(),
@@ -57,7 +56,7 @@ pub(super) fn access(known: &Known, views: &Views, now: UnixTime) -> v1::AccessS
         access_until: access_until(evaluation),
         principals: principals.iter().map(ToString::to_string).collect(),
         certificates: known.issued.iter().map(certificate).collect(),
-        end: chain.ends().first().map(signed),
+        end: chain.ends().first().map(v1::SignedStatement::from),
         basis: basis(evaluation.basis).into(),
         steps: match (evaluation.basis, evaluation.rule) {
             (Some(Basis::Approvals), Some(rule)) => steps(rule, &evaluation.steps),
@@ -65,7 +64,7 @@ pub(super) fn access(known: &Known, views: &Views, now: UnixTime) -> v1::AccessS
         },
         opens_at: grant.map_or(0, |grant| grant.opens_at.0),
         reviewed: request.break_glass.is_some() && !known.unreviewed(),
-        ends: chain.ends().iter().map(signed).collect(),
+        ends: chain.ends().iter().map(v1::SignedStatement::from).collect(),
         live_seconds: live_seconds(known, now),
         prolongs_until: prolongs_until(known, view, now),
         extensions: known.extensions.iter().map(|(_, digest)| digest.to_string()).collect(),
@@ -165,17 +164,10 @@ pub(super) fn next_turn(evaluation: &Evaluation<'_>, now: UnixTime) -> Option<Un
     }
 }
 
-fn signed<T>(statement: &Verified<T>) -> v1::SignedStatement {
-    v1::SignedStatement {
-        statement: Bytes::copy_from_slice(statement.bytes()),
-        signatures: vec![Bytes::copy_from_slice(statement.signature())],
-    }
-}
-
 fn decisions(known: &Known, evaluation: &Evaluation<'_>, bundle: &Bundle) -> Vec<v1::Decision> {
     let chain = &known.chain;
     let show = |decision: &Verified<jit_ssh_core::statement::Decision>| v1::Decision {
-        statement: Some(signed(decision)),
+        statement: Some(decision.into()),
         by: decision.body().by.to_string(),
         approves: decision.body().verdict == Verdict::Approve,
         at: decision.body().at.0,

@@ -54,18 +54,11 @@ pub(super) fn enrolments(
             .parse()
             .map_err(|error| Refusal::new(Reason::Malformed, format!("names: {error}.")))?;
         if let Ok(Found::Joined(joined)) = in_force.view().host(&name, clock::now()) {
-            let (host, token) = (signed(joined.statement()), joined.token().map(signed));
+            let (host, token) = (joined.statement().into(), joined.token().map(Into::into));
             enrolments.push(v1::HostEnrolment { host: Some(host), token });
         }
     }
     Ok(v1::GetEnrolmentsResponse { enrolments })
-}
-
-fn signed<T>(statement: &Verified<T>) -> v1::SignedStatement {
-    v1::SignedStatement {
-        statement: statement.bytes().to_vec().into(),
-        signatures: vec![statement.signature().to_vec().into()],
-    }
 }
 
 /// Has a statement recorded, keeps it, and adds it to what is known.
