@@ -14,7 +14,7 @@ use jit_ssh_api::{Client, v1};
 use jit_ssh_core::enrolment::Vouched;
 use jit_ssh_core::key::SubjectKey;
 use jit_ssh_core::names::{HostName, Login};
-use jit_ssh_core::statement::{self, Host, Kind, Verified};
+use jit_ssh_core::statement::{self, Host, Kind};
 use jit_ssh_core::time::{Seconds, UnixTime};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -23,7 +23,7 @@ use crate::apply;
 use crate::clock::now;
 use crate::enrolment;
 use crate::error::CommandError;
-use crate::fetch::{connect, no_connection};
+use crate::fetch::{connect, network, no_connection};
 use crate::layout::Layout;
 
 /// Join with a token, as a host that hosts.toml does not list.
@@ -68,10 +68,7 @@ struct Report<'a> {
 pub(crate) fn cmd_enroll(args: &EnrollArgs) -> Result<(), CommandError> {
     let token = read_token(&args.token)?;
     let key = args.host_key.clone().unwrap_or_else(|| args.etc.join(HOST_KEY));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))?;
+    let runtime = network()?;
     let vouched = vouch(&token, &args.name, read_key(&key)?, args.span, now())?;
     runtime.block_on(async {
         let (client, _) = connect(token.url()).await?;
@@ -134,19 +131,12 @@ pub(crate) fn vouch(
 /// If the CA can not be reached or refuses.
 pub(crate) async fn hand_in(client: &Client, vouched: &Vouched) -> Result<(), CommandError> {
     // Other hosts may have handed the token in before: that changes nothing.
-    let token = vouched.token().map(wire);
-    for statement in token.into_iter().chain([wire(vouched.host())]) {
+    let token = vouched.token().map(v1::SignedStatement::from);
+    for statement in token.into_iter().chain([vouched.host().into()]) {
         let request = v1::EnrollRequest { statement: Some(statement) };
         client.enroll(request).await.map_err(|e| no_connection(e.into()))?;
     }
     Ok(())
-}
-
-fn wire<T>(statement: &Verified<T>) -> v1::SignedStatement {
-    v1::SignedStatement {
-        statement: statement.bytes().to_vec().into(),
-        signatures: vec![statement.signature().to_vec().into()],
-    }
 }
 
 /// Reads the token of a file; `-` is stdin. Never of the command line, where others could see it.

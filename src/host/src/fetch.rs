@@ -15,6 +15,7 @@ use jit_ssh_core::names::HostName;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, SignedBundle};
 use jit_ssh_core::time::UnixTime;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::now;
 use crate::enrolment::{self, Over};
@@ -24,6 +25,17 @@ use crate::revoked::Lists;
 
 /// Names shown to somebody who mistyped one.
 const SUGGESTIONS: usize = 3;
+
+/// What calls over the network run on: one thread is enough for a host.
+///
+/// # Errors
+/// If the system gives none.
+pub(crate) fn network() -> Result<Runtime, CommandError> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))
+}
 
 /// A connection to the CA at `url`, which is the one that is pinned.
 ///

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::enroll;
 use crate::error::CommandError;
+use crate::fetch;
 use crate::guard_service;
 use crate::hook;
 use crate::host_certificate;
@@ -235,10 +236,7 @@ fn wanted(
         Wanted { facts, settings, guard, host_certificate, enrolment }
     };
     let question = Question { ca, name, layout, own_keys: &own_keys, token, dry_run: args.dry_run };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))?;
+    let runtime = fetch::network()?;
     let preview = |answer| run::preview(host, &Goal::SetUp(Box::new(wanted(answer))), told);
     let answer = runtime.block_on(ask::ask(&question, preview))?;
     if let Some(key) = &settings.offline_ca {

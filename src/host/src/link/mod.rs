@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::error::CommandError;
+use crate::fetch;
 use crate::guard::log::{self, Level};
 use crate::layout::Folders;
 use place::Place;
@@ -42,10 +43,7 @@ pub(crate) struct LinkArgs {
 /// Runs `jit-ssh-host link` until it is stopped.
 pub(crate) fn cmd_link(args: &LinkArgs) -> Result<(), CommandError> {
     supervisor::end_with_the_guard();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| CommandError::new(format!("The network can not be used: {e}.")))?;
+    let runtime = fetch::network()?;
     runtime.block_on(keep_connected(&args.folders))
 }
 
