@@ -53,8 +53,7 @@ pub(super) async fn ask(
     let word = fetch::word(&client, &root).await?;
     let revoked = fetch::revoked(&client, &word.signers).await?;
     let (dir, keys) = (layout.own_dir(), || Ok(own_keys.to_vec()));
-    let found = fetch::this_host(&client, &word, name, &dir, keys, Over::IsGone).await?;
-    let mut found = found;
+    let mut found = fetch::this_host(&client, &word, name, &dir, keys, Over::IsGone).await?;
     if let Some(vouched) = by_token(question, &word, &found)? {
         let trusted = word.about(name, Found::Host(ThisHost::joined(vouched.clone())))?;
         let answer = Answer {
@@ -74,7 +73,8 @@ pub(super) async fn ask(
         eprintln!("{name} has joined until {until}.");
         found = Found::Host(ThisHost::joined(vouched));
     }
-    let Trusted { signers, host, .. } = &word.about(name, found)?;
+    let trusted = word.about(name, found)?;
+    let Trusted { signers, host, .. } = &trusted;
     // What can not be read is as good as none here; before anything is written, it is told.
     let held = std::fs::read(layout.host_certificate()).ok();
     let settled = host_certificate::settle(&client, signers, host, own_keys, held, now());
@@ -83,8 +83,7 @@ pub(super) async fn ask(
         eprintln!("warning: {}", why_not.in_words());
     }
     let enrolment = host.vouched().map(enrolment::file);
-    let facts = word.about(name, Found::Host(host.clone()))?.facts(revoked);
-    Ok(Answer { facts, host_certificate, enrolment })
+    Ok(Answer { facts: trusted.facts(revoked), host_certificate, enrolment })
 }
 
 /// What the token's key says of this host, where it has to join by it. Nobody has heard of it yet.
