@@ -75,6 +75,7 @@ impl Place {
         if fs::read(&path).ok().as_deref() == Some(&file) {
             return Ok(());
         }
+        self.still_set_up()?;
         apply::replace(&path, &file, 0o644)
             .map_err(|e| CommandError::new(format!("{} can not be changed: {e}.", path.display())))
     }
@@ -82,6 +83,14 @@ impl Place {
     /// Whether `setup` has said otherwise since.
     pub(super) fn is_set_up_anew(&self) -> bool {
         fs::read_to_string(self.layout.settings()).ok().as_deref() != Some(&self.text)
+    }
+
+    /// Before anything of what `setup` wrote is changed: what it took away or wrote since must not be undone.
+    fn still_set_up(&self) -> Result<(), CommandError> {
+        match self.is_set_up_anew() {
+            false => Ok(()),
+            true => Err(CommandError::new("this host has been set up anew meanwhile.")),
+        }
     }
 
     /// The newest lists that were kept; those of the signers of `trusted` alone.
@@ -102,12 +111,9 @@ impl Place {
     /// Writes what sshd reads at every login, where it is not there already.
     ///
     /// # Errors
-    /// What is in the way, also that `setup` has said otherwise since: what it took away or wrote must not
-    /// be undone. Then everything is as it was.
+    /// What is in the way, also that `setup` has said otherwise since; then everything is as it was.
     pub(super) fn install(&self, trusted: &Trusted, krls: &Krls) -> Result<(), CommandError> {
-        if self.is_set_up_anew() {
-            return Err(CommandError::new("this host has been set up anew meanwhile.".to_owned()));
-        }
+        self.still_set_up()?;
         // First what keeps an older list from coming back.
         for (number, note) in krls.notes() {
             let path = self.list_path(number);
@@ -149,6 +155,7 @@ impl Place {
     /// # Errors
     /// What is in the way; what sshd does not confirm is put back.
     pub(super) fn show_certificate(&self, certificate: &[u8]) -> Result<(), CommandError> {
+        self.still_set_up()?;
         let current = current::read(&self.layout, None)?;
         let plan = plan::plan_certificate(&self.layout, certificate, &current)?;
         let applied = Applied::all(&plan.files)?;
@@ -204,5 +211,50 @@ impl Place {
     /// Why there is no answer.
     pub(super) fn ask_guard(&self, ask: &Ask) -> Result<Answer, String> {
         protocol::ask(&self.run, ask, None, Instant::now() + GUARD_PATIENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jit_ssh_core::testkit::{START, World};
+
+    use super::*;
+
+    const SETTINGS: &str = "v = 1\n\
+        ca = \"https://ca.example:7443#SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0\"\n\
+        name = \"ci-1\"\nguard = \"off\"\nsshd_config = \"/etc/ssh/sshd_config\"\n\
+        pam = \"/etc/pam.d/sshd\"\n";
+
+    #[test]
+    fn what_setup_took_away_or_said_otherwise_meanwhile_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let [etc, run, state] = ["etc", "run", "state"].map(|name| dir.path().join(name));
+        let folders = Folders { etc, run, state };
+        let settings = folders.own_dir().join("host.toml");
+        fs::create_dir_all(folders.own_dir()).unwrap();
+        fs::write(&settings, SETTINGS).unwrap();
+        let place = Place::open(&folders).unwrap();
+        let world = World::default();
+        let host = world.host("ci-1", 70, None, START, 600);
+        let vouched = Vouched::new(world.pipeline.verified(&host), None);
+        place.keep_enrolment(&vouched).unwrap();
+        let path = place.layout.enrolment();
+        for change in ["removed", "other"] {
+            fs::remove_file(&path).unwrap();
+            match change {
+                "removed" => fs::remove_file(&settings).unwrap(),
+                _ => fs::write(&settings, SETTINGS.replace("ci-1", "ci-2")).unwrap(),
+            }
+            let refused = [place.keep_enrolment(&vouched), place.show_certificate(b"x")];
+            assert!(
+                refused.iter().all(|no| no
+                    .as_ref()
+                    .is_err_and(|error| error.to_string().contains("set up anew"))),
+                "{change}: {refused:?}"
+            );
+            assert!(!path.exists(), "{change}");
+            fs::write(&settings, SETTINGS).unwrap();
+            place.keep_enrolment(&vouched).unwrap();
+        }
     }
 }
