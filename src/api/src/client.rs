@@ -349,6 +349,10 @@ calls! { HostsClient, MAX_ANSWER,
     report_sessions(ReportSessionsRequest) -> ReportSessionsResponse;
     /// The certificate of a host. Check it with core's `check_host`.
     renew_host_certificate(RenewHostCertificateRequest) -> RenewHostCertificateResponse;
+    /// Hands in a signed host or token.
+    enroll(EnrollRequest) -> EnrollResponse;
+    /// What vouches for hosts that joined. Check each with [`crate::join::vouched`].
+    get_enrolments(GetEnrolmentsRequest) -> GetEnrolmentsResponse;
 }
 
 calls! { TrustClient, MAX_BUNDLE,
@@ -362,13 +366,6 @@ calls! { TrustClient, MAX_BUNDLE,
     get_krl(GetKrlRequest) -> GetKrlResponse;
     /// Opens a session for reading.
     open_session(OpenSessionRequest) -> OpenSessionResponse;
-}
-
-calls! { HostsClient, MAX_ANSWER,
-    /// Hands in a signed host or token.
-    enroll(EnrollRequest) -> EnrollResponse;
-    /// What vouches for hosts that joined. Check each with [`crate::join::vouched`].
-    get_enrolments(GetEnrolmentsRequest) -> GetEnrolmentsResponse;
 }
 
 impl Client {

@@ -1,6 +1,9 @@
-//! What is ours, in the ssh-agent and (`files.rs`) in files. In the agent that is: certificates with our mark in their comment, for the enrolled
-//! person, by a CA key that the admins signed. An agent may be shared: what others put there, other
-//! persons and other CAs that use jit-ssh included, is neither shown, used nor taken out.
+//! What is ours, in the ssh-agent and (`files.rs`) in files. In the agent that is certificates with our
+//! mark in their comment, for the enrolled person, by a CA key that the admins signed. An agent may be
+//! shared: what others put there, other persons and other CAs that use jit-ssh included, is neither shown,
+//! used nor taken out.
+//!
+//! - `files.rs`: certificates as files; `destinations.rs`: to which hosts one is bound in the agent.
 
 use jit_ssh_core::bundle::{Permit, Signers};
 use jit_ssh_core::certificate::KeyId;

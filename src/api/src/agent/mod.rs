@@ -4,7 +4,7 @@
 //! listing fail; every answer is bounded in size and time; and what was added is read back, since
 //! some agents say yes and drop it (facts.md, 3). It knows nothing of requests, of the CA, or of which
 //! identities are whose. It blocks: an async program calls it where nothing else has to go on.
-
+//!
 //! - `wire.rs`: the encoding;
 //! - `destination.rs`: to which hosts an identity is bound, and whether the agent keeps to it.
 
