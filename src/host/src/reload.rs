@@ -84,15 +84,25 @@ pub(crate) fn is_sshd(pid: Pid) -> bool {
     by_path || fs::read_to_string(proc.join("comm")).is_ok_and(|name| name.trim() == "sshd")
 }
 
-/// Whether the sshd with this `/proc/PID/cmdline` has `config` as its main file. Its title is
-/// `sshd: /usr/sbin/sshd -f FILE [listener] ...`, cut short where its environment was small.
+/// What the sshd with this `/proc/PID/cmdline` was started with, its words between NULs or spaces, and
+/// whether that is cut short: its title is `sshd: /usr/sbin/sshd -f FILE [listener] ...`, as far as its
+/// environment has room for it. In front stands the name of the program, which may be another.
+pub(crate) fn started_with(title: &str) -> (&str, bool) {
+    // Behind the first NUL of a rewritten title are remains of the old one.
+    let first = title.split('\0').next().unwrap_or_default();
+    match first.split_once(": ").filter(|(name, _)| !name.contains([' ', '/'])) {
+        Some((_, text)) => match text.split_once(" [listener]") {
+            Some((text, _)) => (text, false),
+            None => (text, true),
+        },
+        None => (title, false),
+    }
+}
+
+/// Whether the sshd with this `/proc/PID/cmdline` has `config` as its main file.
 fn serves(title: &str, config: &Path) -> bool {
-    let title = title.strip_prefix("sshd: ").map_or(title, |title| {
-        // A rewritten title ends at the first NUL; behind it are remains of the old one.
-        title.split('\0').next().unwrap_or_default()
-    });
-    let is_cut = !title.contains("[listener]") && !title.contains('\0');
-    let words: Vec<&str> = title.split(['\0', ' ']).filter(|word| !word.is_empty()).collect();
+    let (text, is_cut) = started_with(title);
+    let words: Vec<&str> = text.split(['\0', ' ']).filter(|word| !word.is_empty()).collect();
     let named = words.iter().enumerate().find_map(|(place, word)| match *word {
         "-f" => words.get(place + 1).copied().map(|file| (file, place + 2)),
         _ => word.strip_prefix("-f").map(|file| (file, place + 1)),
@@ -101,7 +111,7 @@ fn serves(title: &str, config: &Path) -> bool {
     match named {
         Some((file, end)) if is_cut && end == words.len() => config_name.starts_with(file),
         Some((file, _)) => same_file(Path::new(file), config),
-        None => !is_cut && same_file(Path::new(DEFAULT_CONFIG), config),
+        None => !is_cut && !words.is_empty() && same_file(Path::new(DEFAULT_CONFIG), config),
     }
 }
 
@@ -131,6 +141,7 @@ mod tests {
             "sshd: /usr/sbin/sshd -f /srv/t/sshd_config [listener] 0 of 10-100 startups\0",
             "sshd: /usr/sbin/sshd -D -f/srv/t/sshd_config [listener] 0 of 10-100 startups",
             "sshd: /usr/sbin/sshd -f /srv/t/ss\0hd_config\0",
+            "own-sshd: /opt/own-sshd -f /srv/t/ss\0hd_config\0",
             "/usr/sbin/sshd\0-D\0-f\0/srv/t/sshd_config\0",
         ] {
             assert!(serves(title, ours), "{title:?}");
@@ -147,5 +158,6 @@ mod tests {
         }
         let system = "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups";
         assert!(serves(system, Path::new(DEFAULT_CONFIG)));
+        assert!(!serves("", Path::new(DEFAULT_CONFIG)));
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::doctor::facts::Running;
-use crate::reload;
+use crate::reload::{self, started_with};
 
 /// Looks for the sshd that `pid_file` names, and for which of the files it reads when it starts are
 /// newer than its last start or reload.
@@ -34,20 +34,10 @@ pub(super) fn find(pid_file: &str, config: &Path, read_at_start: &[PathBuf]) -> 
     }
 }
 
-/// The words sshd was started with: its title is `sshd: /usr/sbin/sshd -f FILE [listener] ...`, cut
-/// short where its environment was small; in front stands the name of the program, which may be another.
-/// Another name for `config` is given as `config` itself.
+/// The words sshd was started with, by its `/proc/PID/cmdline`. Another name for `config` is given as
+/// `config` itself.
 fn words(title: &str, config: &Path) -> Vec<String> {
-    let first = title.split('\0').next().unwrap_or_default();
-    let rewritten = first.split_once(": ").filter(|(name, _)| !name.contains([' ', '/']));
-    let (text, is_cut) = match rewritten {
-        // Behind the first NUL are remains of the old title.
-        Some((_, text)) => match text.split_once(" [listener]") {
-            Some((text, _)) => (text, false),
-            None => (text, true),
-        },
-        None => (title, false),
-    };
+    let (text, is_cut) = started_with(title);
     let mut words: Vec<String> =
         text.split(['\0', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect();
     let name = config.to_string_lossy();
