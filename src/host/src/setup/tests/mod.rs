@@ -41,6 +41,18 @@ struct TestHost {
 /// Everything that can be told of a folder: kind, content, mode and time of each path.
 type Snapshot = BTreeMap<PathBuf, (String, u32, i64)>;
 
+/// Where hosts are made: below no folder that others can change, for sshd would not read principals
+/// there, and if there can be one, of root, below none that others can not enter, either.
+fn base() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib");
+    }
+    let exe = std::env::current_exe().unwrap();
+    let tmp = exe.ancestors().nth(3).unwrap().join("tmp");
+    fs::create_dir_all(&tmp).unwrap();
+    tmp
+}
+
 impl TestHost {
     /// A host whose main file is `config`, with `ETC` for its folder.
     fn new(config: &str) -> TestHost {
@@ -48,11 +60,7 @@ impl TestHost {
         if rustix::process::geteuid().is_root() {
             fs::create_dir_all("/run/sshd").unwrap();
         }
-        // Not under /tmp, where sshd would not read principals.
-        let exe = std::env::current_exe().unwrap();
-        let tmp = exe.ancestors().nth(3).unwrap().join("tmp");
-        fs::create_dir_all(&tmp).unwrap();
-        let dir = TempDir::with_prefix_in("host-", tmp).unwrap();
+        let dir = TempDir::with_prefix_in("jit-ssh-host-", base()).unwrap();
         let etc = dir.path().join("etc");
         fs::create_dir(&etc).unwrap();
         keygen(&["-t", "ed25519", "-f", &dir.path().join("host_key").display().to_string()]);
