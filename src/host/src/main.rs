@@ -49,6 +49,8 @@ mod session;
 mod settings;
 mod setup;
 mod sshd;
+#[cfg(test)]
+mod testplace;
 mod verify;
 
 use std::ffi::OsString;

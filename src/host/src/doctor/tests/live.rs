@@ -18,6 +18,7 @@ use crate::doctor::gather::{self, Places};
 use crate::plan::HostFacts;
 use crate::reload::{self, Reload};
 use crate::sshd::Sshd;
+use crate::testplace;
 
 /// What depends on the machine the test runs on, and not on the host the test makes.
 const OF_MACHINE: [&str; 6] = [
@@ -48,14 +49,7 @@ impl Drop for Live {
 impl Live {
     /// A host without a weakness of its own, and its sshd.
     fn new() -> Live {
-        if rustix::process::geteuid().is_root() {
-            fs::create_dir_all("/run/sshd").unwrap();
-        }
-        // Not under /tmp, where sshd would not read principals.
-        let exe = std::env::current_exe().unwrap();
-        let tmp = exe.ancestors().nth(3).unwrap().join("tmp");
-        fs::create_dir_all(&tmp).unwrap();
-        let dir = TempDir::with_prefix_in("doctor-", tmp).unwrap();
+        let dir = testplace::folder("jit-ssh-doctor-");
         for folder in ["etc", "pam.d", "bin", "run"] {
             fs::create_dir(dir.path().join(folder)).unwrap();
         }

@@ -25,6 +25,7 @@ use super::*;
 use crate::guard_service::GuardService;
 use crate::plan::HostFacts;
 use crate::revoked::Lists;
+use crate::testplace;
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHKoMHfeUSGcYJWGysvTZaqm59QUJXVrgQ96Nhwe6rdj";
@@ -41,26 +42,10 @@ struct TestHost {
 /// Everything that can be told of a folder: kind, content, mode and time of each path.
 type Snapshot = BTreeMap<PathBuf, (String, u32, i64)>;
 
-/// Where hosts are made: below no folder that others can change, for sshd would not read principals
-/// there, and if there can be one, of root, below none that others can not enter, either.
-fn base() -> PathBuf {
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/var/lib");
-    }
-    let exe = std::env::current_exe().unwrap();
-    let tmp = exe.ancestors().nth(3).unwrap().join("tmp");
-    fs::create_dir_all(&tmp).unwrap();
-    tmp
-}
-
 impl TestHost {
     /// A host whose main file is `config`, with `ETC` for its folder.
     fn new(config: &str) -> TestHost {
-        // sshd wants this folder when it runs as root; the ssh service makes it at boot.
-        if rustix::process::geteuid().is_root() {
-            fs::create_dir_all("/run/sshd").unwrap();
-        }
-        let dir = TempDir::with_prefix_in("jit-ssh-host-", base()).unwrap();
+        let dir = testplace::folder("jit-ssh-host-");
         let etc = dir.path().join("etc");
         fs::create_dir(&etc).unwrap();
         keygen(&["-t", "ed25519", "-f", &dir.path().join("host_key").display().to_string()]);
