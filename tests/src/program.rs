@@ -1,8 +1,10 @@
 //! Runs programs, and keeps what they said.
 
 use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,11 @@ use serde_json::Value;
 
 /// Longest time a program may take before the test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the output of one that was killed may stay open: what it started may live on and hold it.
+const KILLED: Duration = Duration::from_secs(5);
+/// What whoever runs the tests may have set for their own ssh.
+const OF_CALLER: [&str; 6] =
+    ["SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY", "SHELL", "JIT_SSH_HOME", "XDG_RUNTIME_DIR"];
 
 /// Where cargo put the binaries of this workspace: beside the test's own folder.
 pub fn binaries() -> PathBuf {
@@ -50,8 +57,9 @@ impl Program {
     /// One of ours by its name, or any other by its path or name.
     pub fn new(name: &str) -> Program {
         let mut command = Command::new(Program::path(name));
-        // Nothing of the caller's own ssh set-up may play along.
-        for name in ["SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY", "JIT_SSH_HOME", "XDG_RUNTIME_DIR"] {
+        // Nothing of the caller's own ssh set-up may play along; without a shell of the caller's own, ssh
+        // takes /bin/sh.
+        for name in OF_CALLER {
             command.env_remove(name);
         }
         command.stdin(Stdio::null());
@@ -110,9 +118,13 @@ impl Program {
         self.command
     }
 
-    /// Runs it to its end.
-    pub fn run(self) -> Said {
-        self.start().wait()
+    /// Runs it to its end: in the background, where nothing can ask on the terminal of whoever runs the
+    /// tests, and where it is killed with all that it started if it does not end.
+    pub fn run(mut self) -> Said {
+        self.command.process_group(0);
+        let mut running = self.start();
+        running.leads_group = true;
+        running.wait()
     }
 
     /// Starts it.
@@ -122,13 +134,14 @@ impl Program {
         let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.shown));
         let out = collect(child.stdout.take());
         let err = collect(child.stderr.take());
-        Running { child, shown: self.shown, out, err }
+        Running { child, shown: self.shown, leads_group: false, out, err }
     }
 }
 
+/// What a program says on one of its outputs, once nobody holds that open any more.
 type Collected = thread::JoinHandle<String>;
 
-fn collect(from: Option<impl std::io::Read + Send + 'static>) -> Collected {
+fn collect(from: Option<impl Read + Send + 'static>) -> Collected {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = from.map(|mut from| from.read_to_end(&mut bytes));
@@ -136,10 +149,22 @@ fn collect(from: Option<impl std::io::Read + Send + 'static>) -> Collected {
     })
 }
 
+fn collected(from: Collected, patience: Duration) -> Option<String> {
+    let began = Instant::now();
+    while !from.is_finished() {
+        if began.elapsed() > patience {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    from.join().ok()
+}
+
 /// A program under way.
 pub struct Running {
     child: Child,
     shown: String,
+    leads_group: bool,
     out: Collected,
     err: Collected,
 }
@@ -158,30 +183,52 @@ impl Running {
     /// Kills it at once.
     pub fn kill(mut self) -> Said {
         self.child.kill().unwrap();
-        self.wait()
+        let status = self.child.wait().unwrap();
+        self.said(status, KILLED).0
     }
 
     /// Waits for its end.
+    #[track_caller]
     pub fn wait(mut self) -> Said {
-        use std::os::unix::process::ExitStatusExt as _;
         let began = Instant::now();
-        let status = loop {
+        let (status, patience) = loop {
             match self.child.try_wait().unwrap() {
-                Some(status) => break status,
-                None if began.elapsed() > PATIENCE => {
-                    let _ = self.child.kill();
-                    let (out, err) = (self.out.join().unwrap(), self.err.join().unwrap());
-                    panic!("{} did not end\n{out}\n{err}", self.shown);
-                }
+                Some(status) => break (Some(status), PATIENCE),
+                None if began.elapsed() > PATIENCE => break (None, KILLED),
                 None => thread::sleep(Duration::from_millis(5)),
             }
         };
-        Said {
+        let shown = self.shown.clone();
+        if status.is_none() {
+            self.kill_all();
+        }
+        let ended = status.unwrap_or_else(|| self.child.wait().unwrap());
+        let (said, whole) = self.said(ended, patience);
+        assert!(status.is_some(), "{shown} did not end\n{}\n{}", said.out, said.err);
+        assert!(whole, "{shown} ended, and something that it started holds its output");
+        said
+    }
+
+    fn kill_all(&mut self) {
+        let group = rustix::process::Pid::from_child(&self.child);
+        if self.leads_group {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        } else {
+            let _ = self.child.kill();
+        }
+    }
+
+    /// What it said, and whether that is all.
+    fn said(self, status: ExitStatus, patience: Duration) -> (Said, bool) {
+        let (out, err) = (collected(self.out, patience), collected(self.err, patience));
+        let whole = out.is_some() && err.is_some();
+        let said = Said {
             command: self.shown,
             code: status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap(),
-            out: self.out.join().unwrap(),
-            err: self.err.join().unwrap(),
-        }
+            out: out.unwrap_or_default(),
+            err: err.unwrap_or_default(),
+        };
+        (said, whole)
     }
 }
 

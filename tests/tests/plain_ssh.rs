@@ -124,6 +124,23 @@ fn without_access_and_terminal_everything_ends_cleanly_and_with_it_ssh_and_scp_a
 }
 
 #[test]
+fn whatever_shell_a_person_has_ensure_hears_which_call_it_is() {
+    let world = World::new();
+    for shell in ["/bin/sh", "bash", "zsh", "fish"] {
+        let shell = Program::path(shell);
+        let ssh = |args: &[&str]| world.ssh(args).env("SHELL", &shell).run();
+        let printed = ssh(&["-G", "prod-host"]).fine();
+        assert!(!printed.err.contains("access"), "{}: {}", shell.display(), printed.err);
+        let said = ssh(&["prod-host", "true"]).ended(NOT_CONNECTED);
+        assert!(said.err.contains("there is no access to"), "{}: {}", shell.display(), said.err);
+    }
+    world.granted();
+    for shell in ["/bin/sh", "bash", "zsh", "fish"] {
+        world.ssh(&["prod-host", "true"]).env("SHELL", Program::path(shell)).run().fine();
+    }
+}
+
+#[test]
 fn rsync_git_and_ansible_get_in_and_an_editor_can_forward_ports() {
     let world = World::new();
     world.granted();

@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Have access at hand before ssh connects; ssh's configuration runs this.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example, as `jit-ssh ssh-config` writes it:\n  \
-    Match originalhost prod-host !exec \"jit-ssh ensure prod-host --login deploy\"\n    ProxyCommand false\n\n\
+    Match originalhost prod-host !exec \"exec jit-ssh ensure prod-host --login deploy\"\n    ProxyCommand false\n\n\
     Exit code 0 means that ssh can go on. Where access is missing it asks on the terminal, and\n\
     without one it ends at once. An ssh that prints its configuration, runs in batch mode, or\n\
     rides on a connection that stands is never asked anything.")]

@@ -46,12 +46,14 @@ struct Surroundings {
 
 impl Surroundings {
     fn find(home: &Home) -> Result<Surroundings, Failure> {
-        let mut ensure = String::new();
+        // ssh hands this to the person's shell, which must give way to it: `ensure` reads what its parent was
+        // called with, and dash, for one, would stay between the two.
+        let mut ensure = "exec ".to_owned();
         // ssh may be started where this is not set: by an editor, say.
         if let Some(folder) = std::env::var_os("JIT_SSH_HOME").filter(|value| !value.is_empty()) {
             let folder =
                 std::path::absolute(&folder).map_err(|e| Failure::file(Path::new(&folder), e))?;
-            ensure = format!("env JIT_SSH_HOME={} ", in_shell(&folder)?);
+            ensure += &format!("env JIT_SSH_HOME={} ", in_shell(&folder)?);
         }
         ensure += &format!("{} ", in_shell(&program()?)?);
         if *home.ca() != CaName::usual() {

@@ -9,7 +9,7 @@ fn hosts(text: &str) -> Hosts {
 
 fn surroundings() -> Surroundings {
     Surroundings {
-        ensure: "/usr/bin/jit-ssh ensure".to_owned(),
+        ensure: "exec /usr/bin/jit-ssh ensure".to_owned(),
         known_hosts: "\"/s/known_hosts\"".to_owned(),
         keys: PathBuf::from("/run/hosts"),
     }
@@ -46,7 +46,7 @@ Host prod-host www
   HostKeyAlias prod-host
   UserKnownHostsFile ~/.ssh/known_hosts "/s/known_hosts"
   IdentityFile "/run/hosts/prod-host"
-Match originalhost prod-host,www !exec "/usr/bin/jit-ssh ensure prod-host --login deploy"
+Match originalhost prod-host,www !exec "exec /usr/bin/jit-ssh ensure prod-host --login deploy"
   ProxyCommand false
   LogLevel QUIET
 Host prod-host www
@@ -56,7 +56,7 @@ Host bastion
   HostKeyAlias bastion
   UserKnownHostsFile ~/.ssh/known_hosts "/s/known_hosts"
   IdentityFile "/run/hosts/bastion"
-Match originalhost bastion !exec "/usr/bin/jit-ssh ensure bastion"
+Match originalhost bastion !exec "exec /usr/bin/jit-ssh ensure bastion"
   ProxyCommand false
   LogLevel QUIET
 
