@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on must stop")]
 
 pub mod api;
+pub mod distant;
 pub mod guarded;
 pub mod network;
 mod persona;

@@ -88,6 +88,13 @@ impl Machine {
         Program::new("ip").args(["netns", "exec", &self.namespace]).args([path])
     }
 
+    /// Lets nothing through between this machine and another.
+    pub fn part_from(&self, other: &Machine) {
+        for (here, there) in [(self, other), (other, self)] {
+            ip(&["-n", &here.namespace, "route", "add", "blackhole", &there.address]);
+        }
+    }
+
     /// Pulls the cable out.
     pub fn unplug(&self) {
         ip(&["-n", &self.switch, "link", "set", &self.port, "down"]);

@@ -9,7 +9,7 @@ use jit_ssh_core::bundle::{Permit, Signers};
 use jit_ssh_core::certificate::KeyId;
 use jit_ssh_core::digest::ShortId;
 use jit_ssh_core::key::CaKey;
-use jit_ssh_core::names::{ActorId, HostName, Principal};
+use jit_ssh_core::names::{ActorId, HostName, Jump, Opens, Principal};
 use jit_ssh_core::time::UnixTime;
 use ssh_key::Certificate;
 use ssh_key::private::KeypairData;
@@ -23,7 +23,7 @@ use crate::home::Home;
 mod destinations;
 pub(crate) mod files;
 
-pub(crate) use destinations::{Bounds, bounds};
+pub(crate) use destinations::{Bounds, bounds, bounds_of_jump};
 
 /// How our comments begin.
 const MARK: &str = "jit-ssh:";
@@ -114,8 +114,8 @@ pub(crate) struct Held {
     pub(crate) serial: u64,
     /// Its key id.
     pub(crate) key_id: String,
-    /// Its principals.
-    pub(crate) principals: Vec<Principal>,
+    /// What it opens.
+    pub(crate) opens: Opens,
     /// What its sessions may do.
     pub(crate) permit: Vec<Permit>,
     /// When it begins.
@@ -144,7 +144,6 @@ impl Held {
         if key_id.subject != owner.id || !owner.certified(certificate) {
             return None;
         }
-        let principals = certificate.valid_principals().iter().map(|text| text.parse().ok());
         let extensions = certificate.extensions();
         let permits =
             Permit::ALL.into_iter().filter(|permit| extensions.contains_key(permit.extension()));
@@ -152,7 +151,7 @@ impl Held {
             blob,
             serial: certificate.serial(),
             key_id: key_id.to_string(),
-            principals: principals.collect::<Option<_>>()?,
+            opens: Opens::read(certificate.valid_principals().iter().map(String::as_str))?,
             permit: permits.collect(),
             valid_after: UnixTime(certificate.valid_after()),
             valid_before: UnixTime(certificate.valid_before()),
@@ -168,7 +167,8 @@ impl Held {
             Loaded::Agent | Loaded::AgentForItsHosts => true,
             Loaded::Files(hosts) => hosts.contains(principal.host()),
         };
-        self.principals.iter().filter(usable).map(|one| command(home, &self.loaded, one)).collect()
+        let usable = self.opens.logins().iter().filter(usable);
+        usable.map(|one| command(home, &self.loaded, one)).collect()
     }
 
     /// Whether it is good for all of `wanted`, with at least half of its time left.
@@ -180,22 +180,48 @@ impl Held {
 
     /// Whether it is good for all of `wanted` at this moment.
     pub(crate) fn is_good(&self, wanted: &[Principal], now: UnixTime) -> bool {
-        covers(&self.principals, wanted) && self.valid_before > now
+        let opens = self.opens.logins();
+        let covers = !opens.is_empty() && wanted.iter().all(|wanted| opens.contains(wanted));
+        covers && self.valid_before > now
     }
 }
 
-fn covers(wide: &[Principal], narrow: &[Principal]) -> bool {
-    narrow.iter().all(|principal| wide.contains(principal))
+/// Every certificate of ours in the agent that opens accounts.
+pub(crate) fn list(agent: &mut Agent, owner: &Owner) -> Result<Vec<Held>, AgentError> {
+    let mut held = all(agent, owner)?;
+    held.retain(|held| matches!(held.opens, Opens::Logins(_)));
+    Ok(held)
 }
 
-/// Every certificate of ours in the agent.
-pub(crate) fn list(agent: &mut Agent, owner: &Owner) -> Result<Vec<Held>, AgentError> {
+/// Every certificate of ours in the agent, those for jumps too.
+fn all(agent: &mut Agent, owner: &Owner) -> Result<Vec<Held>, AgentError> {
     let all = agent.list()?;
     if !all.iter().any(is_marked) {
         return Ok(Vec::new());
     }
     let unbound = agent.unbound()?;
     Ok(all.iter().filter_map(|identity| Held::read(identity, owner, &unbound)).collect())
+}
+
+/// Whether the way that a certificate of another access opens lasts longer than `until`, in the agent or in
+/// files: accesses to one host share the way to it.
+pub(crate) fn has_jump_beyond(
+    home: &Home,
+    owner: &Owner,
+    jump: &Jump,
+    until: UnixTime,
+) -> Result<bool, Failure> {
+    let Some(certificate) = files::of_jump(home, jump)? else { return Ok(false) };
+    if certificate.valid_before() <= until.0 {
+        return Ok(false);
+    }
+    if files::has_private_key(home, jump)? {
+        return Ok(true);
+    }
+    // The pair names a key of the agent's, which may have lost it.
+    let blob = certificate.to_bytes().unwrap_or_default();
+    let held = Agent::open().and_then(|mut agent| all(&mut agent, owner));
+    Ok(held.is_ok_and(|held| held.iter().any(|held| held.blob == blob)))
 }
 
 /// Everything of ours, in the agent and in files, found without the network; [`Held::is_at_hand`] then
@@ -218,12 +244,12 @@ pub(crate) fn everywhere(
 fn in_agent(owner: &Owner, now: UnixTime) -> Result<Vec<Held>, AgentError> {
     let mut agent = Agent::open()?;
     let (good, over): (Vec<Held>, Vec<Held>) =
-        list(&mut agent, owner)?.into_iter().partition(|held| held.valid_before > now);
+        all(&mut agent, owner)?.into_iter().partition(|held| held.valid_before > now);
     for held in over {
         // Only an agent that keeps no lifetimes has it still; it may go this very moment.
         let _ = agent.remove(&held.blob);
     }
-    Ok(good)
+    Ok(good.into_iter().filter(|held| matches!(held.opens, Opens::Logins(_))).collect())
 }
 
 /// How a new certificate is to be held by the agent.
@@ -237,7 +263,8 @@ pub(crate) struct Terms {
 
 /// Puts a new certificate into the agent in place of those it supersedes: the expired ones, those
 /// of the same request, and those for one of its hosts. (sshd counts every certificate that is offered
-/// in vain as a failed attempt.) Gives where it is, and those that made place and could still be used.
+/// in vain as a failed attempt.) One for a jump takes the place of those for the same jump. Gives where it
+/// is, and those that made place and could still be used.
 pub(crate) fn replace(
     agent: &mut Agent,
     owner: &Owner,
@@ -248,22 +275,31 @@ pub(crate) fn replace(
     now: UnixTime,
 ) -> Result<(Loaded, Vec<Held>), AgentError> {
     let blob = certificate.to_bytes().map_err(|_| AgentError::KeyType)?;
-    let principals: Vec<Principal> =
-        certificate.valid_principals().iter().filter_map(|text| text.parse().ok()).collect();
+    let opens = Opens::read(certificate.valid_principals().iter().map(String::as_str));
+    let opens = opens.ok_or(AgentError::KeyType)?;
     let lifetime = UnixTime(certificate.valid_before()).since(now);
     // An agent takes a lifetime of zero as none at all.
     let lifetime = u32::try_from(lifetime).ok().filter(|secs| *secs > 0);
     let lifetime = lifetime.ok_or(AgentError::Refused("take a certificate that has ended"))?;
     let mut displaced = Vec::new();
-    for held in list(agent, owner)? {
-        let over = held.valid_before <= now || held.id == id.as_str();
-        let shares = |one: &Principal| principals.iter().any(|new| new.host() == one.host());
-        if held.blob == blob || !(over || held.principals.iter().any(shares)) {
+    for held in all(agent, owner)? {
+        let ended = held.valid_before <= now;
+        let (over, gives_place) = match (&opens, &held.opens) {
+            (Opens::Logins(new), Opens::Logins(old)) => {
+                let shares = |one: &Principal| new.iter().any(|new| new.host() == one.host());
+                (ended || held.id == id.as_str(), old.iter().any(shares))
+            }
+            (Opens::Jump(new), Opens::Jump(old)) => (ended || new == old, false),
+            (Opens::Logins(_), Opens::Jump(_)) | (Opens::Jump(_), Opens::Logins(_)) => {
+                (ended, false)
+            }
+        };
+        if held.blob == blob || !(over || gives_place) {
             continue;
         }
         // It may have ended in this very moment: then it is gone, as wanted.
         let _ = agent.remove(&held.blob);
-        if !over && !covers(&principals, &held.principals) {
+        if !over && !opens.covers(&held.opens) {
             displaced.push(held);
         }
     }
@@ -301,7 +337,7 @@ pub(crate) const MOST_OFFERED: usize = 4;
 
 /// How many of ours the agent would offer to any host: more than sshd lets fail are of no use.
 pub(crate) fn offered_anywhere(agent: &mut Agent, owner: &Owner) -> Result<usize, AgentError> {
-    Ok(list(agent, owner)?.iter().filter(|held| !held.loaded.is_bound()).count())
+    Ok(all(agent, owner)?.iter().filter(|held| !held.loaded.is_bound()).count())
 }
 
 /// Removes what is ours of these requests; gives how many there were.
@@ -310,7 +346,7 @@ pub(crate) fn remove(
     owner: &Owner,
     requests: &[ShortId],
 ) -> Result<usize, AgentError> {
-    let mut theirs = list(agent, owner)?;
+    let mut theirs = all(agent, owner)?;
     theirs.retain(|held| requests.iter().any(|id| held.id == id.as_str()));
     for held in &theirs {
         agent.remove(&held.blob)?;
@@ -320,7 +356,7 @@ pub(crate) fn remove(
 
 /// Removes everything of ours; gives how many there were.
 pub(crate) fn remove_all(agent: &mut Agent, owner: &Owner) -> Result<usize, AgentError> {
-    let ours = list(agent, owner)?;
+    let ours = all(agent, owner)?;
     for held in &ours {
         agent.remove(&held.blob)?;
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jit_ssh_api::{ApiError, Reason, v1};
+use jit_ssh_core::certificate::Scope;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::Entry;
-use jit_ssh_core::names::{HostName, Login, Principal};
+use jit_ssh_core::names::{HostName, Jump, Login, Opens, Principal};
 use jit_ssh_core::receipt::{self, Accepted, Receipt};
 use jit_ssh_core::time::UnixTime;
 use serde::Serialize;
@@ -16,7 +17,7 @@ use crate::ca::Ca;
 use crate::clock;
 use crate::failure::Failure;
 use crate::grants::{self, Grant, Keeping, Live, Subject};
-use crate::held::files::Private;
+use crate::held::files::{Place, Private};
 use crate::held::{self, Bounds, Held, Loaded, Owner, Terms};
 use crate::home::Home;
 use crate::known_hosts;
@@ -55,16 +56,26 @@ pub(crate) struct Access {
     bound: bool,
 }
 
+/// What the CA issued at once.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    /// For the accounts.
+    pub(crate) access: v1::Certificate,
+    /// For the jumps on the way to their hosts.
+    pub(crate) jumps: Vec<v1::Certificate>,
+}
+
 /// Asks for the certificate of an approved request; patient with a CA whose log or signer is away
 /// for a moment.
-pub(crate) async fn certify(ca: &Ca<'_>, digest: Digest) -> Result<v1::Certificate, ApiError> {
+pub(crate) async fn certify(ca: &Ca<'_>, digest: Digest) -> Result<Certificates, ApiError> {
     let mut attempts = 1;
     loop {
         let message = v1::CertifyRequest { digest: digest.to_string() };
         match ca.client().certify(message).await {
             Ok(answer) => {
                 let none = || ApiError::Foreign("an answer without a certificate".to_owned());
-                return answer.certificate.ok_or_else(none);
+                let access = answer.certificate.ok_or_else(none)?;
+                return Ok(Certificates { access, jumps: answer.jumps });
             }
             Err(error) if attempts < ATTEMPTS && passes(&error) => attempts += 1,
             Err(error) => return Err(error),
@@ -94,13 +105,13 @@ pub(crate) async fn take(
     home: &Home,
     ca: &Ca<'_>,
     grant: &Grant,
-    certificate: &v1::Certificate,
+    certificates: &Certificates,
 ) -> Result<(), Failure> {
     let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
-    let access = place(Some(ui), home, ca, &mut trust, grant, certificate).await?;
+    let access = place(Some(ui), home, ca, &mut trust, grant, certificates).await?;
     access.tell(ui, clock::now())?;
     // The access is there all the same: ssh then asks about a host it does not know.
-    if let Err(failure) = keep_ssh_files(ui, home, ca, &mut trust, grant, certificate).await {
+    if let Err(failure) = keep_ssh_files(ui, home, ca, &mut trust, grant).await {
         ui.say(&format!("what ssh reads is not up to date: {}", failure.message));
     }
     Ok(())
@@ -111,10 +122,10 @@ pub(crate) async fn take_silently(
     home: &Home,
     ca: &Ca<'_>,
     grant: &Grant,
-    certificate: &v1::Certificate,
+    certificates: &Certificates,
 ) -> Result<(), Failure> {
     let mut trust = Trust::load(home, &ca.enrolment.root, ca.client()).await?;
-    place(None, home, ca, &mut trust, grant, certificate).await.map(|_| ())
+    place(None, home, ca, &mut trust, grant, certificates).await.map(|_| ())
 }
 
 async fn place(
@@ -123,28 +134,43 @@ async fn place(
     ca: &Ca<'_>,
     trust: &mut Trust<'_>,
     grant: &Grant,
-    certificate: &v1::Certificate,
+    certificates: &Certificates,
 ) -> Result<Access, Failure> {
-    let accepted = check(ca, trust, grant, certificate).await?;
+    let certificate = &certificates.access;
+    let accepted = check(ca, trust, grant, &Scope::Access, certificate).await?;
+    catch_up(trust, ca, certificate).await?;
+    let jumps = check_jumps(ca, trust, grant, &accepted, &certificates.jumps).await?;
     let now = clock::now();
     let owner = Owner { id: ca.enrolment.id.clone(), signers: Some(trust.signers().clone()) };
     let bounds = match grant.keeping {
         Keeping::Unbound | Keeping::Files => Bounds::Unwished,
         Keeping::Agent | Keeping::Confirmed => {
-            catch_up(trust, ca, certificate).await?;
             let hosts = trust.hosts(ca.client()).await?;
             let permit = &grant.request.body().permit;
-            held::bounds(&accepted.principals, permit, &hosts, trust.signers())
+            held::bounds(accepted.opens.logins(), permit, &hosts, trust.signers())
         }
     };
     // Kept as long as the access: to be renewed, or when another takes its place in the agent.
     grant.store(home, accepted.access_until)?;
     let loading = Loading { ui, home, owner: &owner, grant, accepted: &accepted, now };
     let loaded = loading.load(bounds)?;
-    let commands =
-        accepted.principals.iter().map(|one| held::command(home, &loaded, one)).collect();
+    for (jump, accepted) in &jumps {
+        if held::has_jump_beyond(home, &owner, jump, accepted.valid_before)? {
+            continue;
+        }
+        let bounds = match grant.keeping {
+            Keeping::Unbound | Keeping::Files => Bounds::Unwished,
+            Keeping::Agent | Keeping::Confirmed => {
+                held::bounds_of_jump(jump, &trust.hosts(ca.client()).await?, trust.signers())
+            }
+        };
+        // What has to be told was told of the access.
+        Loading { ui: None, accepted, ..loading }.load(bounds)?;
+    }
+    let logins = accepted.opens.logins();
+    let commands = logins.iter().map(|one| held::command(home, &loaded, one)).collect();
     grants::note(home, &grant.request, &accepted)?;
-    Logins::note(home, &accepted.principals)?;
+    Logins::note(home, logins)?;
     Ok(Access::of(grant, certificate, &accepted, commands, &loaded))
 }
 
@@ -155,15 +181,13 @@ async fn keep_ssh_files(
     ca: &Ca<'_>,
     trust: &mut Trust<'_>,
     grant: &Grant,
-    certificate: &v1::Certificate,
 ) -> Result<(), Failure> {
-    catch_up(trust, ca, certificate).await?;
     known_hosts::keep(ui, home, trust, ca.client(), &grant.request.body().hosts).await?;
     ssh_config::keep(home, trust, ca.client()).await
 }
 
 /// Asks for the bundle anew where a certificate that was checked was judged by another, as its log entry
-/// says: hosts may have come, changed or got their keys since this machine last asked.
+/// says: hosts or ways to them may have come, changed or got their keys since this machine last asked.
 async fn catch_up(
     trust: &mut Trust<'_>,
     ca: &Ca<'_>,
@@ -175,10 +199,37 @@ async fn catch_up(
     }
 }
 
+/// Checks that the jumps that came are exactly those that the bundle gives for what was granted.
+async fn check_jumps(
+    ca: &Ca<'_>,
+    trust: &mut Trust<'_>,
+    grant: &Grant,
+    access: &Accepted,
+    came: &[v1::Certificate],
+) -> Result<Vec<(Jump, Accepted)>, Failure> {
+    let hosts = access.opens.logins().iter().map(Principal::host);
+    let expected = trust.hosts(ca.client()).await?.jumps(hosts);
+    if expected.len() != came.len() {
+        return Err(Failure::untrue(format!(
+            "the CA sent {} certificates for jumps, and by the bundle that its admins signed there are {}.",
+            came.len(),
+            expected.len()
+        )));
+    }
+    let mut jumps = Vec::with_capacity(expected.len());
+    // Both are sorted by jump; each certificate must be for the one in its place.
+    for (jump, certificate) in expected.into_iter().zip(came) {
+        let accepted = check(ca, trust, grant, &Scope::Jump(jump.clone()), certificate).await?;
+        jumps.push((jump, accepted));
+    }
+    Ok(jumps)
+}
+
 async fn check(
     ca: &Ca<'_>,
     trust: &mut Trust<'_>,
     grant: &Grant,
+    scope: &Scope,
     certificate: &v1::Certificate,
 ) -> Result<Accepted, Failure> {
     let proof: Vec<Vec<u8>> = certificate.proof.iter().map(|hash| hash.to_vec()).collect();
@@ -192,7 +243,7 @@ async fn check(
     };
     let check = |trust: &Trust<'_>| {
         let now = clock::now();
-        receipt::check(&receipt, &grant.request, trust.signers(), grant.prolongs, now)
+        receipt::check(&receipt, &grant.request, scope, trust.signers(), grant.prolongs, now)
     };
     let mut checked = check(trust);
     // It may come from a signer that the admins named since this machine last asked.
@@ -204,6 +255,7 @@ async fn check(
 }
 
 /// A certificate that is to be put where ssh finds it.
+#[derive(Clone, Copy)]
 struct Loading<'l> {
     /// Who hears of it, if anybody is to.
     ui: Option<&'l Ui>,
@@ -217,7 +269,6 @@ struct Loading<'l> {
 impl Loading<'_> {
     /// Loads it into the agent, or where that can not be puts it into files.
     fn load(&self, bounds: Bounds) -> Result<Loaded, Failure> {
-        let hosts = parts(&self.accepted.principals).0;
         let keypair = match &self.grant.subject {
             Subject::Fresh(key) => Some(key.key_data()),
             Subject::File(file) => file.keypair().filter(|key| held::fits_agent(key)),
@@ -228,9 +279,15 @@ impl Loading<'_> {
             (_, None) => {}
             (keeping, Some(key)) => match self.put_into_agent(key, bounds) {
                 Ok(loaded) => {
-                    // What lies there for these accounts is over by this.
-                    let id = self.grant.request.id();
-                    held::files::remove_request(self.home, id.as_str())?;
+                    match &self.accepted.opens {
+                        // What lies there for these accounts is over by this.
+                        Opens::Logins(_) => {
+                            let id = self.grant.request.id();
+                            held::files::remove_request(self.home, id.as_str())?;
+                        }
+                        // ssh chooses by it among what the agent has for the bastion.
+                        Opens::Jump(_) => self.put_into_files(Private::Certified)?,
+                    }
                     return Ok(loaded);
                 }
                 Err(error) if keeping == Keeping::Confirmed => return Err(error.into()),
@@ -240,8 +297,14 @@ impl Loading<'_> {
                 )),
             },
         }
-        self.put_into_files(&hosts)?;
-        Ok(Loaded::Files(hosts))
+        match &self.grant.subject {
+            Subject::Fresh(key) => self.put_into_files(Private::Ours(key))?,
+            Subject::File(file) => match file.private_path() {
+                Some(path) => self.put_into_files(Private::At(&path))?,
+                None => self.put_into_files(Private::InAgent)?,
+            },
+        }
+        Ok(Loaded::Files(parts(self.accepted.opens.logins()).0))
     }
 
     fn put_into_agent(&self, key: &KeypairData, bounds: Bounds) -> Result<Loaded, AgentError> {
@@ -289,13 +352,13 @@ impl Loading<'_> {
         let ca = self.grant.request.body().ca;
         let grants = grants::list(self.home, &ca, self.now).unwrap_or_default();
         let grant = grants.into_iter().find(|grant| grant.request.id().as_str() == held.id);
-        let hosts = parts(&held.principals).0;
         let put = |grant: Grant| {
             let Subject::Fresh(key) = &grant.subject else { return None };
             let certificate = ssh_key::Certificate::from_bytes(&held.blob).ok()?;
-            held::files::put(self.home, &hosts, Private::Ours(key), &certificate).ok()
+            held::files::put(self.home, &Place::of(&held.opens), Private::Ours(key), &certificate)
+                .ok()
         };
-        let accounts = all_of(&texts(&held.principals));
+        let accounts = all_of(&held.opens.texts());
         match grant.and_then(put) {
             Some(()) => self.say(&format!(
                 "{accounts} makes place in the ssh-agent, and lies in a file of yours: jit-ssh status"
@@ -312,16 +375,9 @@ impl Loading<'_> {
         }
     }
 
-    fn put_into_files(&self, hosts: &[HostName]) -> Result<(), Failure> {
-        let certificate = &self.accepted.certificate;
-        let put = |private| held::files::put(self.home, hosts, private, certificate);
-        match &self.grant.subject {
-            Subject::Fresh(key) => put(Private::Ours(key)),
-            Subject::File(file) => match file.private_path() {
-                Some(path) => put(Private::At(&path)),
-                None => put(Private::InAgent),
-            },
-        }
+    fn put_into_files(&self, private: Private<'_>) -> Result<(), Failure> {
+        let Accepted { opens, certificate, .. } = self.accepted;
+        held::files::put(self.home, &Place::of(opens), private, certificate)
     }
 }
 
@@ -337,7 +393,7 @@ impl Access {
             Ok(Entry::Certificate(entry)) => Some(entry.rule.to_string()),
             Ok(Entry::Statement(_) | Entry::HostCertificate(_)) | Err(_) => None,
         };
-        let (hosts, logins) = parts(&accepted.principals);
+        let (hosts, logins) = parts(accepted.opens.logins());
         let asked = grant.request.body();
         Access {
             id: grant.request.id().to_string(),
@@ -349,7 +405,7 @@ impl Access {
             serial: accepted.serial,
             serial_text: accepted.serial.to_string(),
             key_id: accepted.key_id.clone(),
-            principals: accepted.principals.iter().map(ToString::to_string).collect(),
+            principals: accepted.opens.texts(),
             valid_after: accepted.valid_after,
             valid_before: accepted.valid_before,
             access_until: accepted.access_until,
@@ -365,7 +421,7 @@ impl Access {
     /// A certificate that is held already; `live` is what was noted of its request.
     pub(crate) fn at_hand(home: &Home, held: &Held, live: Option<&Live>) -> Access {
         let asked = live.map(|live| live.request.body());
-        let (hosts, logins) = parts(&held.principals);
+        let (hosts, logins) = parts(held.opens.logins());
         let commands = held.commands(home);
         Access {
             id: held.id.clone(),
@@ -377,7 +433,7 @@ impl Access {
             serial: held.serial,
             serial_text: held.serial.to_string(),
             key_id: held.key_id.clone(),
-            principals: held.principals.iter().map(ToString::to_string).collect(),
+            principals: held.opens.texts(),
             valid_after: held.valid_after,
             valid_before: held.valid_before,
             access_until: held.access_until,

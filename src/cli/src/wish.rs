@@ -214,6 +214,7 @@ fn names(permits: &[Permit]) -> String {
 mod tests {
     use super::*;
     use crate::grants::tests::{grant, grant_with};
+    use jit_ssh_core::names::Opens;
 
     const NOW: UnixTime = UnixTime(1_790_000_000);
 
@@ -308,7 +309,7 @@ mod tests {
             blob: Vec::new(),
             serial: 1,
             key_id: String::new(),
-            principals: grant.principals(),
+            opens: Opens::Logins(grant.principals()),
             permit: vec![Permit::Pty, Permit::UserRc],
             valid_after: NOW,
             valid_before: NOW.plus_secs(300),

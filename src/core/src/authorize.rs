@@ -5,13 +5,14 @@
 //! takes an [`Authorized`] by value, and only this module can make one.
 
 use crate::bundle::{Permit, Strength};
+use crate::certificate::Scope;
 use crate::chain::Chain;
 use crate::cidr::Cidr;
 use crate::digest::Digest;
 use crate::enrolment::View;
 use crate::key::SubjectKey;
 use crate::lifecycle::{Status, evaluate, standing};
-use crate::names::{ActorId, Principal, RuleName};
+use crate::names::{ActorId, Opens, Principal, RuleName};
 use crate::policy::{Sources, sources};
 use crate::refusal::{Reason, Refusal};
 use crate::statement::MAX_SKEW;
@@ -19,6 +20,10 @@ use crate::time::UnixTime;
 
 /// How long before now a certificate begins, for hosts whose clocks are behind, in seconds.
 pub const BACKDATE: u32 = 60;
+
+/// What a jump's certificate runs on a bastion, whatever is asked: nothing. The bastion's sshd refuses
+/// sessions for jumps anyway (`MaxSessions 0`); this holds where it was set up otherwise.
+pub const JUMP_COMMAND: &str = "exit 1";
 
 /// Proof that [`authorize`] said yes: all that the certificate will say but its serial and nonce.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ pub struct Authorized {
     rule: RuleName,
     subject: ActorId,
     key: SubjectKey,
-    principals: Vec<Principal>,
+    opens: Opens,
     valid_after: UnixTime,
     valid_before: UnixTime,
     access_until: UnixTime,
@@ -59,9 +64,14 @@ impl Authorized {
         &self.key
     }
 
-    /// The principals, sorted, 1 to 16.
+    /// What it opens.
+    pub fn opens(&self) -> &Opens {
+        &self.opens
+    }
+
+    /// The logins that were granted, sorted, 1 to 16; none for a jump.
     pub fn principals(&self) -> &[Principal] {
-        &self.principals
+        self.opens.logins()
     }
 
     /// When the certificate begins.
@@ -94,14 +104,46 @@ impl Authorized {
         self.subject_key
     }
 
-    /// What it permits, sorted: what was asked and the rule allows.
+    /// What it permits, sorted: what was asked and the rule allows; for a jump the forwarding it needs.
     pub fn permit(&self) -> &[Permit] {
         &self.permit
+    }
+
+    /// The same for one of the request's other certificates. What was granted on the target is nothing to
+    /// a bastion, and what a jump needs there is nothing to the target: so a jump's certificate has the
+    /// key, the times and the addresses, and nothing else of it.
+    ///
+    /// # Errors
+    /// [`Reason::NotAllowed`] for a jump that is not on the way to a host that was granted.
+    pub fn within<'b>(
+        self,
+        scope: &Scope,
+        view: impl Into<View<'b>>,
+    ) -> Result<Authorized, Refusal> {
+        let jump = match scope {
+            Scope::Access => return Ok(self),
+            Scope::Jump(jump) => jump,
+        };
+        let hosts = self.principals().iter().map(Principal::host);
+        if !view.into().bundle.hosts.jumps(hosts).contains(jump) {
+            let id = self.request.short_id();
+            return Err(Refusal::new(
+                Reason::NotAllowed,
+                format!("{jump} is not on the way to a host that request {id} grants."),
+            ));
+        }
+        Ok(Authorized {
+            opens: Opens::Jump(jump.clone()),
+            command: Some(JUMP_COMMAND.to_owned()),
+            permit: vec![Permit::PortForwarding],
+            ..self
+        })
     }
 }
 
 /// Decides whether a certificate may be issued for the request of `chain`, under the bundle of `view`
-/// and for the hosts that are there, at `now`.
+/// and for the hosts that are there, at `now`. It is for the logins that were granted; see
+/// [`Authorized::within`] for the jumps to them.
 ///
 /// # Errors
 /// [`Refusal`] in every other status than approved or active; it says what is missing.
@@ -159,7 +201,7 @@ pub fn authorize<'b>(
         rule: rule.name.clone(),
         subject: request.subject.clone(),
         key: request.key.clone(),
-        principals: grant.principals(),
+        opens: Opens::Logins(grant.principals()),
         valid_after: now.minus_secs(BACKDATE),
         valid_before,
         access_until,

@@ -3,11 +3,15 @@
 //! All grammars are strict ASCII without comma, space, glob, NUL or control characters (I4):
 //! OpenSSH compares principals byte by byte, but accepts names that cut short or split in two.
 
+mod jump;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::de::{self, Deserialize, Deserializer};
 use serde::{Serialize, Serializer};
+
+pub use jump::{Jump, Opens};
 
 /// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

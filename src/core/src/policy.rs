@@ -26,7 +26,7 @@ use crate::bundle::{
 };
 use crate::cidr::Cidr;
 use crate::enrolment::View;
-use crate::names::{HostName, Login};
+use crate::names::{HostName, Login, Principal};
 use crate::refusal::{Reason, Refusal};
 use crate::sshsig::Presence;
 use crate::statement::Request;
@@ -71,12 +71,17 @@ impl ReasonTaken {
     }
 }
 
+/// Most jumps of one request: each is a certificate, beside that for the logins.
+const MAX_JUMPS: usize = Principal::MAX_COUNT;
+
 /// Everyone a request is about, and the hosts it names.
 struct Parties<'b> {
     requester: &'b Actor,
     /// Who will use the access.
     subject: &'b Actor,
     hosts: Vec<&'b Host>,
+    /// The bastions on the way to them.
+    bastions: Vec<&'b Host>,
 }
 
 /// Finds the rule that decides a request, with the hosts that are there at `now`.
@@ -107,13 +112,7 @@ pub fn decide_with<'b>(
     let bundle = view.bundle;
     let parties = parties(asked, view, now)?;
     if let Some(deny) = first_deny(request, &parties, view) {
-        let (hosts, logins) = touched(deny, request, &parties);
-        return Err(refused(format!(
-            "the rule {} forbids {} on {}",
-            deny.name,
-            list(&logins),
-            list(&hosts)
-        )));
+        return Err(refused(forbids(deny, request, &parties)));
     }
     let mut nearest: Option<(Misfit, &Allow)> = None;
     for allow in bundle.policy.allow_candidates(parties.requester) {
@@ -164,7 +163,8 @@ pub fn denied_by<'b>(
 fn first_deny<'b>(request: &Request, parties: &Parties<'_>, view: View<'b>) -> Option<&'b Deny> {
     let actors = [parties.requester, parties.subject];
     let actors = if request.by == request.subject { &actors[..1] } else { &actors[..] };
-    let mut candidates = view.bundle.policy.deny_candidates(actors, &parties.hosts);
+    let hosts: Vec<&Host> = parties.hosts.iter().chain(&parties.bastions).copied().collect();
+    let mut candidates = view.bundle.policy.deny_candidates(actors, &hosts);
     candidates.find(|deny| touches(deny, request, parties))
 }
 
@@ -179,11 +179,25 @@ fn parties<'p>(asked: Asked<'p>, view: View<'p>, now: UnixTime) -> Result<Partie
                 .hint("a request names the person who will use the access, as people.toml has them")
         })?
     };
-    Ok(Parties { requester: asked.requester, subject, hosts: hosts(request, view, now)? })
+    let hosts = hosts(request, view, now)?;
+    let jumps = view.bundle.hosts.jumps(hosts.iter().map(|host| &host.name));
+    if jumps.len() > MAX_JUMPS {
+        return Err(refused(format!(
+            "there are {} jumps on the way to these hosts, and one request has at most {MAX_JUMPS}",
+            jumps.len()
+        ))
+        .hint("ask for fewer hosts at a time"));
+    }
+    let bastions = jumps.iter().filter_map(|jump| view.bundle.hosts.get(jump.bastion())).collect();
+    Ok(Parties { requester: asked.requester, subject, hosts, bastions })
 }
 
 /// The hosts of the request, each offering each login.
 fn hosts<'b>(request: &Request, view: View<'b>, now: UnixTime) -> Result<Vec<&'b Host>, Refusal> {
+    if let Some(login) = request.logins.iter().find(|login| login.is_jump()) {
+        return Err(refused(format!("nobody can ask for the login {login}"))
+            .hint("it comes by itself with access to a host behind a bastion: ask for that host"));
+    }
     let mut hosts = Vec::with_capacity(request.hosts.len());
     for name in &request.hosts {
         let found = view.host(name, now)?;
@@ -210,7 +224,37 @@ fn touches(deny: &Deny, request: &Request, parties: &Parties<'_>) -> bool {
         Selection::Only(who) => covers(who, parties.requester) || covers(who, parties.subject),
     };
     let (hosts, logins) = touched(deny, request, parties);
-    who && !hosts.is_empty() && !logins.is_empty()
+    who && (!hosts.is_empty() && !logins.is_empty() || shut(deny, parties).is_some())
+}
+
+/// A bastion on the way whose jumps a `deny` is about.
+fn shut<'p>(deny: &Deny, parties: &Parties<'p>) -> Option<&'p Host> {
+    let jumps = match &deny.logins {
+        Selection::All => true,
+        Selection::Only(logins) => logins.iter().any(Login::is_jump),
+    };
+    let bastion = |bastion: &&&Host| match &deny.hosts {
+        Selection::All => true,
+        Selection::Only(patterns) => patterns.iter().any(|pattern| pattern.covers(bastion)),
+    };
+    parties.bastions.iter().filter(|_| jumps).find(bastion).copied()
+}
+
+/// What a `deny` that touches a request forbids of it.
+fn forbids(deny: &Deny, request: &Request, parties: &Parties<'_>) -> String {
+    let (hosts, logins) = touched(deny, request, parties);
+    match shut(deny, parties) {
+        Some(bastion) if hosts.is_empty() || logins.is_empty() => {
+            let behind = list(&request.hosts);
+            format!(
+                "the rule {} forbids jumps through {}, which {behind} is behind",
+                deny.name, bastion.name
+            )
+        }
+        Some(_) | None => {
+            format!("the rule {} forbids {} on {}", deny.name, list(&logins), list(&hosts))
+        }
+    }
 }
 
 /// Which hosts and logins of the request a `deny` is about.

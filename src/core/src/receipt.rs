@@ -14,10 +14,10 @@ pub use host::{AcceptedHost, check_host};
 
 use crate::bundle::{SignerInfo, Signers};
 use crate::certificate::lint::{self, Context, LintError};
-use crate::certificate::{self, Serial};
+use crate::certificate::{self, Scope, Serial};
 use crate::entry::{Entry, EntryError};
 use crate::log::{Hash, NoteError, ProofError, SignedCheckpoint, leaf_hash, verify_inclusion};
-use crate::names::Principal;
+use crate::names::Opens;
 use crate::statement::{MAX_SKEW, Request, Verified};
 use crate::time::UnixTime;
 
@@ -47,8 +47,8 @@ pub struct Accepted {
     pub serial: u64,
     /// Its key id.
     pub key_id: String,
-    /// Its principals, sorted.
-    pub principals: Vec<Principal>,
+    /// What it opens.
+    pub opens: Opens,
     /// When it begins.
     pub valid_after: UnixTime,
     /// When it ends.
@@ -89,7 +89,8 @@ pub enum ReceiptError {
     Signature,
 }
 
-/// Checks a received certificate against the request it should answer. `prolongs` is when the access
+/// Checks a received certificate against the request it should answer, and which of its certificates it
+/// should be: that follows from the bundle, not from what came. `prolongs` is when the access
 /// ends that the request prolongs, if it prolongs one.
 ///
 /// # Errors
@@ -97,6 +98,7 @@ pub enum ReceiptError {
 pub fn check(
     receipt: &Receipt<'_>,
     request: &Verified<Request>,
+    scope: &Scope,
     signers: &Signers,
     prolongs: Option<UnixTime>,
     now: UnixTime,
@@ -116,7 +118,7 @@ pub fn check(
     signer.ca_key.point().verify_strict(tbs, &signature).map_err(|_| ReceiptError::Signature)?;
 
     // The CA's clock may be ahead or behind by what statements may be.
-    let context = |now| Context { request, serial, ca: &signer.ca_key, now, prolongs };
+    let context = |now| Context { request, scope, serial, ca: &signer.ca_key, now, prolongs };
     let facts = lint::check(tbs, context(now))
         .or_else(|_| lint::check(tbs, context(now.plus_secs(MAX_SKEW))))?;
     // A second parser, the one that ssh-agent messages are made with, must read it too.
@@ -126,7 +128,7 @@ pub fn check(
         certificate,
         serial: serial.get(),
         key_id: facts.key_id.to_string(),
-        principals: facts.principals,
+        opens: facts.opens,
         valid_after: facts.valid_after,
         valid_before: facts.valid_before,
         access_until: facts.key_id.access_until,

@@ -250,6 +250,47 @@ max_hosts = 4
         }
     }
 
+    /// The same with hosts behind bastions: `test-inner` and `test-other` behind `bastion`, that one behind
+    /// `edge`; `test-own` behind `own-way`, which has no account for jumps.
+    pub fn files_with_ways(&self, policy: &str) -> BundleFiles {
+        let mut files = self.files(policy);
+        files.hosts.extend_from_slice(
+            br#"
+[[host]]
+name = "edge"
+labels = { env = "edge" }
+logins = ["deploy", "jump"]
+[[host]]
+name = "bastion"
+address = "10.0.0.9:2222"
+labels = { env = "edge" }
+logins = ["jump"]
+via = "edge"
+[[host]]
+name = "test-inner"
+address = "[2001:db8::5]:22"
+labels = { env = "test" }
+logins = ["deploy", "jump"]
+via = "bastion"
+[[host]]
+name = "test-other"
+labels = { env = "test" }
+logins = ["deploy"]
+via = "bastion"
+[[host]]
+name = "own-way"
+labels = { env = "edge" }
+logins = ["deploy"]
+[[host]]
+name = "test-own"
+labels = { env = "test" }
+logins = ["deploy"]
+via = "own-way"
+"#,
+        );
+        files
+    }
+
     /// The bundle with this policy.
     pub fn bundle(&self, policy: &str) -> Bundle {
         Bundle::parse(1, &self.files(policy), &self.root.admin_keys())

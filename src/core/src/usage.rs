@@ -3,11 +3,11 @@
 //! A host speaks for itself alone, and only of certificates that were issued for it: whatever else it
 //! tells is shown nowhere. Nothing here decides about access.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::certificate::KeyId;
-use crate::names::{HostName, Login};
+use crate::names::{HostName, Jump, Login};
 use crate::statement::{Closed, Event, Happened, Nonce, Report, Request, Verified};
 use crate::time::UnixTime;
 
@@ -43,9 +43,11 @@ impl Use {
 }
 
 /// The connections of a request, oldest first, each once however often it was told. `issued` tells
-/// whether a serial is one of this request's certificates.
+/// whether a serial is one of this request's certificates; `jumps` are those on the way to its hosts, whose
+/// bastions tell of them too.
 pub fn uses<'r>(
     request: &Verified<Request>,
+    jumps: &BTreeSet<Jump>,
     issued: impl Fn(u64) -> bool,
     reports: impl IntoIterator<Item = &'r Report>,
 ) -> Vec<Use> {
@@ -53,12 +55,13 @@ pub fn uses<'r>(
     let id = request.id().to_string();
     let mut found: BTreeMap<(HostName, Nonce), Use> = BTreeMap::new();
     for report in reports {
-        if !body.hosts.contains(&report.host) {
-            continue;
-        }
+        let is_target = body.hosts.contains(&report.host);
+        let is_bastion = jumps.iter().any(|jump| *jump.bastion() == report.host);
         for event in &report.events {
             let of_this = event.key_id.parse::<KeyId>().is_ok_and(|key_id| key_id.request == id);
-            if of_this && body.logins.contains(&event.login) && issued(event.serial) {
+            let fits = is_target && body.logins.contains(&event.login)
+                || is_bastion && event.login.is_jump();
+            if of_this && fits && issued(event.serial) {
                 add(found.entry((report.host.clone(), event.id)), event, &report.host);
             }
         }
@@ -111,6 +114,10 @@ mod tests {
         }
     }
 
+    fn none() -> BTreeSet<Jump> {
+        BTreeSet::new()
+    }
+
     fn report(ca: RootFingerprint, host: &str, events: Vec<Event>) -> Report {
         Report::new(ca, host.parse().unwrap(), events, 0, UnixTime(START.0 + 700))
     }
@@ -128,7 +135,7 @@ mod tests {
             report(ca, "prod-host", vec![late, event(&request, 1, Happened::End, 600)]),
             report(ca, "prod-host", vec![login]),
         ];
-        let found = uses(&request, |serial| serial == 7, &reports);
+        let found = uses(&request, &none(), |serial| serial == 7, &reports);
         let (first, second) = (&found[0], &found[1]);
         assert_eq!(found.len(), 2);
         assert_eq!(first.begun, Some(UnixTime(START.0 + 10)));
@@ -148,7 +155,7 @@ mod tests {
         let (request, elsewhere) = (of_host("prod-host"), of_host("test-host"));
         let good = event(&request, 1, Happened::Login, 10);
         let count = |host: &str, event: Event| {
-            uses(&request, |serial| serial == 7, &[report(ca, host, vec![event])]).len()
+            uses(&request, &none(), |serial| serial == 7, &[report(ca, host, vec![event])]).len()
         };
         assert_eq!(count("prod-host", good.clone()), 1);
         assert_eq!(count("test-host", good.clone()), 0, "another host");
@@ -156,7 +163,19 @@ mod tests {
         assert_eq!(count("prod-host", other), 0, "another request");
         assert_eq!(count("prod-host", Event { serial: 8, ..good.clone() }), 0, "never issued");
         let root = "root".parse().unwrap();
-        assert_eq!(count("prod-host", Event { login: root, ..good }), 0, "never asked for");
+        assert_eq!(count("prod-host", Event { login: root, ..good.clone() }), 0, "never asked for");
+
+        // A bastion tells of the jump through it, and of no other login.
+        let jumps = BTreeSet::from(["jump@edge/prod-host".parse().unwrap()]);
+        let jump = Event { login: Jump::LOGIN.parse().unwrap(), ..good.clone() };
+        let by = |host: &str, event: &Event| {
+            let reports = [report(ca, host, vec![event.clone()])];
+            uses(&request, &jumps, |serial| serial == 7, &reports).len()
+        };
+        assert_eq!(by("edge", &jump), 1);
+        assert_eq!(by("edge", &good), 0, "nobody asked for a login there");
+        assert_eq!(by("test-host", &jump), 0, "it is not on the way");
+        assert_eq!(by("prod-host", &jump), 0, "the target is no bastion");
     }
 
     #[test]
@@ -168,7 +187,7 @@ mod tests {
         end.cause = Some(Closed::Unseen);
         let events = vec![event(&request, 1, Happened::Login, 10), end];
         let reports = [report(world.root.fingerprint(), "prod-host", events)];
-        let found = uses(&request, |_| true, &reports);
+        let found = uses(&request, &none(), |_| true, &reports);
         assert_eq!(found.len(), 1);
         assert!(found[0].ended.is_some());
         assert_eq!(found[0].seconds(), None);

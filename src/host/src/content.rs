@@ -1,11 +1,12 @@
 //! What we write, byte by byte, and how it is known again.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use jit_ssh_core::digest::RootFingerprint;
 use jit_ssh_core::key::CaKey;
-use jit_ssh_core::names::Principal;
+use jit_ssh_core::names::{Jump, Principal};
 
 use crate::current::FileState;
 use crate::error::CommandError;
@@ -21,7 +22,7 @@ const INCLUDE_MARK: &str = "# This line and the next are by `jit-ssh-host setup`
 
 /// The drop-in. `AuthorizedPrincipalsCommand none` holds against a command that somebody sets
 /// later, but not on OpenSSH 9.2 and 9.3, where the last one wins (bug 3574): `sshd -T` tells then.
-pub(crate) fn drop_in(layout: &Layout) -> String {
+pub(crate) fn drop_in(layout: &Layout, may_show_certificate: bool) -> String {
     format!(
         "{MARK}
 # sshd takes the first value of each keyword: this file must stay the first one it reads.
@@ -30,14 +31,47 @@ AuthorizedPrincipalsFile {}
 AuthorizedPrincipalsCommand none
 # Without this file sshd refuses every key, not only certificates.
 RevokedKeys {}
-",
+{}{}",
         layout.trusted_user_ca_keys(),
         layout.authorized_principals_file(),
-        layout.revoked_keys().display()
+        layout.revoked_keys().display(),
+        if may_show_certificate { certificate_include_line(layout) } else { String::new() },
+        jump_block()
     )
 }
 
-/// The drop-in's last line, for a certificate that is there or may come.
+/// What holds for the account of jumps, on every host, whether anything is behind it yet: nothing but
+/// forwards to where its principals file says. That file alone would also let remote forwards through,
+/// and sessions where a certificate does not forbid them. It comes last, since a `Match` goes on to the end.
+fn jump_block() -> String {
+    let mut block = format!(
+        "# Who jumps through this host gets no session, and forwards from here alone.\nMatch User {}\n",
+        Jump::LOGIN
+    );
+    for (keyword, value) in JUMP_SETTINGS {
+        let _ = writeln!(block, "    {keyword} {value}");
+    }
+    block
+}
+
+/// The settings of the account of jumps; what `sshd -T` must confirm of them.
+pub(crate) const JUMP_SETTINGS: [(&str, &str); 8] = [
+    ("MaxSessions", "0"),
+    ("DisableForwarding", "no"),
+    ("AllowTcpForwarding", "local"),
+    ("AllowStreamLocalForwarding", "no"),
+    ("AllowAgentForwarding", "no"),
+    ("X11Forwarding", "no"),
+    ("PermitTunnel", "no"),
+    ("PermitTTY", "no"),
+];
+
+/// Whether the drop-in in place holds jumps to forwards.
+pub(crate) fn has_jump_block(state: &FileState) -> bool {
+    state.content.ends_with(jump_block().as_bytes())
+}
+
+/// The drop-in's line for a certificate that is there or may come.
 pub(crate) fn certificate_include_line(layout: &Layout) -> String {
     format!("Include {}\n", layout.certificate_include().display())
 }
@@ -131,8 +165,35 @@ pub(crate) fn principals(principal: &Principal) -> String {
     format!("{principal}\n")
 }
 
+/// The principals file of the account of jumps: a line for each host behind this one, and none that opens
+/// the account itself. Empty where nothing is behind.
+pub(crate) fn jumps(jumps: &BTreeMap<Jump, String>) -> String {
+    jumps.iter().map(|(jump, to)| format!("{}{jump}\n", jump_options(to))).collect()
+}
+
+/// The options before a jump's principal; `to` is where it may be forwarded, byte for byte.
+fn jump_options(to: &str) -> String {
+    format!("restrict,port-forwarding,permitopen=\"{to}\" ")
+}
+
+/// The jump and where it may go on to, of a line that setup writes.
+pub(crate) fn jump_of_line(line: &str) -> Option<(Jump, &str)> {
+    let (options, principal) = line.split_once(' ')?;
+    let jump = principal.parse().ok()?;
+    let (_, to) = options.split_once("permitopen=\"")?;
+    let to = to.strip_suffix('"')?;
+    let plain = to.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-_[]".contains(&byte));
+    (plain && format!("{options} ") == jump_options(to)).then_some((jump, to))
+}
+
 /// Whether the principals file `name` says exactly what setup writes, for whatever host name.
 pub(crate) fn is_principals_of(name: &str, state: &FileState) -> bool {
+    if name == Jump::LOGIN
+        && let Ok(text) = std::str::from_utf8(&state.content)
+        && text.lines().all(|line| jump_of_line(line).is_some())
+    {
+        return true;
+    }
     let line = state.content.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
     let principal = line.and_then(|line| line.parse::<Principal>().ok());
     principal.is_some_and(|principal| principal.login().as_str() == name)

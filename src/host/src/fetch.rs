@@ -1,6 +1,7 @@
 //! What the CA says of this host, believed only down to the pin: root by its fingerprint, bundle by
 //! its admins' signatures, files by the digests in the bundle.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use jit_ssh_core::certificate::host::HostIdentity;
 use jit_ssh_core::digest::{Digest, RootFingerprint};
 use jit_ssh_core::enrolment::Vouched;
 use jit_ssh_core::key::HostKey;
-use jit_ssh_core::names::HostName;
+use jit_ssh_core::names::{HostName, Jump};
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, SignedBundle};
 use jit_ssh_core::time::UnixTime;
@@ -87,7 +88,7 @@ pub(crate) async fn this_host(
     over: Over,
 ) -> Result<Found, CommandError> {
     if let Some(listed) = word.hosts.get(name) {
-        return Ok(Found::Host(ThisHost::listed(listed.clone())));
+        return Ok(Found::Host(ThisHost::listed(listed, &word.hosts)));
     }
     let kept = enrolment::kept(dir, name, &word.ca)?;
     let offered = enrolment::of_ca(client, name, &word.ca).await?;
@@ -150,17 +151,21 @@ pub(crate) struct ThisHost {
     host: Host,
     /// Where it joined: what vouches for it.
     joined: Option<Vouched>,
+    /// The jumps through it, and where each may go on to.
+    jumps: BTreeMap<Jump, String>,
 }
 
 impl ThisHost {
-    /// A host that `hosts.toml` lists.
-    pub(crate) fn listed(host: Host) -> ThisHost {
-        ThisHost { host, joined: None }
+    /// A host that `hosts.toml` lists, with what is behind it.
+    pub(crate) fn listed(host: &Host, hosts: &Hosts) -> ThisHost {
+        let jumps = hosts.behind(host).map(|(jump, behind)| (jump, behind.forward()));
+        ThisHost { host: host.clone(), joined: None, jumps: jumps.collect() }
     }
 
     /// A host that joined by a statement that holds.
     pub(crate) fn joined(by: Vouched) -> ThisHost {
-        ThisHost { host: by.as_listed(), joined: Some(by) }
+        // Nothing in hosts.toml is behind a host that it does not list.
+        ThisHost { host: by.as_listed(), joined: Some(by), jumps: BTreeMap::new() }
     }
 
     /// What vouches for it; `None` where `hosts.toml` lists it.
@@ -199,6 +204,7 @@ impl Trusted {
             version: self.version,
             ca_keys: self.signers.iter().map(|s| (s.number, s.ca_key.clone())).collect(),
             logins: self.host.logins.as_ref().clone(),
+            jumps: self.host.jumps.clone(),
         }
     }
 }

@@ -225,7 +225,7 @@ mod tests {
     fn host(key: &str) -> ThisHost {
         let text = format!("[[host]]\nname = \"prod-host\"\nlogins = [\"root\"]\n{key}\n");
         let hosts = Hosts::parse(text.as_bytes()).unwrap_or_else(|e| unreachable!("{e}"));
-        ThisHost::listed(hosts.get(&"prod-host".parse().unwrap()).unwrap().clone())
+        ThisHost::listed(hosts.get(&"prod-host".parse().unwrap()).unwrap(), &hosts)
     }
 
     #[test]

@@ -3,13 +3,13 @@
 
 mod step;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use jit_ssh_core::digest::RootFingerprint;
 use jit_ssh_core::key::CaKey;
-use jit_ssh_core::names::{HostName, Login, Principal};
+use jit_ssh_core::names::{HostName, Jump, Login, Principal};
 use jit_ssh_core::receipt::is_host_certificate;
 
 use crate::config::{self, What};
@@ -37,6 +37,8 @@ pub(crate) struct HostFacts {
     pub(crate) ca_keys: Vec<(NonZeroU16, CaKey)>,
     /// The accounts that may be asked for.
     pub(crate) logins: BTreeSet<Login>,
+    /// The jumps through this host, and where each may go on to, as OpenSSH's `permitopen` has it.
+    pub(crate) jumps: BTreeMap<Jump, String>,
     /// What the signers revoked.
     pub(crate) revoked: Lists,
 }
@@ -103,7 +105,8 @@ pub(crate) fn plan_setup(
             return Err(in_the_way(&path));
         }
     }
-    let mut plan = plan_login(layout, facts, settings, current)?;
+    // The drop-in that this plan writes holds jumps to forwards.
+    let mut plan = plan_read_at_login(layout, facts, settings, current, Jumps::Held)?;
     let settings_text = settings.render();
     plan.files.extend(file(current, layout.settings(), &current.settings, settings_text));
     match enrolment {
@@ -130,10 +133,7 @@ pub(crate) fn plan_setup(
 
     // The hook first: whoever is let in by a certificate from now on is watched.
     plan.hook(layout, current, guard.as_ref())?;
-    let mut drop_in = content::drop_in(layout);
-    if can_show_one {
-        drop_in += &content::certificate_include_line(layout);
-    }
+    let drop_in = content::drop_in(layout, can_show_one);
     if host_certificate.is_some() {
         plan.host_certificate = Some(layout.host_certificate());
     } else {
@@ -160,6 +160,26 @@ pub(crate) fn plan_login(
     settings: &Settings,
     current: &Current,
 ) -> Result<Plan, CommandError> {
+    let held = current.drop_in.as_ref().is_some_and(content::has_jump_block);
+    let jumps = if held { Jumps::Held } else { Jumps::Free };
+    plan_read_at_login(layout, facts, settings, current, jumps)
+}
+
+/// Whether sshd's configuration holds the account of jumps to forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Jumps {
+    Held,
+    /// It was set up by a version that knew no jumps: it gets none until it is set up again.
+    Free,
+}
+
+fn plan_read_at_login(
+    layout: &Layout,
+    facts: &HostFacts,
+    settings: &Settings,
+    current: &Current,
+    jumps: Jumps,
+) -> Result<Plan, CommandError> {
     if let Some(state) = &current.user_ca {
         if !content::is_marked(state) {
             return Err(in_the_way(&layout.user_ca()));
@@ -179,8 +199,16 @@ pub(crate) fn plan_login(
     plan.files.extend(file(current, layout.revoked_keys(), &current.revoked, list));
     for login in &facts.logins {
         let old = current.principals.get(login.as_str()).cloned();
-        let principal = Principal::new(login.clone(), facts.name.clone());
-        let text = content::principals(&principal);
+        let text = match (login.is_jump(), jumps) {
+            (false, _) => content::principals(&Principal::new(login.clone(), facts.name.clone())),
+            (true, Jumps::Held) => content::jumps(&facts.jumps),
+            (true, Jumps::Free) => {
+                if !facts.jumps.is_empty() {
+                    plan.warnings.push("sshd was set up by a version that knew no jumps, so nobody can jump through this host: run setup again.".to_owned());
+                }
+                String::new()
+            }
+        };
         plan.files.extend(file(current, layout.principals(login), &old, text));
     }
     let (obsolete, words) = obsolete_principals(layout, current, |name| {

@@ -5,6 +5,7 @@ use std::path::Path;
 use jit_ssh_core::names::Login;
 
 use crate::config::{Found, OUR_KEYWORDS, What};
+use crate::content::JUMP_SETTINGS;
 use crate::error::CommandError;
 use crate::layout::Layout;
 use crate::sshd::Effective;
@@ -47,6 +48,28 @@ pub(crate) fn in_force(
         });
     }
     Ok(())
+}
+
+/// Checks that the account of jumps can do nothing but what its principals file says.
+///
+/// # Errors
+/// Names the keyword, its value, and what it must be.
+pub(crate) fn jumps_held(login: &Login, effective: &Effective) -> Result<(), CommandError> {
+    let is = |(keyword, _): &(&str, &str)| effective.get(keyword).to_owned();
+    // An sshd that has no such keyword does not show it.
+    let differs = |setting: &(&str, &str)| {
+        let is = is(setting);
+        !is.is_empty() && is != setting.1
+    };
+    let mut settings = JUMP_SETTINGS.iter().filter(|_| login.is_jump());
+    let Some(setting) = settings.find(|setting| differs(setting)) else { return Ok(()) };
+    let (keyword, wanted) = setting;
+    Err(CommandError::new(format!(
+        "For logins as {login}, sshd would use `{keyword} {}` instead of `{keyword} {wanted}`: then who jumps through this host could do more than that.",
+        is(setting)
+    ))
+    .named("NOT_IN_FORCE")
+    .hint(format!("look for a `Match` above our file that sets {keyword}: take it out, then run setup again")))
 }
 
 /// Checks that nothing we wrote is in force any more.

@@ -7,6 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use jit_ssh_core::certificate::Scope;
 use jit_ssh_core::digest::RootFingerprint;
 use jit_ssh_core::key::KnownKeys;
 use jit_ssh_core::refusal::{Reason, Refusal};
@@ -150,7 +151,10 @@ impl Intake<'_> {
                 Ok(Task::Submit { statement: self.open(&statement)?, certify })
             }
             Op::Relay { statement } => Ok(Task::Relay { statement: self.open(&statement)? }),
-            Op::Certify { request } => Ok(Task::Certify { request }),
+            Op::Certify { request } => Ok(Task::Certify { request, scope: Scope::Access }),
+            Op::CertifyJump { request, jump } => {
+                Ok(Task::Certify { request, scope: Scope::Jump(jump) })
+            }
             Op::CertifyHost { name } => Ok(Task::CertifyHost { name }),
             Op::PutBundle { statement } => {
                 Ok(Task::Bundle { signed: bundles::verify(&statement, self.root)?, statement })

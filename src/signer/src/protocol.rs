@@ -7,7 +7,7 @@
 
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::Base64Bytes;
-use jit_ssh_core::names::HostName;
+use jit_ssh_core::names::{HostName, Jump};
 use jit_ssh_core::refusal::Refusal;
 use jit_ssh_core::time::UnixTime;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,14 @@ pub enum Op {
     Certify {
         /// The request's digest.
         request: Digest,
+    },
+    /// Issues the certificate for a jump on the way to a host that a recorded request grants. Which jumps there are
+    /// follows from the bundle in force; any other is refused.
+    CertifyJump {
+        /// The request's digest.
+        request: Digest,
+        /// The jump.
+        jump: Jump,
     },
     /// Issues the certificate of a host of the bundle in force; before half of its time is over, the
     /// same again.

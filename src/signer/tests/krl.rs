@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use base64ct::{Base64, Encoding as _};
 use ed25519_dalek::Signer as _;
 use jit_ssh_core::authorize::authorize;
-use jit_ssh_core::certificate::{Serial, assemble, build, lint};
+use jit_ssh_core::certificate::{Scope, Serial, assemble, build, lint};
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::krl::Krl;
 use jit_ssh_core::testkit::{POLICY, START, World};
@@ -25,7 +25,7 @@ fn certificate(world: &World, dir: &Path, index: u64) -> PathBuf {
     let chain = Chain::new(world.alice.verified(&request));
     let authorized = authorize(&chain, &world.bundle(POLICY), START).unwrap();
     let (ca, serial) = (world.ca_key(), serial(index));
-    let context = lint::Context::of(&chain, serial, &ca, START);
+    let context = lint::Context::of(&chain, &Scope::Access, serial, &ca, START);
     let tbs = lint(build(authorized, serial, [7; 32], &ca), context).unwrap();
     let signature = world.ca.sign(tbs.bytes()).to_bytes();
     let bytes = assemble(tbs.bytes(), &signature);

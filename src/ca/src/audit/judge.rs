@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, HashMap};
 use jit_ssh_core::authorize::{Authorized, authorize};
 use jit_ssh_core::bundle::{Bundle, SignerInfo};
 use jit_ssh_core::certificate::lint::{self, Context, Facts, LintError};
-use jit_ssh_core::certificate::{Serial, build, lint as lint_built};
+use jit_ssh_core::certificate::{Scope, Serial, build, lint as lint_built};
 use jit_ssh_core::chain::Chain;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::enrolment::{Enrolled, View};
@@ -25,7 +25,7 @@ use jit_ssh_core::lifecycle::{
     LONGEST_LIFE, admit_decision, admit_end, admit_request, is_reviewed,
 };
 use jit_ssh_core::log::VerifierKey;
-use jit_ssh_core::names::ActorId;
+use jit_ssh_core::names::{ActorId, Opens};
 use jit_ssh_core::refusal::Refusal;
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{
@@ -392,12 +392,20 @@ impl<'a, F: Files> Judge<'a, F> {
         let live = self.live.get(&entry.request).ok_or(Fault::Request(entry.request))?;
         let chain = self.complete(&live.chain);
 
-        let authorized = authorize(&chain, self.view()?, entry.at).map_err(Fault::Unjustified)?;
+        // Which of the request's certificates it is, it says; whether it may be, the bundle says.
+        let scope = match lint::read(&entry.tbs.0)?.opens {
+            Opens::Logins(_) => Scope::Access,
+            Opens::Jump(jump) => Scope::Jump(jump),
+        };
+        let view = self.view()?;
+        let authorized = authorize(&chain, view, entry.at)
+            .and_then(|access| access.within(&scope, view))
+            .map_err(Fault::Unjustified)?;
         if entry.rule != *authorized.rule() {
             let (named, decides) = (entry.rule.clone(), authorized.rule().clone());
             return Err(Fault::Rule { named, decides });
         }
-        let context = Context::of(&chain, serial, &signer.ca_key, entry.at);
+        let context = Context::of(&chain, &scope, serial, &signer.ca_key, entry.at);
         let tbs = &entry.tbs.0;
         let facts = lint::check(tbs, context)?;
         compare(&facts, &authorized)?;
@@ -450,11 +458,9 @@ fn compare(facts: &Facts, authorized: &Authorized) -> Result<(), Fault> {
     let differs = |what, found: &dyn ToString, granted: &dyn ToString| {
         Err(Fault::Differs { what, found: found.to_string(), granted: granted.to_string() })
     };
-    if facts.principals != authorized.principals() {
-        let list = |all: &[jit_ssh_core::names::Principal]| {
-            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        };
-        let (found, granted) = (list(&facts.principals), list(authorized.principals()));
+    if facts.opens != *authorized.opens() {
+        let list = |opens: &Opens| opens.texts().join(", ");
+        let (found, granted) = (list(&facts.opens), list(authorized.opens()));
         return differs("principals", &found, &granted);
     }
     let until = (facts.key_id.access_until, authorized.access_until());

@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 
 use jit_ssh_core::authorize::authorize;
 use jit_ssh_core::bundle::{Bundle, BundleFiles};
-use jit_ssh_core::certificate::{Context, Serial, build, lint};
+use jit_ssh_core::certificate::{Context, Scope, Serial, build, lint};
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::Entry;
@@ -229,7 +229,8 @@ impl TestLog {
         let ca = ca_key(50);
         let chain = self.chains.get_mut(&request.digest()).unwrap();
         let prolongs = chain.prolonged().and_then(Chain::last_issued).map(|i| i.access_until);
-        let context = Context { request, serial, ca: &ca, now: at(second), prolongs };
+        let context =
+            Context { request, scope: &Scope::Access, serial, ca: &ca, now: at(second), prolongs };
         let authorized = authorize(chain, &self.bundle, at(second)).unwrap();
         let rule = authorized.rule().clone();
         let (access_until, valid_before) = (authorized.access_until(), authorized.valid_before());

@@ -9,6 +9,7 @@ use jit_ssh_core::digest::Digest;
 use jit_ssh_core::enrolment::{Enrolled, View};
 use jit_ssh_core::entry::{CertificateEntry, Entry, StatementEntry};
 use jit_ssh_core::lifecycle::{Grant, Status, counts, evaluate};
+use jit_ssh_core::names::Opens;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, Body, Decision, End, Kind, Request, Verdict, Verified};
@@ -164,16 +165,18 @@ impl<'a> Walk<'a> {
         }
         let facts = certificate::facts(entry).map_err(|error| error.to_string())?;
         let issued = facts.issued(entry.serial, entry.at);
-        let certified = Certified {
-            serial: entry.serial,
-            at: entry.at,
-            rule: entry.rule.clone(),
-            principals: facts.principals,
-            access_until: issued.access_until,
+        let (serial, at, rule) = (entry.serial, entry.at, entry.rule.clone());
+        let access_until = issued.access_until;
+        let certified = match facts.opens {
+            Opens::Logins(principals) => {
+                Some(Certified { serial, at, rule, principals, access_until })
+            }
+            // It opens nothing by itself: what was granted, the others say.
+            Opens::Jump(_) => None,
         };
         self.add(entry.request, entry.at, |past| {
             past.chain.add_issued(issued);
-            past.certificates.push(certified);
+            past.certificates.extend(certified);
         });
         Ok(())
     }

@@ -12,6 +12,7 @@ use jit_ssh_core::entry::Base64Bytes;
 use jit_ssh_core::lifecycle::Evaluation;
 use jit_ssh_core::log::VerifierKey;
 use jit_ssh_core::names::ActorId;
+use jit_ssh_core::names::HostName;
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::root::Root;
 use jit_ssh_core::statement::{self, Request};
@@ -197,11 +198,11 @@ impl Front {
         }
     }
 
-    /// Tells hosts of a certificate, if it prolongs access to them.
-    pub(super) fn tell_hosts(&self, request: &Request, issuance: &Issuance) {
+    /// Tells these hosts of a certificate, if it prolongs access to them.
+    pub(super) fn tell_hosts(&self, request: &Request, hosts: &[HostName], issuance: &Issuance) {
         if request.extends.is_some() {
             let prolonging = Prolonging {
-                hosts: request.hosts.clone(),
+                hosts: hosts.to_vec(),
                 serial: issuance.serial,
                 valid_before: issuance.valid_before,
                 certificate: issuance.certificate.0.clone().into(),

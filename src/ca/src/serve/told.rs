@@ -30,6 +30,7 @@ pub(super) fn uses(
 ) -> Vec<ToldUse> {
     let reports: Vec<Verified<Report>> =
         stored.iter().filter_map(|stored| open(stored, ca)).collect();
+    let jumps = view.bundle.hosts.jumps(&request.body().hosts);
     let mut all = Vec::new();
     for other_key in [false, true] {
         // The machine that had the name at the moment speaks of it: not the next one, nor the one before.
@@ -42,7 +43,7 @@ pub(super) fn uses(
             of_these
         });
         let bodies: Vec<Report> = bodies.collect();
-        let told = usage::uses(request, |serial| issued.contains(&serial), &bodies);
+        let told = usage::uses(request, &jumps, |serial| issued.contains(&serial), &bodies);
         all.extend(told.into_iter().map(|told| ToldUse { told, other_key }));
     }
     all.sort_by_key(|told| told.told.seen());

@@ -113,7 +113,7 @@ pub(super) async fn cmd_logout(context: &Context, _: LogoutArgs) -> Result<Outco
     // The files first: they are ours to remove, whatever the agent does.
     let keys_removed = grants::forget_all(home)?;
     ca::forget_session(home)?;
-    let in_files = held::files::remove(home, |_, _| true)?;
+    let in_files = held::files::remove_all(home)?;
     let in_agent = match (Agent::open(), enrolment) {
         (Ok(mut agent), Some(enrolment)) => {
             let owner = owner(context, &mut agent, &enrolment).await?;

@@ -66,7 +66,7 @@ pub(crate) fn note(
 ) -> Result<(), Failure> {
     let live = Live {
         request: request.clone(),
-        principals: accepted.principals.clone(),
+        principals: accepted.opens.logins().to_vec(),
         access_until: accepted.access_until,
     };
     write(home, &live)

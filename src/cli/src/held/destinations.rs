@@ -5,7 +5,7 @@
 
 use jit_ssh_api::agent::{Destination, Hop, HopKey};
 use jit_ssh_core::bundle::{Hosts, Permit, Signers};
-use jit_ssh_core::names::{HostName, Principal};
+use jit_ssh_core::names::{HostName, Jump, Principal};
 
 /// To which hosts a certificate can be bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +25,7 @@ pub(crate) fn bounds(
     hosts: &Hosts,
     signers: &Signers,
 ) -> Bounds {
-    let hop = |name: &HostName| {
-        let own = HopKey::Own(hosts.get(name)?.key.as_ref()?.blob().to_vec());
-        let cas = signers.iter().filter_map(|signer| signer.host_ca_key.as_ref());
-        let cas = cas.map(|key| HopKey::Ca(key.blob().to_vec()));
-        let keys = std::iter::once(own).chain(cas).collect();
-        Some(Hop { name: name.to_string(), keys })
-    };
+    let hop = |name: &HostName| hop(name, hosts, signers);
     let mut unknown: Vec<HostName> = Vec::new();
     let mut ways = Vec::new();
     for principal in principals {
@@ -52,6 +46,26 @@ pub(crate) fn bounds(
         ways.push(Destination { from: None, login, to });
     }
     if unknown.is_empty() { Bounds::To(ways) } else { Bounds::Unknown(unknown) }
+}
+
+/// The bounds of a jump's certificate: it is shown to the bastion alone.
+pub(crate) fn bounds_of_jump(jump: &Jump, hosts: &Hosts, signers: &Signers) -> Bounds {
+    match hop(jump.bastion(), hosts, signers) {
+        Some(to) => {
+            let login = Some(Jump::LOGIN.to_owned());
+            Bounds::To(vec![Destination { from: None, login, to }])
+        }
+        None => Bounds::Unknown(vec![jump.bastion().clone()]),
+    }
+}
+
+/// A host by its own key and the host CA keys; `None` where its own is not known.
+fn hop(name: &HostName, hosts: &Hosts, signers: &Signers) -> Option<Hop> {
+    let own = HopKey::Own(hosts.get(name)?.key.as_ref()?.blob().to_vec());
+    let cas = signers.iter().filter_map(|signer| signer.host_ca_key.as_ref());
+    let cas = cas.map(|key| HopKey::Ca(key.blob().to_vec()));
+    let keys = std::iter::once(own).chain(cas).collect();
+    Some(Hop { name: name.to_string(), keys })
 }
 
 #[cfg(test)]

@@ -38,8 +38,8 @@ fn a_new_certificate_replaces_the_stale_ones_and_no_other() {
         let certificate = agent.certify(name, &options);
         replace(&mut connection, &owner, id, key.key_data(), &certificate, &terms(), now).unwrap();
         let mut names: Vec<_> = list(&mut connection, &owner).unwrap();
-        names.sort_by_key(|held| held.principals.clone());
-        names.iter().map(|held| held.principals.len()).collect::<Vec<_>>()
+        names.sort_by_key(|held| held.opens.clone());
+        names.iter().map(|held| held.opens.logins().len()).collect::<Vec<_>>()
     };
     assert_eq!(load("a", "1", "deploy@prod-host"), [1]);
     // Another host stays beside it; the same request or the same access takes its place.
@@ -54,6 +54,42 @@ fn a_new_certificate_replaces_the_stale_ones_and_no_other() {
     assert_eq!(ours, 2);
     assert_eq!(remove_all(&mut agent.connect(), &owner).unwrap(), 2);
     assert_eq!(agent.connect().list().unwrap().len(), 2, "the foreign ones stay");
+}
+
+#[test]
+fn the_way_to_a_host_is_no_access_and_each_jump_is_there_once() {
+    let agent = TestAgent::start();
+    agent.key("ca", Algorithm::Ed25519);
+    let owner = owner(&agent, "ca");
+    let mut connection = agent.connect();
+    let now = clock::now();
+    let mut load = |name: &str, id: &str, principal: &str| {
+        let key = agent.key(name, Algorithm::Ed25519);
+        let id = Digest::of(id.as_bytes()).short_id();
+        let key_id = format!("alice/{id}/1790000900");
+        let options = ["-I", &key_id, "-n", principal, "-V", "-1m:+5m"];
+        let certificate = agent.certify(name, &options);
+        let terms = terms();
+        replace(&mut connection, &owner, id, key.key_data(), &certificate, &terms, now).unwrap();
+        let opened = all(&mut connection, &owner).unwrap();
+        let mut opened: Vec<String> = opened.iter().flat_map(|held| held.opens.texts()).collect();
+        opened.sort();
+        (opened.join(" "), list(&mut connection, &owner).unwrap().len())
+    };
+    let seen = |texts: &str, accesses| (texts.to_owned(), accesses);
+    // One request: the access and its way stand beside each other, whichever comes first.
+    assert_eq!(load("a", "1", "deploy@app"), seen("deploy@app", 1));
+    assert_eq!(load("b", "1", "jump@b/app"), seen("deploy@app jump@b/app", 1));
+    assert_eq!(load("c", "1", "deploy@app"), seen("deploy@app jump@b/app", 1));
+    // Another jump through the same bastion is another way; the same one takes its place.
+    let three = "deploy@app jump@b/app jump@b/db";
+    assert_eq!(load("d", "2", "jump@b/db"), seen(three, 1));
+    assert_eq!(load("e", "3", "jump@b/app"), seen(three, 1));
+    // An access to the bastion makes no way give place.
+    assert_eq!(load("f", "4", "root@b"), seen("deploy@app jump@b/app jump@b/db root@b", 2));
+    let ended = [Digest::of(b"3").short_id(), Digest::of(b"1").short_id()];
+    assert_eq!(remove(&mut agent.connect(), &owner, &ended).unwrap(), 2);
+    assert_eq!(remove_all(&mut agent.connect(), &owner).unwrap(), 2);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use jit_ssh_api::Client;
 use jit_ssh_core::bundle::{Host, Hosts};
 use jit_ssh_core::digest::Digest;
-use jit_ssh_core::names::{HostName, Login};
+use jit_ssh_core::names::{HostName, Jump, Login};
 
 use crate::failure::{Failure, Outcome};
 use crate::home::{self, CaName, Home};
@@ -127,6 +127,7 @@ fn render(
     );
     for host in hosts.iter() {
         block(&mut out, host, logins, surroundings)?;
+        way(&mut out, host, hosts, surroundings)?;
     }
     Ok(out)
 }
@@ -167,11 +168,54 @@ fn block(
     ));
     // Why it ends was said by `ensure`. Before ProxyJump: the first of the two counts.
     say(format_args!("  ProxyCommand false\n  LogLevel QUIET"));
-    if let Some(via) = &host.via {
-        // Under the bastion's own block: access to it is ensured like any other.
-        say(format_args!("Host {}\n  ProxyJump {via}", names.join(" ")));
+    Ok(())
+}
+
+/// How a host behind a bastion is reached: by the certificate for that jump, which comes with the access, or
+/// where the bastion takes no jumps as whoever the person is there.
+fn way(
+    out: &mut String,
+    host: &Host,
+    hosts: &Hosts,
+    surroundings: &Surroundings,
+) -> Result<(), Failure> {
+    let Some(via) = &host.via else { return Ok(()) };
+    let mut say = |line: std::fmt::Arguments<'_>| {
+        writeln!(out, "{line}").expect("a text grows without limit");
+    };
+    let names: Vec<&str> =
+        std::iter::once(&host.name).chain(&host.aliases).map(HostName::as_str).collect();
+    // A `Match` ends with the next `Host`.
+    let through = |host: &Host| match jump(host, hosts) {
+        Some(jump) => Some(jump.label()),
+        None => host.via.as_ref().map(HostName::to_string),
+    };
+    say(format_args!(
+        "Host {}\n  ProxyJump {}",
+        names.join(" "),
+        through(host).unwrap_or_default()
+    ));
+    let (Some(jump), Some(bastion)) = (jump(host, hosts), hosts.get(via)) else { return Ok(()) };
+    let (address, port) = bastion.place().unwrap_or((via.as_str(), SSH_PORT));
+    let label = jump.label();
+    say(format_args!("Host {label}\n  HostName {address}"));
+    if port != SSH_PORT {
+        say(format_args!("  Port {port}"));
+    }
+    say(format_args!("  User {}\n  HostKeyAlias {via}", Jump::LOGIN));
+    say(format_args!("  UserKnownHostsFile ~/.ssh/known_hosts {}", surroundings.known_hosts));
+    // The first certificate that the bastion accepts decides where to: show it this one alone.
+    let key = quoted(&surroundings.keys.join(&label))?;
+    say(format_args!("  IdentitiesOnly yes\n  IdentityFile {key}"));
+    if let Some(before) = through(bastion) {
+        say(format_args!("  ProxyJump {before}"));
     }
     Ok(())
+}
+
+/// The jump to a host from the bastion before it, if that takes jumps.
+fn jump(host: &Host, hosts: &Hosts) -> Option<Jump> {
+    hosts.way(&host.name).pop().filter(|jump| *jump.host() == host.name)
 }
 
 /// The file for the bundle in force.

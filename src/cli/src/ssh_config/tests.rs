@@ -28,6 +28,11 @@ logins = ["deploy"]
 via = "bastion"
 [[host]]
 name = "bastion"
+address = "b.example.com:2022"
+logins = ["ops", "root", "jump"]
+via = "edge"
+[[host]]
+name = "edge"
 logins = ["ops", "root"]
 [[host]]
 name = "v6"
@@ -50,13 +55,34 @@ Match originalhost prod-host,www !exec "exec /usr/bin/jit-ssh ensure prod-host -
   ProxyCommand false
   LogLevel QUIET
 Host prod-host www
-  ProxyJump bastion
+  ProxyJump bastion+prod-host
+Host bastion+prod-host
+  HostName b.example.com
+  Port 2022
+  User jump
+  HostKeyAlias bastion
+  UserKnownHostsFile ~/.ssh/known_hosts "/s/known_hosts"
+  IdentitiesOnly yes
+  IdentityFile "/run/hosts/bastion+prod-host"
+  ProxyJump edge
 
 Host bastion
+  HostName b.example.com
+  Port 2022
   HostKeyAlias bastion
   UserKnownHostsFile ~/.ssh/known_hosts "/s/known_hosts"
   IdentityFile "/run/hosts/bastion"
 Match originalhost bastion !exec "exec /usr/bin/jit-ssh ensure bastion"
+  ProxyCommand false
+  LogLevel QUIET
+Host bastion
+  ProxyJump edge
+
+Host edge
+  HostKeyAlias edge
+  UserKnownHostsFile ~/.ssh/known_hosts "/s/known_hosts"
+  IdentityFile "/run/hosts/edge"
+Match originalhost edge !exec "exec /usr/bin/jit-ssh ensure edge"
   ProxyCommand false
   LogLevel QUIET
 

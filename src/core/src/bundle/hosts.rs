@@ -16,7 +16,7 @@ use super::reader::{Empty, Item, List, Table, quote};
 use super::source::{Source, Span, read_alone};
 use crate::certificate::host::HostPrincipal;
 use crate::key::{HostKey, SignerKey};
-use crate::names::{ActorId, HostName, LabelKey, LabelValue, Login};
+use crate::names::{ActorId, HostName, Jump, LabelKey, LabelValue, Login};
 use crate::statement;
 use identity::{Identities, Identity};
 
@@ -35,8 +35,7 @@ pub struct Host {
     pub labels: Arc<BTreeMap<LabelKey, LabelValue>>,
     /// The accounts that may be asked for. Shared between hosts with the same logins.
     pub logins: Arc<BTreeSet<Login>>,
-    /// The host to jump through. Checked to be a known host; nothing uses it yet: it is for the
-    /// generated ssh_config, which comes later.
+    /// The host to jump through; see [`Hosts::way`].
     pub via: Option<HostName>,
 }
 
@@ -64,6 +63,18 @@ impl Host {
     pub fn place(&self) -> Option<(&str, u16)> {
         self.address.as_deref().and_then(parts)
     }
+
+    /// The same as ssh asks a bastion for it, in OpenSSH's `permitopen`: `10.0.0.5:22`, `[2001:db8::1]:22`.
+    /// A host without an address is asked for by its name. sshd compares it byte by byte.
+    pub fn forward(&self) -> String {
+        let (host, port) = self.place().unwrap_or((self.name.as_str(), 22));
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    /// Whether jumps go through it: whether it has the account for them.
+    pub fn takes_jumps(&self) -> bool {
+        self.logins.iter().any(Login::is_jump)
+    }
 }
 
 /// All hosts, found by name in constant time.
@@ -85,6 +96,43 @@ pub(super) struct Others<'o> {
 }
 
 impl Hosts {
+    /// The jumps to a host, the first one first. A hop is left out where the bastion does not list the login
+    /// `jump`: people get through that one in their own way. A host that joined is reached directly.
+    pub fn way(&self, host: &HostName) -> Vec<Jump> {
+        let mut jumps = Vec::new();
+        let mut next = self.get(host);
+        // A bundle that was read has no circle; this would end in one too.
+        for _ in 0..MAX_JUMPS {
+            let Some((host, bastion)) = next.zip(next.and_then(|host| self.bastion_of(host)))
+            else {
+                break;
+            };
+            if bastion.takes_jumps() {
+                jumps.extend(Jump::new(bastion.name.clone(), host.name.clone()));
+            }
+            next = Some(bastion);
+        }
+        jumps.reverse();
+        jumps
+    }
+
+    /// The jumps to all of these hosts, each once, sorted.
+    pub fn jumps<'h>(&self, hosts: impl IntoIterator<Item = &'h HostName>) -> BTreeSet<Jump> {
+        hosts.into_iter().flat_map(|host| self.way(host)).collect()
+    }
+
+    /// The hosts directly behind a bastion that takes jumps, in the order of the file.
+    pub fn behind<'a>(&'a self, bastion: &'a Host) -> impl Iterator<Item = (Jump, &'a Host)> {
+        let takes = bastion.takes_jumps();
+        let behind =
+            self.hosts.iter().filter(move |host| takes && host.via.as_ref() == Some(&bastion.name));
+        behind.filter_map(|host| Some((Jump::new(bastion.name.clone(), host.name.clone())?, host)))
+    }
+
+    fn bastion_of(&self, host: &Host) -> Option<&Host> {
+        host.via.as_ref().and_then(|via| self.get(via))
+    }
+
     /// The host with this name.
     pub fn get(&self, name: &HostName) -> Option<&Host> {
         self.hosts.get(*self.by_name.get(name)?)

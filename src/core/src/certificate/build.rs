@@ -27,8 +27,8 @@ pub fn build(authorized: Authorized, serial: Serial, nonce: [u8; 32], ca: &CaKey
     let key_id =
         KeyId::new(authorized.subject().clone(), authorized.request(), authorized.access_until());
     let mut principals = Writer::default();
-    for principal in authorized.principals() {
-        principals.string(principal.to_string().as_bytes());
+    for principal in authorized.opens().texts() {
+        principals.string(principal.as_bytes());
     }
 
     let mut out = Writer::default();

@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::cursor::{Cursor, check_key};
-use super::{KeyId, Serial, Tbs};
+use super::{KeyId, Scope, Serial, Tbs};
 use crate::chain::{Chain, Issued};
 use crate::key::CaKey;
-use crate::names::{Principal, RuleName};
+use crate::names::{Opens, Principal, RuleName};
 use crate::statement::{MAX_SKEW, Request, Verified};
 use crate::time::UnixTime;
 
@@ -25,6 +25,8 @@ const MAX_KEY_ID: usize = 96;
 pub struct Context<'a> {
     /// The request they follow from.
     pub request: &'a Verified<Request>,
+    /// Which of its certificates they must be.
+    pub scope: &'a Scope,
     /// The serial they must carry.
     pub serial: Serial,
     /// The key they will be signed with.
@@ -39,10 +41,16 @@ impl<'a> Context<'a> {
     /// What a certificate for the request of `chain` is judged against. When the access ends that it
     /// prolongs, the certificate issued last for that access says: what was worked out for this one
     /// must not vouch for itself.
-    pub fn of(chain: &'a Chain, serial: Serial, ca: &'a CaKey, now: UnixTime) -> Context<'a> {
+    pub fn of(
+        chain: &'a Chain,
+        scope: &'a Scope,
+        serial: Serial,
+        ca: &'a CaKey,
+        now: UnixTime,
+    ) -> Context<'a> {
         let prolongs = chain.prolonged().and_then(Chain::last_issued);
         let prolongs = prolongs.map(|issued| issued.access_until);
-        Context { request: chain.request(), serial, ca, now, prolongs }
+        Context { request: chain.request(), scope, serial, ca, now, prolongs }
     }
 }
 
@@ -77,8 +85,8 @@ impl Linted {
 pub struct Facts {
     /// The key id.
     pub key_id: KeyId,
-    /// The principals, in their order.
-    pub principals: Vec<Principal>,
+    /// What it opens.
+    pub opens: Opens,
     /// When it begins.
     pub valid_after: UnixTime,
     /// When it ends.
@@ -130,16 +138,16 @@ pub fn check(bytes: &[u8], context: Context<'_>) -> Result<Facts, LintError> {
     ensure(cursor.word()? == 1, "it is not a user certificate")?;
 
     let key_id = check_key_id(cursor.field()?, context)?;
-    let principals = check_principals(cursor.field()?, request)?;
+    let opens = check_principals(cursor.field()?, context)?;
     let valid_after = UnixTime(cursor.number()?);
     let valid_before = UnixTime(cursor.number()?);
     check_validity(valid_after, valid_before, key_id.access_until, context)?;
-    check_critical(cursor.field()?, request)?;
-    check_extensions(cursor.field()?, request)?;
+    check_critical(cursor.field()?, context)?;
+    check_extensions(cursor.field()?, context)?;
     ensure(cursor.field()?.is_empty(), "the reserved field is not empty")?;
     ensure(cursor.field()? == context.ca.blob(), "the signing key is not the CA's")?;
     ensure(cursor.is_at_end(), "something follows the last field")?;
-    Ok(Facts { key_id, principals, valid_after, valid_before })
+    Ok(Facts { key_id, opens, valid_after, valid_before })
 }
 
 /// Reads what logged bytes say, without judging them: they were judged before they were logged.
@@ -168,11 +176,12 @@ pub fn read(bytes: &[u8]) -> Result<Facts, LintError> {
     let mut packed = Cursor::new(cursor.field()?);
     let mut principals = Vec::new();
     while !packed.is_at_end() {
-        let principal = parse_text(packed.field()?);
-        principals.push(principal.ok_or(LintError("a principal is not login@host"))?);
+        let principal = std::str::from_utf8(packed.field()?);
+        principals.push(principal.map_err(|_| LintError("a principal is not login@host"))?);
     }
+    let opens = Opens::read(principals).ok_or(LintError("it opens no logins and no jump"))?;
     let (valid_after, valid_before) = (UnixTime(cursor.number()?), UnixTime(cursor.number()?));
-    Ok(Facts { key_id, principals, valid_after, valid_before })
+    Ok(Facts { key_id, opens, valid_after, valid_before })
 }
 
 pub(super) fn parse_text<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
@@ -190,8 +199,14 @@ fn check_key_id(text: &[u8], context: Context<'_>) -> Check<KeyId> {
     Ok(key_id)
 }
 
-fn check_principals(packed: &[u8], request: &Request) -> Check<Vec<Principal>> {
+fn check_principals(packed: &[u8], context: Context<'_>) -> Check<Opens> {
+    let request = context.request.body();
     let mut cursor = Cursor::new(packed);
+    if let Scope::Jump(jump) = context.scope {
+        ensure(cursor.field()? == jump.to_string().as_bytes(), "it is for another jump")?;
+        ensure(cursor.is_at_end(), "a jump's certificate opens more than the jump")?;
+        return Ok(Opens::Jump(jump.clone()));
+    }
     let mut principals: Vec<Principal> = Vec::new();
     while !cursor.is_at_end() {
         let principal: Principal =
@@ -200,6 +215,7 @@ fn check_principals(packed: &[u8], request: &Request) -> Check<Vec<Principal>> {
             request.hosts.contains(principal.host()) && request.logins.contains(principal.login()),
             "a principal was not asked for",
         )?;
+        ensure(!principal.login().is_jump(), "a principal is the account of jumps")?;
         ensure(
             principals.last().is_none_or(|last| *last < principal),
             "the principals are not sorted, or one stands twice",
@@ -208,7 +224,7 @@ fn check_principals(packed: &[u8], request: &Request) -> Check<Vec<Principal>> {
     }
     // An empty list is a certificate for everyone (Vault CVE-2024-7594).
     ensure((1..=16).contains(&principals.len()), "there are not 1 to 16 principals")?;
-    Ok(principals)
+    Ok(Opens::Logins(principals))
 }
 
 fn check_validity(
@@ -239,8 +255,13 @@ fn check_validity(
     ensure(until.0 <= latest, "the access is longer than what was asked for")
 }
 
-fn check_critical(packed: &[u8], request: &Request) -> Check {
-    let mut asked_command = request.command.is_some();
+fn check_critical(packed: &[u8], context: Context<'_>) -> Check {
+    let request = context.request.body();
+    let command = match context.scope {
+        Scope::Access => request.command.as_deref(),
+        Scope::Jump(_) => Some("exit 1"),
+    };
+    let mut asked_command = command.is_some();
     for (name, data) in options(packed)? {
         if name == b"verify-required" {
             // `PROTOCOL.certkeys`: a flag, with no value at all.
@@ -253,8 +274,10 @@ fn check_critical(packed: &[u8], request: &Request) -> Check {
         ensure(inner.is_at_end(), "an option's value is followed by something")?;
         match name {
             b"force-command" => {
-                let command = request.command.as_deref().map(str::as_bytes);
-                ensure(command == Some(value), "the forced command was not asked for")?;
+                ensure(
+                    command.map(str::as_bytes) == Some(value),
+                    "the forced command was not asked for",
+                )?;
                 asked_command = false;
             }
             b"source-address" => {
@@ -279,9 +302,12 @@ fn check_critical(packed: &[u8], request: &Request) -> Check {
     ensure(request.source.is_empty() || bound, "the address ranges asked for are missing")
 }
 
-fn check_extensions(packed: &[u8], request: &Request) -> Check {
-    let asked: BTreeSet<&[u8]> =
-        request.permit.iter().map(|permit| permit.extension().as_bytes()).collect();
+fn check_extensions(packed: &[u8], context: Context<'_>) -> Check {
+    let permit = &context.request.body().permit;
+    let asked: BTreeSet<&[u8]> = match context.scope {
+        Scope::Access => permit.iter().map(|permit| permit.extension().as_bytes()).collect(),
+        Scope::Jump(_) => BTreeSet::from([b"permit-port-forwarding".as_slice()]),
+    };
     for (name, data) in options(packed)? {
         ensure(data.is_empty(), "an extension has a value")?;
         ensure(asked.contains(name), "an extension was not asked for")?;

@@ -24,9 +24,19 @@ pub use lint::{Context, LintError, Linted, lint};
 pub use presented::{Presented, PresentedError};
 
 use crate::digest::{Digest, ShortId};
-use crate::names::ActorId;
+use crate::names::{ActorId, Jump};
 use crate::time::UnixTime;
 use crate::wire;
+
+/// Which of a request's certificates is meant. Computed from what was granted and the bundle in force:
+/// no statement says it, so no requester and no approver does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The one for the logins that were granted.
+    Access,
+    /// The one for a jump on the way to a host that was granted.
+    Jump(Jump),
+}
 
 /// A certificate's serial: signer number (16 bit) and log index (48 bit). Unique, never zero, and
 /// every sshd log line names its log entry by it (I6).

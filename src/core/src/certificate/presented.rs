@@ -226,7 +226,7 @@ fn options(packed: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
     use crate::authorize::authorize;
-    use crate::certificate::{Context, Serial, assemble, build, lint};
+    use crate::certificate::{Context, Scope, Serial, assemble, build, lint};
     use crate::chain::Chain;
     use crate::testkit::{POLICY, START, World};
     use ed25519_dalek::Signer as _;
@@ -237,7 +237,7 @@ mod tests {
         let chain = Chain::new(world.alice.verified(&request));
         let authorized = authorize(&chain, &world.bundle(POLICY), START).unwrap();
         let (ca, serial) = (world.ca_key(), Serial::new(NonZeroU16::MIN, 5).unwrap());
-        let context = Context::of(&chain, serial, &ca, START);
+        let context = Context::of(&chain, &Scope::Access, serial, &ca, START);
         let tbs = lint(build(authorized, serial, [7; 32], &ca), context).unwrap();
         assemble(tbs.bytes(), &world.ca.sign(tbs.bytes()).to_bytes())
     }

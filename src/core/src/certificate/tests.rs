@@ -1,3 +1,5 @@
+mod jump;
+
 use ed25519_dalek::Signer as _;
 
 use super::*;
@@ -36,6 +38,7 @@ impl Made {
         let ca = self.world.ca_key();
         let context = Context {
             request: &self.request,
+            scope: &Scope::Access,
             serial: self.serial,
             ca: &ca,
             now: START,

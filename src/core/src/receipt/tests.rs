@@ -31,7 +31,14 @@ fn receive() -> Received {
     let serial = Serial::new(NonZeroU16::MIN, index).unwrap();
     let ca = world.ca_key();
     let tbs = build(yes, serial, [9; 32], &ca);
-    let context = LintContext { request: &request, serial, ca: &ca, now: START, prolongs: None };
+    let context = LintContext {
+        request: &request,
+        scope: &Scope::Access,
+        serial,
+        ca: &ca,
+        now: START,
+        prolongs: None,
+    };
     let tbs = lint(tbs, context).unwrap();
     let entry = Entry::certificate(
         START,
@@ -74,7 +81,7 @@ impl Received {
             proof: &self.proof,
             signer: self.signer,
         };
-        check(&receipt, &self.request, &self.signers, None, now)
+        check(&receipt, &self.request, &Scope::Access, &self.signers, None, now)
     }
 }
 
@@ -82,7 +89,7 @@ impl Received {
 fn a_sound_receipt_is_accepted_and_says_what_it_holds() {
     let received = receive();
     let accepted = received.check(START).unwrap();
-    assert_eq!(accepted.principals[0].to_string(), "deploy@test-host");
+    assert_eq!(accepted.opens.texts()[0], "deploy@test-host");
     assert_eq!(accepted.access_until, START.plus_secs(600));
     assert_eq!(accepted.serial, 1 << 48 | 3);
     // The client's clock may be off by what statements may be.

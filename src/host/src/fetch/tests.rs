@@ -82,7 +82,7 @@ impl TestCa {
 
     fn verify(&self, answer: &GetBundleResponse, name: &str) -> Result<HostFacts, CommandError> {
         let (word, name) = (Word::open(&self.root, answer)?, name.parse().unwrap());
-        let listed = word.hosts.get(&name).cloned().map(ThisHost::listed);
+        let listed = word.hosts.get(&name).map(|host| ThisHost::listed(host, &word.hosts));
         let trusted = word.about(&name, listed.map_or(Found::Not(None), Found::Host))?;
         Ok(trusted.facts(Lists::unknown(&trusted.signers)))
     }

@@ -1,10 +1,12 @@
 //! One session as the guard remembers it, over its own restarts too. No I/O.
 
+use std::fmt;
+
 use jit_ssh_core::certificate::{KeyId, Presented};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::key::CaKey;
 use jit_ssh_core::krl::Named;
-use jit_ssh_core::names::Principal;
+use jit_ssh_core::names::{Jump, Principal};
 use jit_ssh_core::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +36,7 @@ pub(crate) struct Row {
     /// The certificates it rests on: first the one it logged in with.
     pub(crate) grants: Vec<Grant>,
     /// What the certificate let it in as, where that is of our form.
-    pub(crate) principal: Option<Principal>,
+    pub(crate) principal: Option<Entered>,
     /// The digest of the certificate's critical options.
     critical: Digest,
     /// The names of the certificate's extensions.
@@ -124,8 +126,7 @@ impl Row {
     /// A session that begins now.
     pub(crate) fn new(new: New<'_>, cgroup: Option<Cgroup>, now: Moment) -> Row {
         let New { monitor, login, from, certificate, grant, host } = new;
-        let named: Option<Principal> = host.and_then(|host| format!("{login}@{host}").parse().ok());
-        let principal = named.filter(|own| holds(certificate, own));
+        let principal = host.and_then(|host| Entered::of(certificate, &login, host));
         let mut row = Row {
             monitor,
             login,
@@ -225,7 +226,40 @@ impl Row {
     }
 }
 
-fn holds(certificate: &Presented, principal: &Principal) -> bool {
+/// The principal that let somebody in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Entered {
+    /// To a login of this host.
+    Login(Principal),
+    /// On to one host behind this one.
+    Jump(Jump),
+}
+
+impl Entered {
+    /// What of the certificate's principals is for this login on this host.
+    fn of(certificate: &Presented, login: &str, host: &str) -> Option<Entered> {
+        let own = format!("{login}@{host}");
+        certificate.principals().iter().find_map(|text| match text.parse() {
+            Ok(jump) => Some(Entered::Jump(jump)).filter(|_| {
+                login == Jump::LOGIN && text.split_once('/').is_some_and(|(at, _)| at == own)
+            }),
+            Err(_) if *text == own => text.parse().ok().map(Entered::Login),
+            Err(_) => None,
+        })
+    }
+}
+
+impl fmt::Display for Entered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entered::Login(principal) => principal.fmt(f),
+            Entered::Jump(jump) => jump.fmt(f),
+        }
+    }
+}
+
+fn holds(certificate: &Presented, principal: &Entered) -> bool {
     let principal = principal.to_string();
     certificate.principals().contains(&principal)
 }

@@ -54,9 +54,13 @@ impl Ca {
     }
 
     fn row(&self, certificate: &Presented, until: u64) -> Row {
+        self.row_of("deploy", certificate, until)
+    }
+
+    fn row_of(&self, login: &str, certificate: &Presented, until: u64) -> Row {
         let new = New {
             monitor: ProcessId { pid: 7, start: 9 },
-            login: "deploy".into(),
+            login: login.into(),
             from: "192.0.2.7".into(),
             certificate,
             grant: Grant::new(&self.key, certificate, UnixTime(until), MOMENT),
@@ -156,6 +160,30 @@ fn only_a_certificate_that_gives_all_that_a_session_has_for_longer_moves_its_end
     }
     assert_eq!((often.grants.len(), often.grants[0].serial), (12, 1));
     assert_eq!(often.until(), UnixTime(until(639)));
+}
+
+#[test]
+fn a_jump_is_prolonged_by_the_same_jump_alone() {
+    let ca = Ca::new();
+    let id = |seconds: u64| format!("{ID}{}", NOW.0 + seconds);
+    let own = ca.sign(&id(600), "jump@prod-host/db", 1, &[]);
+    let row = ca.row_of("jump", &own, NOW.0 + 600);
+    assert_eq!(row.principal.as_ref().unwrap().to_string(), "jump@prod-host/db");
+    for (principal, moves) in [
+        ("jump@prod-host/db", true),
+        ("jump@prod-host/other", false),
+        ("jump@elsewhere/db", false),
+        ("deploy@db", false),
+        ("jump@prod-host", false),
+    ] {
+        let longer = ca.sign(&id(900), principal, 2, &[]);
+        assert_eq!(row.clone().prolong(&longer, &ca.key, MOMENT), moves, "{principal}");
+    }
+    // What is for another host or login let nobody in here: nothing prolongs it.
+    for (login, principal) in [("jump", "jump@elsewhere/db"), ("deploy", "jump@prod-host/db")] {
+        let own = ca.sign(&id(600), principal, 1, &[]);
+        assert_eq!(ca.row_of(login, &own, NOW.0 + 600).principal, None, "{login} {principal}");
+    }
 }
 
 #[test]

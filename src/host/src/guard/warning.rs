@@ -10,7 +10,7 @@ use jit_ssh_core::time::UnixTime;
 use rustix::fs::OFlags;
 
 use super::process::{Snapshot, Stat};
-use super::row::Row;
+use super::row::{Entered, Row};
 
 /// The major device number of pseudo terminals (`UNIX98_PTY_SLAVE_MAJOR`).
 const PTS_MAJOR: u32 = 136;
@@ -80,12 +80,13 @@ fn sentence(row: &Row, now: UnixTime) -> String {
         _ => format!("{} minutes", left.saturating_add(30) / 60),
     };
     let more = match &row.principal {
-        Some(principal) => format!(
+        Some(Entered::Login(principal)) => format!(
             " To stay longer, where you ran ssh: jit-ssh login {} --as {} --extend",
             principal.host(),
             principal.login()
         ),
-        None => String::new(),
+        // Nobody can ask for a jump; whoever has one is logged in to what is behind.
+        Some(Entered::Jump(_)) | None => String::new(),
     };
     let time = until.0 % 86_400;
     let (hour, minute, second) = (time / 3_600, time / 60 % 60, time % 60);

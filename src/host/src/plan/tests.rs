@@ -31,6 +31,7 @@ fn wanted(logins: &[&str]) -> Wanted {
 
 fn facts(logins: &[&str]) -> HostFacts {
     HostFacts {
+        jumps: BTreeMap::new(),
         name: "prod-host".parse().unwrap(),
         ca: CA.parse().unwrap(),
         revoked: Lists::default(),
@@ -148,7 +149,11 @@ fn a_fresh_host_gets_exactly_these_files() {
          AuthorizedPrincipalsCommand none\n\
          # Without this file sshd refuses every key, not only certificates.\n\
          RevokedKeys /etc/ssh/jit-ssh/revoked.krl\n\
-         Include /etc/ssh/jit-ssh/host_certificate.conf\n"
+         Include /etc/ssh/jit-ssh/host_certificate.conf\n\
+         # Who jumps through this host gets no session, and forwards from here alone.\n\
+         Match User jump\n    MaxSessions 0\n    DisableForwarding no\n    AllowTcpForwarding local\n\
+         \x20   AllowStreamLocalForwarding no\n    AllowAgentForwarding no\n    X11Forwarding no\n\
+         \x20   PermitTunnel no\n    PermitTTY no\n"
     );
     let principals: Vec<(&str, FileState)> =
         now.principals.iter().map(|(name, state)| (name.as_str(), state.clone())).collect();
@@ -326,7 +331,8 @@ fn a_certificate_of_the_host_is_shown_where_there_is_one_and_what_is_none_of_our
         let plan = plan_setup(&layout(), &wanted, &current, None).unwrap();
         let now = after(&plan, &current);
         // What sshd looks for is there or not, and so it can come without another drop-in.
-        assert!(text(&now.drop_in).ends_with("Include /etc/ssh/jit-ssh/host_certificate.conf\n"));
+        let line_for_it = "\nInclude /etc/ssh/jit-ssh/host_certificate.conf\n";
+        assert!(text(&now.drop_in).contains(line_for_it));
         let include = now.certificate_include.as_ref().map(|state| state.content.clone());
         let include = include.map(|content| String::from_utf8(content).unwrap());
         assert_eq!(include.is_some_and(|text| text.ends_with(line)), certificate.is_some());
@@ -377,4 +383,63 @@ fn what_vouches_for_a_host_is_kept_and_goes_with_the_rest_if_it_is_ours() {
     others.enrolment = Some(file("mine"));
     let removed = plan_remove(&layout(), &others, None).unwrap();
     assert!(!removed.removed().contains(&&*layout().enrolment()));
+}
+
+#[test]
+fn a_bastion_has_a_line_for_each_host_behind_it_and_none_for_the_account_itself() {
+    let jumps = |to: &[(&str, &str)]| {
+        to.iter().map(|(jump, to)| (jump.parse().unwrap(), (*to).to_owned())).collect()
+    };
+    let behind =
+        jumps(&[("jump@prod-host/db", "10.0.0.5:22"), ("jump@prod-host/v6", "[2001:db8::5]:2222")]);
+    let with =
+        |jumps| Wanted { facts: HostFacts { jumps, ..facts(&["deploy", "jump"]) }, ..wanted(&[]) };
+    let current = fresh(true);
+    let now = after(&plan_setup(&layout(), &with(behind), &current, None).unwrap(), &current);
+    let lines = "restrict,port-forwarding,permitopen=\"10.0.0.5:22\" jump@prod-host/db\n\
+                 restrict,port-forwarding,permitopen=\"[2001:db8::5]:2222\" jump@prod-host/v6\n";
+    assert_eq!(now.principals["jump"], file(lines));
+
+    // What is behind it changes without a set-up; what was behind it is closed.
+    let fewer = with(jumps(&[("jump@prod-host/db", "10.0.0.6:22")]));
+    let plan = plan_login(&layout(), &fewer.facts, &fewer.settings, &now).unwrap();
+    let then = after(&plan, &now);
+    assert_eq!(
+        then.principals["jump"],
+        file("restrict,port-forwarding,permitopen=\"10.0.0.6:22\" jump@prod-host/db\n")
+    );
+    let none = with(BTreeMap::new());
+    let plan = plan_login(&layout(), &none.facts, &none.settings, &then).unwrap();
+    assert_eq!(after(&plan, &then).principals["jump"], file(""), "nobody jumps, nobody logs in");
+
+    // An sshd that does not hold jumps to forwards yet gets none; setup gives it both.
+    let mut old = then.clone();
+    let drop_in = text(&old.drop_in);
+    let (before, _) = drop_in.split_once("# Who jumps").unwrap();
+    old.drop_in = Some(file(before));
+    let plan = plan_login(&layout(), &fewer.facts, &fewer.settings, &old).unwrap();
+    assert_eq!(after(&plan, &old).principals["jump"], file(""));
+    assert!(plan.warnings[0].contains("run setup again"), "{:?}", plan.warnings);
+    let plan = plan_setup(&layout(), &fewer, &old, None).unwrap();
+    assert_eq!(after(&plan, &old).principals["jump"], then.principals["jump"]);
+    assert!(plan.changes_configuration(&layout(), &old));
+}
+
+#[test]
+fn lines_of_jumps_are_known_by_their_every_byte() {
+    let line = "restrict,port-forwarding,permitopen=\"10.0.0.5:22\" jump@b/h";
+    let (jump, to) = content::jump_of_line(line).unwrap();
+    assert_eq!((jump.to_string().as_str(), to), ("jump@b/h", "10.0.0.5:22"));
+    for odd in [
+        "jump@b/h",
+        "port-forwarding,permitopen=\"10.0.0.5:22\" jump@b/h",
+        "restrict,port-forwarding jump@b/h",
+        "restrict,port-forwarding,permitopen=\"*:*\" jump@b/h",
+        "restrict,port-forwarding,permitopen=\"10.0.0.5:22\",pty jump@b/h",
+        "restrict,port-forwarding,permitopen=\"a:1\",permitopen=\"b:1\" jump@b/h",
+        "restrict,port-forwarding,permitopen=\"10.0.0.5:22\" deploy@b",
+        "restrict,port-forwarding,permitopen=\"10.0.0.5:22\" jump@b",
+    ] {
+        assert!(content::jump_of_line(odd).is_none(), "{odd}");
+    }
 }

@@ -227,7 +227,10 @@ fn confirm(
     for login in logins {
         let effective = sshd.effective(login)?;
         match goal {
-            Goal::SetUp(_) => verify::in_force(layout, &current.found, login, &effective)?,
+            Goal::SetUp(_) => {
+                verify::in_force(layout, &current.found, login, &effective)?;
+                verify::jumps_held(login, &effective)?;
+            }
             Goal::Removed => verify::gone(layout, &current.found, login, &effective)?,
         }
         verify::host_certificate(layout, plan.host_certificate.as_deref(), &effective)?;

@@ -111,7 +111,7 @@ impl Desk {
                     _ => (about, None),
                 }
             }
-            Task::Certify { request } => (*request, None),
+            Task::Certify { request, scope: _ } => (*request, None),
             Task::CertifyHost { name } => return vec![Touched::Host(name.clone())],
             Task::Bundle { .. } | Task::State | Task::Settled(_) => return Vec::new(),
         };

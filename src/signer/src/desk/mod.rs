@@ -22,7 +22,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use jit_ssh_core::certificate::host::HostLinted;
-use jit_ssh_core::certificate::{Linted, Serial};
+use jit_ssh_core::certificate::{Linted, Scope, Serial};
 use jit_ssh_core::chain::Issued;
 use jit_ssh_core::deployment::Limits;
 use jit_ssh_core::digest::Digest;
@@ -76,6 +76,7 @@ pub(crate) enum Task {
     },
     Certify {
         request: Digest,
+        scope: Scope,
     },
     CertifyHost {
         name: HostName,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use jit_ssh_core::authorize::authorize;
-use jit_ssh_core::certificate::{self, Context, Serial};
+use jit_ssh_core::certificate::{self, Context, Scope, Serial};
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::enrolment::Enrolment;
@@ -59,7 +59,7 @@ impl Desk {
             Task::Relay { statement } => {
                 self.plan_statement(statement, false, Arrival::Relayed, batch)
             }
-            Task::Certify { request } => self.plan_certify(request, batch),
+            Task::Certify { request, scope } => self.plan_certify(request, &scope, batch),
             Task::CertifyHost { name } => self.plan_host(&name, batch),
             Task::Bundle { signed, statement } => self.plan_bundle(signed, &statement, batch),
             Task::State => Ok(Plan::ready(Outcome::State(self.state()))),
@@ -131,8 +131,10 @@ impl Desk {
         if certify {
             let index = index.checked_add(1).ok_or_else(log_full)?;
             // Where approvals are needed there is no certificate yet, and that is no error.
-            if let Some(logged) =
-                self.certificate(&whole, index, batch.now).map(Some).or_else(pending)?
+            if let Some(logged) = self
+                .certificate(&whole, &Scope::Access, index, batch.now)
+                .map(Some)
+                .or_else(pending)?
             {
                 chain.add_issued(issued(&logged));
                 entries.push(logged.entry.clone());
@@ -160,7 +162,7 @@ impl Desk {
         let chain = self.chain(digest)?.into_owned();
         let index = batch.next_index(self)?;
         if let Some(logged) =
-            self.certificate(&chain, index, batch.now).map(Some).or_else(pending)?
+            self.certificate(&chain, &Scope::Access, index, batch.now).map(Some).or_else(pending)?
         {
             plan.entries.push(logged.entry.clone());
             plan.effects.push(Effect::Issue { request: digest, issued: issued(&logged) });
@@ -217,10 +219,15 @@ impl Desk {
         })
     }
 
-    fn plan_certify(&mut self, request: Digest, batch: &Batch) -> Result<Plan, Refusal> {
+    fn plan_certify(
+        &mut self,
+        request: Digest,
+        scope: &Scope,
+        batch: &Batch,
+    ) -> Result<Plan, Refusal> {
         let chain = self.chain(request)?.into_owned();
         let index = batch.next_index(self)?;
-        let logged = self.certificate(&chain, index, batch.now)?;
+        let logged = self.certificate(&chain, scope, index, batch.now)?;
         Ok(Plan {
             entries: vec![logged.entry.clone()],
             effects: vec![Effect::Issue { request, issued: issued(&logged) }],
@@ -229,9 +236,16 @@ impl Desk {
     }
 
     /// The one way to a certificate: authorize, count, build, lint, write down.
-    fn certificate(&mut self, chain: &Chain, index: u64, now: UnixTime) -> Result<Logged, Refusal> {
+    fn certificate(
+        &mut self,
+        chain: &Chain,
+        scope: &Scope,
+        index: u64,
+        now: UnixTime,
+    ) -> Result<Logged, Refusal> {
         let in_force = self.in_force.as_ref().ok_or_else(no_bundle)?;
-        let authorized = authorize(chain, in_force.view(&self.enrolled), now)?;
+        let view = in_force.view(&self.enrolled);
+        let authorized = authorize(chain, view, now)?.within(scope, view)?;
         let bundle = in_force.digest;
         self.quotas.take(authorized.subject().as_str(), Use::Certificate, now)?;
         let serial = Serial::new(self.identity.number, index).ok_or_else(log_full)?;
@@ -239,7 +253,7 @@ impl Desk {
         getrandom::fill(&mut nonce)
             .map_err(|e| Refusal::new(Reason::Internal, format!("no randomness: {e}.")))?;
         let tbs = certificate::build(authorized, serial, nonce, &self.identity.ca_key);
-        let context = Context::of(chain, serial, &self.identity.ca_key, now);
+        let context = Context::of(chain, scope, serial, &self.identity.ca_key, now);
         let tbs = certificate::lint(tbs, context).map_err(|fault| {
             eprintln!("jit-ssh-signer: refused to sign for {}: {fault}", chain.request().id());
             Refusal::new(Reason::Internal, format!("{fault}."))

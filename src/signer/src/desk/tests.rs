@@ -172,6 +172,11 @@ impl Node {
 
     /// Checks an issued certificate as a client does.
     fn check(&self, issuance: &Issuance, request: &Verified<Request>) {
+        self.check_within(&Scope::Access, issuance, request);
+    }
+
+    /// The same for one of the request's other certificates.
+    fn check_within(&self, scope: &Scope, issuance: &Issuance, request: &Verified<Request>) {
         let proof: Vec<Vec<u8>> = issuance.proof.0.chunks(32).map(<[u8]>::to_vec).collect();
         let receipt = Receipt {
             certificate: &issuance.certificate.0,
@@ -182,7 +187,7 @@ impl Node {
             signer: 1,
         };
         let signers = self.world.bundle(POLICY).signers;
-        receipt::check(&receipt, request, &signers, None, self.now()).unwrap();
+        receipt::check(&receipt, request, scope, &signers, None, self.now()).unwrap();
     }
 }
 
@@ -288,4 +293,5 @@ mod hosts;
 mod interleaved;
 mod issuing;
 mod joined;
+mod jumps;
 mod prolonged;

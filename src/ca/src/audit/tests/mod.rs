@@ -13,7 +13,7 @@ use std::num::NonZeroU16;
 
 use jit_ssh_core::authorize::authorize;
 use jit_ssh_core::bundle::{Bundle, BundleFiles, Permit};
-use jit_ssh_core::certificate::{Context, Serial, build, lint};
+use jit_ssh_core::certificate::{Context, Scope, Serial, build, lint};
 use jit_ssh_core::chain::{Chain, Issued};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::enrolment::View;
@@ -207,7 +207,7 @@ impl Scene {
     fn tbs<'b>(&self, second: u64, chain: &Chain, view: impl Into<View<'b>>) -> Vec<u8> {
         let serial = self.serial();
         let ca = &ca_key(CA);
-        let context = Context::of(chain, serial, ca, at(second));
+        let context = Context::of(chain, &Scope::Access, serial, ca, at(second));
         let authorized = authorize(chain, view, at(second)).unwrap();
         let built = build(authorized, serial, [7; 32], ca);
         lint(built, context).unwrap().bytes().to_vec()

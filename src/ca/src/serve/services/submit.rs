@@ -12,7 +12,7 @@ use jit_ssh_core::sshsig::Presence;
 use jit_ssh_core::statement::Request;
 use jit_ssh_signer::protocol::{Op, Outcome};
 
-use super::certify::certificate;
+use super::certify::{self, certificate};
 use crate::serve::arrived::Arrived;
 use crate::serve::call::Call;
 use crate::serve::front::{Front, issued, unexpected};
@@ -76,8 +76,11 @@ pub(super) async fn submit(
     }
     let known = front.memory.take_in(&*front.store, known).await?;
     front.keep(records).await?;
+    let mut jumps = Vec::new();
     if let Some(issuance) = &issuance {
-        front.tell_hosts(known.chain.request().body(), issuance);
+        let body = known.chain.request().body();
+        front.tell_hosts(body, &body.hosts, issuance);
+        jumps = certify::jumps(front, request, Some(&known), issuance).await?;
     }
 
     let evaluation = evaluate(&known.chain, in_force.view(), clock::now());
@@ -91,6 +94,7 @@ pub(super) async fn submit(
         approvals_needed: show::count(evaluation.needed),
         approvers: show::approvers(&known, &evaluation, &in_force.bundle),
         certificate: issuance.map(|issuance| certificate(issuance, signer)),
+        jumps,
     })
 }
 

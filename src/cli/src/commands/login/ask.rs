@@ -23,7 +23,7 @@ use crate::failure::{Failure, Outcome};
 use crate::follow::{Changes, Follow, Followed, Until, follow, interrupted_within};
 use crate::grants::{Grant, Keeping, Subject};
 use crate::notify::Notifier;
-use crate::obtain;
+use crate::obtain::{self, Certificates};
 use crate::submission::{Submission, explain, explain_open, submit};
 use crate::text::{either, relative, utc};
 use crate::view::{RequestRef, status_name};
@@ -123,8 +123,9 @@ pub(super) async fn ask(
     }?;
     let prolongs = wish.prolongs().map(|of| of.access_until);
     let grant = Grant { request, subject, prolongs, keeping };
-    if let Some(certificate) = &answer.certificate {
-        obtain::take(ui, home, ca, &grant, certificate).await?;
+    if let Some(access) = &answer.certificate {
+        let (access, jumps) = (access.clone(), answer.jumps.clone());
+        obtain::take(ui, home, ca, &grant, &Certificates { access, jumps }).await?;
         return Ok(Outcome::Done);
     }
     let now = clock::now();

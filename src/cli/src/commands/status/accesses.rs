@@ -94,7 +94,8 @@ pub(super) fn accesses<'a>(
         .iter()
         .map(|held| {
             let longer = views.iter().filter(|view| same(view.id().as_str(), &held.id));
-            let longer = longer.filter_map(grants).filter(|(all, _)| covers(all, &held.principals));
+            let longer =
+                longer.filter_map(grants).filter(|(all, _)| covers(all, held.opens.logins()));
             let until = longer.map(|(_, until)| until).fold(held.access_until, UnixTime::max);
             let request = views.iter().find(|view| view.id().as_str() == held.id);
             let said = request.map(View::status);
@@ -121,7 +122,7 @@ pub(super) fn accesses<'a>(
                 access.held.id == id.as_str()
                     || (!access.is_over()
                         && same(&access.held.id, id.as_str())
-                        && covers(&access.held.principals, &granted)
+                        && covers(access.held.opens.logins(), &granted)
                         && until <= access.until)
             });
             let by_longer = || {
@@ -145,6 +146,7 @@ mod tests {
     use crate::grants::tests::{ca, grant, grant_with};
     use crate::view::tests::said_of;
     use jit_ssh_api::v1;
+    use jit_ssh_core::names::Opens;
 
     const NOW: UnixTime = UnixTime(1_790_000_000);
 
@@ -154,7 +156,7 @@ mod tests {
             blob: Vec::new(),
             serial: 1,
             key_id: String::new(),
-            principals: grant.principals(),
+            opens: Opens::Logins(grant.principals()),
             permit: Vec::new(),
             valid_after: NOW,
             valid_before: NOW.plus_secs(60),

@@ -232,7 +232,7 @@ fn certificate_table(ui: &Ui, accesses: &[Access<'_>], now: UnixTime) -> String 
         .iter()
         .map(|access| {
             let held = access.held;
-            let principals: Vec<String> = held.principals.iter().map(ToString::to_string).collect();
+            let principals: Vec<String> = held.opens.texts();
             let end = held.valid_before;
             let mark = match access.break_glass {
                 None => "",
@@ -262,7 +262,7 @@ fn access_ends(ui: &Ui, access: &Access<'_>, now: UnixTime) -> String {
 
 fn certificate_row<'a>(home: &Home, access: &Access<'a>) -> CertificateRow<'a> {
     let held = access.held;
-    let principals: Vec<String> = held.principals.iter().map(ToString::to_string).collect();
+    let principals: Vec<String> = held.opens.texts();
     CertificateRow {
         kind: "certificate",
         id: &held.id,

@@ -6,7 +6,7 @@ use super::*;
 use crate::authorize::authorize;
 use crate::bundle::Bundle;
 use crate::certificate::tests::{Fields, option, with_field};
-use crate::certificate::{self, Context, LintError, Serial, assemble};
+use crate::certificate::{self, Context, LintError, Scope, Serial, assemble};
 use crate::chain::Chain;
 use crate::key::{CaKey, HostCaKey};
 use crate::refusal::Reason;
@@ -190,13 +190,14 @@ fn neither_kind_of_certificate_passes_the_lint_of_the_other() {
     // The same key, and even one CA key for both: the kind alone decides.
     body.key = made.identity.key.to_string().parse().unwrap();
     let request = world.alice.verified(&body);
-    let yes = authorize(&Chain::new(request.clone()), &made.bundle, START).unwrap();
+    let chain = Chain::new(request);
+    let yes = authorize(&chain, &made.bundle, START).unwrap();
     let one = *world.ca_key().point().as_bytes();
     let (user_ca, host_ca) =
         (CaKey::from_ed25519(&one).unwrap(), HostCaKey::from_ed25519(&one).unwrap());
     let user = certificate::build(yes, made.serial, [9; 32], &user_ca).bytes;
     let serial = made.serial;
-    let context = Context { request: &request, serial, ca: &user_ca, now: START, prolongs: None };
+    let context = Context::of(&chain, &Scope::Access, serial, &user_ca, START);
     let host = HostContext { identity: &made.identity, serial, ca: &host_ca, at: START };
     assert!(certificate::lint::check(&user, context).is_ok());
     assert_eq!(check(user.clone(), host).unwrap_err().0, "it is not a host certificate");

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use jit_ssh_core::names::Principal;
+use jit_ssh_core::names::{Jump, Principal};
 
+use crate::content;
 use crate::doctor::facts::{Facts, Kind, Look, PrincipalsFile};
 use crate::doctor::finding::Severity::{Critical, Warning};
 use crate::doctor::finding::{Description, Effect, Finding, Place};
@@ -27,6 +28,8 @@ pub(crate) enum PrincipalsWeakness {
     OtherLogin(String, String),
     /// A line that no principal of ours has the form of.
     Malformed(String),
+    /// A line that lets more through than a jump to one host.
+    OpenJump(String),
     /// There is no such account.
     NoAccount(String),
 }
@@ -91,6 +94,13 @@ impl PrincipalsWeakness {
                 format!("This line is not of the form login@host, and decides who logs in as {login}: jit-ssh-host did not write it, and no certificate of this CA fits it."),
                 AGAIN,
             ),
+            W::OpenJump(login) => Description::new(
+                "PRINCIPAL_OPEN_JUMP",
+                Critical,
+                format!("This line lets {login} do more than go on to one host: it has not the options that jit-ssh-host gives to jumps."),
+                AGAIN,
+            )
+            .breaks(Effect::Unscoped),
             W::NoAccount(login) => Description::new(
                 "PRINCIPALS_NO_ACCOUNT",
                 Warning,
@@ -151,6 +161,7 @@ fn lines(facts: &Facts, file: &PrincipalsFile, path: &Path) -> Vec<Finding> {
         named += 1;
         let place = Place::line(path, place + 1);
         let weakness = match word.parse::<Principal>() {
+            Ok(principal) if principal.login().is_jump() => Some(W::OpenJump(login())),
             Ok(principal) => match facts.settings() {
                 Some(settings) if *principal.host() != settings.name => {
                     let name = settings.name.to_string();
@@ -162,22 +173,28 @@ fn lines(facts: &Facts, file: &PrincipalsFile, path: &Path) -> Vec<Finding> {
                 _ => None,
             },
             // `jump@bastion/host`, which only opens the way on.
-            Err(_) if is_jump(word) => None,
+            Err(_) if word.parse::<Jump>().is_ok() => jump(facts, file, line),
             Err(_) if !word.contains('@') => Some(W::Bare(login())),
             Err(_) => Some(W::Malformed(login())),
         };
         findings.extend(weakness.map(|weakness| weakness.at(place)));
     }
-    if named == 0 {
+    // Where nothing is behind a bastion, nobody jumps through it.
+    if named == 0 && file.login != Jump::LOGIN {
         findings.push(W::Empty(login()).at(Place::file(path)));
     }
     findings
 }
 
-/// Whether this is the principal of one who may only jump on from a bastion.
-fn is_jump(word: &str) -> bool {
-    let names = word.strip_prefix("jump@").and_then(|rest| rest.split_once('/'));
-    names.is_some_and(|(bastion, host)| {
-        [bastion, host].iter().all(|name| name.parse::<jit_ssh_core::names::HostName>().is_ok())
-    })
+/// What is wrong with the line of a jump.
+fn jump(facts: &Facts, file: &PrincipalsFile, line: &str) -> Option<W> {
+    let login = || file.login.clone();
+    let Some((jump, _)) = content::jump_of_line(line.trim()) else {
+        return Some(W::OpenJump(login()));
+    };
+    if file.login != Jump::LOGIN {
+        return Some(W::OtherLogin(login(), jump.to_string()));
+    }
+    let settings = facts.settings().filter(|settings| *jump.bastion() != settings.name)?;
+    Some(W::OtherHost(login(), jump.to_string(), settings.name.to_string()))
 }

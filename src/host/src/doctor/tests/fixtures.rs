@@ -5,6 +5,11 @@ use super::*;
 /// What is to be found, and what makes it so.
 type Case = (&'static [&'static str], fn(&mut Facts));
 
+fn jumps(facts: &mut Facts, text: &str) {
+    principals(facts, text);
+    facts.principals[0].login = "jump".to_owned();
+}
+
 fn principals(facts: &mut Facts, text: &str) {
     facts.principals[0].content = Look::Seen(text.as_bytes().to_vec());
 }
@@ -198,7 +203,19 @@ const PRINCIPALS: &[Case] = &[
     (&["PRINCIPAL_MALFORMED"], |f| principals(f, "deploy@prod-host\ndeploy@PROD\n")),
     (&["PRINCIPALS_NO_ACCOUNT"], |f| f.principals[0].has_account = false),
     (&[], |f| principals(f, "# x\n\nrestrict deploy@prod-host # y\n")),
-    (&[], |f| principals(f, "deploy@prod-host\njump@prod-host/db-1\n")),
+    (&["PRINCIPAL_OPEN_JUMP"], |f| principals(f, "deploy@prod-host\njump@prod-host/db-1\n")),
+    (&["PRINCIPAL_OPEN_JUMP"], |f| jumps(f, "restrict,port-forwarding jump@prod-host/db-1\n")),
+    (&["PRINCIPAL_OPEN_JUMP"], |f| jumps(f, "jump@prod-host\n")),
+    (&["PRINCIPAL_OTHER_HOST"], |f| {
+        jumps(f, "restrict,port-forwarding,permitopen=\"10.0.0.5:22\" jump@other/db-1\n");
+    }),
+    (&["PRINCIPAL_OTHER_LOGIN"], |f| {
+        principals(f, "restrict,port-forwarding,permitopen=\"10.0.0.5:22\" jump@prod-host/db-1\n");
+    }),
+    (&[], |f| {
+        jumps(f, "restrict,port-forwarding,permitopen=\"10.0.0.5:22\" jump@prod-host/db-1\n")
+    }),
+    (&[], |f| jumps(f, "")),
 ];
 
 const KRL: &[Case] = &[

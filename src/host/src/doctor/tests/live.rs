@@ -176,11 +176,12 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
     fs::create_dir_all(layout.drop_in_dir()).unwrap();
     fs::create_dir_all(layout.principals_dir()).unwrap();
     write(layout.config().to_owned(), config);
-    write(layout.drop_in(), content::drop_in(layout));
+    write(layout.drop_in(), content::drop_in(layout, false));
 
     let key = fs::read_to_string(dir.join("ca.pub")).unwrap();
     let key = key.split(' ').take(2).collect::<Vec<_>>().join(" ");
     let facts = HostFacts {
+        jumps: std::collections::BTreeMap::new(),
         revoked: Default::default(),
         name: "prod-host".parse().unwrap(),
         ca: PIN.parse().unwrap(),

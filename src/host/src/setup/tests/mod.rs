@@ -135,6 +135,7 @@ fn timeless(snapshot: Snapshot) -> Snapshot {
 
 fn facts(key: &str, logins: &[&str]) -> HostFacts {
     HostFacts {
+        jumps: BTreeMap::new(),
         name: "prod-host".parse().unwrap(),
         ca: PIN.parse().unwrap(),
         revoked: Lists::default(),
