@@ -4,6 +4,7 @@ mod disk;
 mod hosts;
 mod joined;
 mod judging;
+mod jumps;
 mod lifecycle;
 mod real_signer;
 mod showing;
@@ -205,10 +206,21 @@ impl Scene {
 
     /// What the signer would sign for this chain, were it the entry at the log's end.
     fn tbs<'b>(&self, second: u64, chain: &Chain, view: impl Into<View<'b>>) -> Vec<u8> {
-        let serial = self.serial();
+        self.tbs_within(second, chain, &Scope::Access, view)
+    }
+
+    /// The same for any of its certificates.
+    fn tbs_within<'b>(
+        &self,
+        second: u64,
+        chain: &Chain,
+        scope: &Scope,
+        view: impl Into<View<'b>>,
+    ) -> Vec<u8> {
+        let (serial, view) = (self.serial(), view.into());
         let ca = &ca_key(CA);
-        let context = Context::of(chain, &Scope::Access, serial, ca, at(second));
-        let authorized = authorize(chain, view, at(second)).unwrap();
+        let context = Context::of(chain, scope, serial, ca, at(second));
+        let authorized = authorize(chain, view, at(second)).unwrap().within(scope, view).unwrap();
         let built = build(authorized, serial, [7; 32], ca);
         lint(built, context).unwrap().bytes().to_vec()
     }
