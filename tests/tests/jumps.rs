@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -201,6 +204,8 @@ fn a_grant_opens_the_way_to_its_host_through_two_bastions_and_nothing_else_on_th
         }
     }
 
+    tunnels_lead_to_the_host_behind_alone(&estate);
+
     // The same out of files, where there is no agent to be used.
     let ask = ["login", "app", "--for", "10m", "--because", "INC-1 look", "--new", "--no-agent"];
     estate.alice.jit(&ask).run().fine();
@@ -222,6 +227,45 @@ fn a_grant_opens_the_way_to_its_host_through_two_bastions_and_nothing_else_on_th
     assert!(said.err.contains("nobody can ask for the login jump"), "{}", said.err);
     let log = estate.site.verify_log();
     assert!(log.contains("log: ok") && log.contains(" 6 certificates"), "{log}");
+}
+
+/// Through `-L` to a socket that anybody on the bastion can speak to, and through `-D`.
+fn tunnels_lead_to_the_host_behind_alone(estate: &Estate) {
+    let socket = estate.bastion.path("talks.sock");
+    let talks = UnixListener::bind(&socket).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
+    std::thread::spawn(move || {
+        for caller in talks.incoming() {
+            let _ = caller.and_then(|mut caller| caller.write_all(b"I talk to anybody"));
+        }
+    });
+    let to_socket = format!("127.0.0.1:3001:{}", socket.display());
+    let ways = ["-N", "-L", &to_socket, "-D", "127.0.0.1:3002", "bastion+app"];
+    let held = estate.ssh(&ways).start();
+    let bash = |script: &str| estate.alice.program("bash").args(["-c", script]).run();
+    let speak = |port: u16, say: &str, drop: &str| {
+        let open = format!("exec 3<>/dev/tcp/127.0.0.1/{port}");
+        bash(&format!("{open}; printf '{say}' >&3; head -c 16 <&3 | tail -c +{drop}")).out
+    };
+    wait_until("ssh", || bash("exec 3<>/dev/tcp/127.0.0.1/3002").code == 0);
+    assert_eq!(speak(3001, "", "1"), "", "{}", estate.logs());
+    // The client's answer of eight bytes (SOCKS 4) goes before what the host says.
+    let by_socks = |address: &str, port: u8| {
+        let octets =
+            address.split('.').map(|octet| format!("\\x{:02x}", octet.parse::<u8>().unwrap()));
+        let ask = format!("\\x04\\x01\\x00\\x{port:02x}{}\\x00", octets.collect::<String>());
+        speak(3002, &ask, "9")
+    };
+    let [app, db] = [&estate.app, &estate.db].map(|host| host.machine.address.as_str());
+    assert_eq!(by_socks(app, 22), "SSH-2.0-", "{}", estate.logs());
+    for (address, port) in [(db, 22), (app, 23), ("127.0.0.1", 22)] {
+        assert_eq!(by_socks(address, port), "", "{address}: {}", estate.logs());
+    }
+    held.kill();
+    // It was asked of the bastion, which refused it.
+    let logs = estate.bastion.logs();
+    let asked = logs.lines().find(|line| line.contains(&socket.display().to_string()));
+    assert!(asked.is_some_and(|line| line.starts_with("refused streamlocal")), "{logs}");
 }
 
 #[test]
