@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use jit_ssh_core::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
-use super::process::{Process, ProcessId, descends_from, stat};
+use super::process::{Process, ProcessId, descends_from, read_proc, stat};
 
 /// A connection's own group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,7 +151,7 @@ impl Cgroup {
 
 /// The group of a process (a number, or `self`) within cgroup v2.
 fn group_of(process: &str) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    let text = read_proc(&format!("/proc/{process}/cgroup")).ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     // Outside of the part of the hierarchy that is visible here.
     (path.starts_with('/') && !path.starts_with("/..")).then(|| path.to_owned())
