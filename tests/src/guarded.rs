@@ -30,7 +30,8 @@ pub struct GuardedHost {
     /// The account that is not root's.
     pub user: String,
     service: String,
-    port: u16,
+    /// The port that its clients use.
+    pub port: u16,
     sshd: Option<Running>,
     /// The guard, while it runs.
     pub guard: Option<Running>,

@@ -1,6 +1,7 @@
 //! `jit-ssh-host guard`: ends sessions when their access ends.
 //!
 //! - [`serve`]: the one loop; [`table`]: the sessions, and what is due for them when;
+//! - [`clients`], [`queue`]: who asks, and whose turn it is;
 //! - [`admit`]: which logins are taken on, and what moves an end;
 //! - [`watched`]: one session, and how it is ended; [`row`]: what is remembered of it;
 //! - [`state`]: the table on disk; [`spool`], [`event`]: what the CA is to hear of;
@@ -13,10 +14,12 @@
 mod admit;
 mod alarm;
 mod cgroup;
+mod clients;
 pub(crate) mod event;
 pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod protocol;
+mod queue;
 mod revoked;
 mod row;
 mod serve;
