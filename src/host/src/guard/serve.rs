@@ -148,7 +148,7 @@ impl Server {
             let instant = Instant::now();
             self.look_at_list();
             self.table.act(&self.revoked, moment(), instant);
-            self.table.look(now(), instant);
+            self.table.look(self.cgroups.as_ref(), now(), instant);
             self.tend_clients(instant).map_err(broken)?;
             self.alarm.set(self.table.next_moment()).map_err(broken)?;
             let timeout = self.timeout(instant).and_then(|span| Timespec::try_from(span).ok());

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jit_ssh_core::certificate::Presented;
 use jit_ssh_core::key::CaKey;
 use jit_ssh_core::time::UnixTime;
 
+use super::cgroup::Cgroups;
 use super::event::{Cause, Event, Kind};
 use super::log::{self, Level};
 use super::process::{ProcessId, Snapshot};
@@ -23,6 +24,10 @@ use crate::clock::Moment;
 /// Most events that are told at once: a report holds as many.
 const MAX_TOLD: usize = jit_ssh_core::statement::MAX_EVENTS;
 
+/// How often the sessions' control groups are looked through for who is not theirs. The loop goes round
+/// once a second while there is a session.
+const OTHERS_LOOK: Duration = Duration::from_secs(5);
+
 /// What the loop knows a session by, while it runs.
 pub(crate) type Token = u64;
 
@@ -32,6 +37,8 @@ pub(crate) struct Table {
     next: Token,
     file: StateFile,
     spool: Option<Spool>,
+    /// When the sessions' control groups are looked through next for who is not theirs.
+    others_at: Instant,
 }
 
 impl Table {
@@ -48,7 +55,13 @@ impl Table {
     ) -> io::Result<Table> {
         let rows = file.read()?;
         file.begin(&rows)?;
-        let mut table = Table { sessions: BTreeMap::new(), next: first, file, spool };
+        let mut table = Table {
+            sessions: BTreeMap::new(),
+            next: first,
+            file,
+            spool,
+            others_at: instant,
+        };
         for mut row in rows {
             row.resume(now);
             table.add(Watched::resume(row, instant));
@@ -221,11 +234,15 @@ impl Table {
     }
 
     /// Looks at what is due to be looked at.
-    pub(crate) fn look(&mut self, now: UnixTime, instant: Instant) {
+    pub(crate) fn look(&mut self, cgroups: Option<&Cgroups>, now: UnixTime, instant: Instant) {
+        if self.others_at <= instant {
+            self.sessions.values().for_each(|watched| watched.free_others(cgroups));
+            self.others_at = instant + OTHERS_LOOK;
+        }
         let due = self.sessions.iter_mut();
         let due = due.filter(|(_, watched)| watched.look_at.is_some_and(|at| at <= instant));
         let gone: Vec<Token> =
-            due.filter_map(|(token, watched)| watched.look(instant).then_some(*token)).collect();
+            due.filter_map(|(token, watched)| watched.look(cgroups, instant).then_some(*token)).collect();
         self.finish(&gone, &[], now);
     }
 
