@@ -14,7 +14,7 @@
 
 mod admit;
 mod alarm;
-mod cgroup;
+pub(crate) mod cgroup;
 mod clients;
 pub(crate) mod event;
 pub(crate) mod log;
@@ -23,7 +23,7 @@ pub(crate) mod process;
 pub(crate) mod protocol;
 mod queue;
 mod revoked;
-mod row;
+pub(crate) mod row;
 mod serve;
 mod spool;
 pub(crate) mod state;

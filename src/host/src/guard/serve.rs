@@ -217,6 +217,10 @@ impl Server {
             Ask::Events => self.table.untold(),
             Ask::Taken { next } => self.table.told(next),
             Ask::Status => Answer::Status { sessions: self.table.len() },
+            Ask::End => {
+                self.table.end_all(Instant::now());
+                Answer::Status { sessions: self.table.len() }
+            }
         }
     }
 }

@@ -55,13 +55,8 @@ impl Table {
     ) -> io::Result<Table> {
         let rows = file.read()?;
         file.begin(&rows)?;
-        let mut table = Table {
-            sessions: BTreeMap::new(),
-            next: first,
-            file,
-            spool,
-            others_at: instant,
-        };
+        let mut table =
+            Table { sessions: BTreeMap::new(), next: first, file, spool, others_at: instant };
         for mut row in rows {
             row.resume(now);
             table.add(Watched::resume(row, instant));
@@ -193,9 +188,17 @@ impl Table {
             return;
         }
         let all = Snapshot::take();
+        self.end(due, &all, instant);
+        for row in to_warn.iter().filter_map(|token| self.sessions.get(token)) {
+            warning::warn(&row.row, &all, now.wall);
+        }
+    }
+
+    /// Begins to end these sessions.
+    fn end(&mut self, due: Vec<(Token, Cause)>, all: &Snapshot, instant: Instant) {
         for (token, cause) in &due {
             if let Some(watched) = self.sessions.get_mut(token) {
-                watched.begin_end(*cause, &all, instant);
+                watched.begin_end(*cause, all, instant);
             }
         }
         // What is left of them must be known to whoever comes after us, before the first goes.
@@ -203,13 +206,22 @@ impl Table {
         for (token, cause) in due {
             if let Some(watched) = self.sessions.get(&token) {
                 watched.terminate();
-                let why = if cause == Cause::Revoked { "is revoked" } else { "is over" };
-                let title = watched.row.title();
-                log::say(Level::Info, &format!("{title} ends: the access {why}."));
+                let why = match cause {
+                    Cause::Revoked => "the access is revoked",
+                    Cause::Expired => "the access is over",
+                    Cause::Closed => "the guard is to go",
+                };
+                log::say(Level::Info, &format!("{} ends: {why}.", watched.row.title()));
             }
         }
-        for row in to_warn.iter().filter_map(|token| self.sessions.get(token)) {
-            warning::warn(&row.row, &all, now.wall);
+    }
+
+    /// Begins to end all sessions.
+    pub(crate) fn end_all(&mut self, instant: Instant) {
+        let live = self.sessions.iter().filter(|(_, watched)| watched.row.ending.is_none());
+        let live: Vec<_> = live.map(|(token, _)| (*token, Cause::Closed)).collect();
+        if !live.is_empty() {
+            self.end(live, &Snapshot::take(), instant);
         }
     }
 
@@ -241,8 +253,9 @@ impl Table {
         }
         let due = self.sessions.iter_mut();
         let due = due.filter(|(_, watched)| watched.look_at.is_some_and(|at| at <= instant));
-        let gone: Vec<Token> =
-            due.filter_map(|(token, watched)| watched.look(cgroups, instant).then_some(*token)).collect();
+        let gone: Vec<Token> = due
+            .filter_map(|(token, watched)| watched.look(cgroups, instant).then_some(*token))
+            .collect();
         self.finish(&gone, &[], now);
     }
 
