@@ -408,7 +408,11 @@ removed() {
   say "setup --remove"
   soon access deploy 10m
   check "until then a certificate gets in" soon as deploy true
-  check "it is done" jit-ssh-host setup --remove
+  as deploy 'exec sleep 70051' </dev/null >/dev/null 2>&1 &
+  check "somebody is in" soon alive 70051
+  check "with a live session it is refused" not jit-ssh-host setup --remove
+  check "it is done" jit-ssh-host setup --remove --end-sessions
+  check "the session has ended" none_alive 70051
   check "the guard is gone" not systemctl is-active --quiet jit-ssh-guard
   check "/etc and units are as before" as_before
   check "nothing of ours is in /run" not test -e /run/jit-ssh

@@ -30,7 +30,8 @@ pub struct GuardedHost {
     /// The account that is not root's.
     pub user: String,
     service: String,
-    port: u16,
+    /// The port that its clients use.
+    pub port: u16,
     sshd: Option<Running>,
     /// The guard, while it runs.
     pub guard: Option<Running>,
@@ -72,13 +73,7 @@ impl GuardedHost {
 
     /// The same without a guard that runs.
     pub fn without_guard(mode: &str) -> Option<GuardedHost> {
-        let hook = Program::path("jit-ssh-host");
-        GuardedHost::with_pam(mode, &|dir| {
-            format!(
-                "session required pam_exec.so type=open_session quiet {} session --etc {dir}/etc --run {dir}/run\n",
-                hook.display()
-            )
-        })
+        GuardedHost::with_pam(mode, &hook_line)
     }
 
     /// The same with other session lines in PAM's file; they are told the host's folder.
@@ -187,6 +182,16 @@ impl GuardedHost {
         self.sshd = Some(sshd.args(["-E"]).args([self.path("sshd.log")]).start());
         let port = self.port;
         wait_until("sshd", || listens(port));
+    }
+
+    /// Gives sshd these limits of open files: 1,024 and `hard`.
+    #[must_use]
+    pub fn with_files(self, hard: u64) -> GuardedHost {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let pid = self.sshd.as_ref().and_then(|sshd| Pid::from_raw(sshd.pid().try_into().unwrap()));
+        let limit = Rlimit { current: Some(1_024), maximum: Some(hard) };
+        prlimit(pid, Resource::Nofile, limit).unwrap();
+        self
     }
 
     /// Starts the guard.
@@ -375,6 +380,22 @@ impl Drop for GuardedHost {
             std::thread::sleep(Duration::from_millis(25));
         }
     }
+}
+
+/// The session line of our hook in PAM's file, for a host in this folder.
+pub fn hook_line(dir: &str) -> String {
+    let hook = Program::path("jit-ssh-host");
+    format!(
+        "session required pam_exec.so type=open_session quiet {} session --etc {dir}/etc --run {dir}/run\n",
+        hook.display()
+    )
+}
+
+/// Where cgroup v2 is mounted; `None` if it is not.
+pub fn cgroup2_mount() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    line.split(' ').nth(4).map(PathBuf::from)
 }
 
 /// A client that runs until something ends it.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use jit_ssh_tests::program::is_root;
+use jit_ssh_tests::program::{is_root, wait_until};
 use jit_ssh_tests::{POLICY, Program, Site, Sshd};
 
 /// A PAM service of the system's that is taken out with the test.
@@ -58,6 +58,42 @@ fn a_host_that_is_set_up_with_a_guard_ends_what_it_let_in() {
     let said = alice.ssh(&host, "echo in; sleep 60; echo not ended");
     assert_eq!(said.out, "in\n", "{} {}", said.err, host.log());
     assert!(begun.elapsed().as_secs() < 13, "it took {:?}", begun.elapsed());
+
+    // With sessions to end, a guard goes only when it is said what becomes of them.
+    alice.jit(&["login", "test-host", "--for", "30m", "--because", "INC-1 look"]).run().fine();
+    let has_sessions = || {
+        let table = fs::read_to_string(run.join("guard.state")).unwrap_or_default();
+        table.contains("\"pid\"")
+    };
+    let live = || {
+        // What ended just now may be there still.
+        wait_until("the end of the one before", || !has_sessions());
+        let ssh = alice.program("ssh").args(host.client_options());
+        // With a terminal, nothing of it outlives its client.
+        let live = ssh.args(["-tt", host.name(), "exec sleep 1000"]).start();
+        wait_until("the session", has_sessions);
+        live
+    };
+    let mut session = live();
+    let before = fs::read_to_string(&service.0).unwrap();
+    for away in [&["--json", "--remove"][..], &["--json", "--guard", "off"]] {
+        let said = setup(away).ended(1);
+        assert_eq!(said.text("error"), "LIVE_SESSIONS");
+        assert!(said.err.contains("watches 1 live session"), "{}", said.err);
+    }
+    assert_eq!(fs::read_to_string(&service.0).unwrap(), before);
+    assert!(session.is_running());
+    setup(&["--guard", "off", "--end-sessions"]).fine();
+    assert_ne!(session.wait().code, 0);
+    assert_eq!(fs::read_to_string(&service.0).unwrap(), PAM);
+    setup(&[]).fine();
+    let mut session = live();
+    let said = setup(&["--remove", "--leave-sessions"]).fine();
+    assert!(said.err.contains("1 live session goes on"), "{}", said.err);
+    assert!(session.is_running());
+    session.kill();
+    setup(&[]).fine();
+    wait_until("the end of the last one", || !has_sessions());
 
     // No guard, no login; and not before somebody says so are hook and guard taken out.
     guard.kill();

@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::current::FileState;
 use crate::error::CommandError;
+use crate::guard::cgroup::Cgroup;
+use crate::guard::process::{Process, descends_from};
 use crate::guard::protocol::{self, Answer, Ask};
+use crate::guard::row::Row;
+use crate::guard::state::StateFile;
 use crate::hook;
 use crate::layout::{DEFAULT_ETC, Layout};
 
@@ -23,7 +27,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it may take to answer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long sessions may take to end; each has a second before it is killed.
+const END_PATIENCE: Duration = Duration::from_secs(30);
+
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// The sessions of a guard that is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sessions {
+    /// How many there are.
+    pub(crate) count: usize,
+    /// Whether this program runs in one of them.
+    pub(crate) is_ours_among: bool,
+}
 
 /// The guard of this host, as `setup` sees it.
 pub(crate) trait GuardService {
@@ -41,6 +57,18 @@ pub(crate) trait GuardService {
     /// # Errors
     /// Why not, as the end of a sentence.
     fn answers(&self) -> Result<(), String>;
+
+    /// The sessions that live, by the table it keeps, whether it runs or not.
+    ///
+    /// # Errors
+    /// If nobody can tell, as the end of a sentence.
+    fn sessions(&self) -> Result<Sessions, String>;
+
+    /// Has it end all sessions, and waits until none is left.
+    ///
+    /// # Errors
+    /// Why there may be some, as the end of a sentence.
+    fn end_sessions(&self) -> Result<(), String>;
 
     /// Waits until it answers, or for long enough.
     ///
@@ -91,8 +119,38 @@ impl GuardService for System {
     }
 
     fn answers(&self) -> Result<(), String> {
-        match protocol::ask(&self.run, &Ask::Status, None, Instant::now() + ANSWER_PATIENCE)? {
-            Answer::Status { .. } => Ok(()),
+        self.ask(&Ask::Status).map(drop)
+    }
+
+    fn sessions(&self) -> Result<Sessions, String> {
+        let unknown = |e| format!("{} can not be read: {e}", self.run.display());
+        let rows = StateFile::new(&self.run).and_then(|file| file.read()).map_err(unknown)?;
+        let own = i32::try_from(std::process::id()).unwrap_or_default();
+        Ok(Sessions {
+            count: rows.iter().filter(|row| is_live(row)).count(),
+            is_ours_among: rows.iter().any(|row| holds(row, own)),
+        })
+    }
+
+    fn end_sessions(&self) -> Result<(), String> {
+        let until = Instant::now() + END_PATIENCE;
+        loop {
+            match self.ask(&Ask::End)? {
+                0 => return Ok(()),
+                left if Instant::now() >= until => {
+                    return Err(format!("{left} sessions do not end"));
+                }
+                _ => std::thread::sleep(PAUSE),
+            }
+        }
+    }
+}
+
+impl System {
+    /// How many sessions the guard says it watches.
+    fn ask(&self, ask: &Ask) -> Result<usize, String> {
+        match protocol::ask(&self.run, ask, None, Instant::now() + ANSWER_PATIENCE)? {
+            Answer::Status { sessions } => Ok(sessions),
             Answer::Unable { why } | Answer::Refused { why } => Err(format!("it says that {why}")),
             Answer::Registered
             | Answer::Prolonged { .. }
@@ -100,6 +158,19 @@ impl GuardService for System {
             | Answer::Noted => Err("what answers there is not the guard".to_owned()),
         }
     }
+}
+
+/// Whether anything of a session that was recorded is there still.
+fn is_live(row: &Row) -> bool {
+    Process::open_same(row.monitor).is_some()
+        || row.left.iter().any(|id| Process::open_same(*id).is_some())
+        || row.cgroup.as_ref().is_some_and(Cgroup::is_populated)
+}
+
+/// Whether a process is part of a session.
+fn holds(row: &Row, pid: i32) -> bool {
+    let descends = Process::open_same(row.monitor).is_some() && descends_from(pid, row.monitor.pid);
+    descends || row.cgroup.as_ref().is_some_and(|group| group.members().contains(&pid))
 }
 
 /// The unit for this host, from the one that is shipped.

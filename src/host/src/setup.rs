@@ -26,7 +26,7 @@ use crate::settings::{self, Guard, Settings};
 use crate::sshd::{Effective, Sshd};
 use crate::verify::MayReplace;
 use ask::{Answer, Question};
-use run::{Goal, Host, Told, run};
+use run::{Goal, Host, LiveSessions, Told, run};
 
 /// The guard's unit as it is shipped.
 const UNIT: &str = crate::guard::UNIT;
@@ -80,6 +80,12 @@ pub(crate) struct SetupArgs {
     /// Lets a RevokedKeys of others go: sshd takes one only
     #[arg(long)]
     replace_revoked_keys: bool,
+    /// With --remove or --guard off: ends the sessions that the guard watches
+    #[arg(long)]
+    end_sessions: bool,
+    /// With --remove or --guard off: lets them go on, and nothing ends them
+    #[arg(long, conflicts_with = "end_sessions")]
+    leave_sessions: bool,
     /// Shows the difference and writes nothing
     #[arg(long)]
     dry_run: bool,
@@ -118,6 +124,7 @@ pub(crate) fn cmd_setup(args: &SetupArgs) -> Result<(), CommandError> {
         dry_run: args.dry_run,
         may_replace: MayReplace { cas: args.replace_cas, revoked_keys: args.replace_revoked_keys },
         allow_lock_out: args.allow_lock_out,
+        live_sessions: live_sessions(args)?,
     };
     let token = args.token.as_deref().map(enroll::read_token).transpose()?;
     let goal = match (the_ca(args.ca.as_ref(), token.as_ref())?, &args.name) {
@@ -147,6 +154,21 @@ pub(crate) fn cmd_setup(args: &SetupArgs) -> Result<(), CommandError> {
         println!("{json}");
     }
     Ok(())
+}
+
+/// What becomes of live sessions, which is to be said only where the guard goes.
+fn live_sessions(args: &SetupArgs) -> Result<LiveSessions, CommandError> {
+    let told = match (args.end_sessions, args.leave_sessions) {
+        (true, _) => LiveSessions::End,
+        (false, true) => LiveSessions::Leave,
+        (false, false) => return Ok(LiveSessions::Refuse),
+    };
+    if args.remove || args.guard == Some(Guard::Off) {
+        return Ok(told);
+    }
+    Err(CommandError::usage(
+        "--end-sessions and --leave-sessions are for --remove and --guard off: otherwise the guard goes on with its sessions.",
+    ))
 }
 
 /// The layout with the PAM service file that was named; else with the one of `host.toml` where it is

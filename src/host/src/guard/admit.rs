@@ -50,15 +50,24 @@ struct Judged {
     host: Option<String>,
 }
 
+/// A login that was taken on, and is to be recorded before anybody is told so.
+pub(super) struct Admitted {
+    /// Its session.
+    pub(super) token: Token,
+    /// What is to be reported of it; none where it was known already.
+    pub(super) login: Option<Event>,
+}
+
 impl Server {
-    /// Takes on a connection. Gives its token and what is to be reported of it.
+    /// Takes on a connection.
     pub(super) fn register(
         &mut self,
         asked: Register,
+        certificate: Presented,
         pidfd: Option<OwnedFd>,
         now: Moment,
-    ) -> Result<(Token, Event), No> {
-        let judged = self.judge(&asked.certificate, now.wall)?;
+    ) -> Result<Admitted, No> {
+        let judged = self.judge(certificate, now.wall)?;
         let monitor = pidfd.and_then(Process::from_pidfd);
         let monitor = monitor.ok_or_else(|| Unable("the connection is gone already".into()))?;
         if monitor.id() != asked.monitor {
@@ -66,15 +75,11 @@ impl Server {
         }
         check_is_sshd_of_root(monitor.id().pid)
             .map_err(|why| Unable(format!("process {} is no monitor: {why}", monitor.id().pid)))?;
-        if let Some(row) = self.table.of_monitor(monitor.id())
+        if let Some((token, row)) = self.table.of_monitor(monitor.id())
             && row.until() <= judged.until
         {
             // A hook that stands twice in the PAM file: what was recorded ends no later.
-            let event = Event::of(row, Kind::Login, None, now.wall);
-            let token = self.table.iter().find(|(_, w)| w.row.monitor == monitor.id());
-            if let Some((token, _)) = token {
-                return Ok((token, event));
-            }
+            return Ok(Admitted { token, login: None });
         }
         if self.table.len() >= self.max_sessions {
             return Err(Unable(format!("{} sessions are watched already", self.max_sessions)));
@@ -92,34 +97,40 @@ impl Server {
             cgroup,
             now,
         );
-        let title = row.title();
         let kind = if judged.is_offline { Kind::Offline } else { Kind::Login };
         let event = Event::of(&row, kind, None, now.wall);
-        let token = self
-            .table
-            .add(Watched::new(row, monitor))
-            .map_err(|e| Unable(format!("the table of sessions can not be written: {e}")))?;
-        log::say(Level::Info, &format!("{title} is let in until {}.", judged.until));
-        if judged.is_offline {
-            alarm(&title);
-        } else {
+        let token = self.table.add(Watched::new(row, monitor));
+        if !judged.is_offline {
             self.table.prolong(&judged.certificate, &judged.ca, now);
         }
-        Ok((token, event))
+        Ok(Admitted { token, login: Some(event) })
+    }
+
+    /// Says that a login was recorded and is let in.
+    pub(super) fn say_let_in(&self, token: Token, event: &Event) {
+        let Some(row) = self.table.get(token).map(|watched| &watched.row) else { return };
+        log::say(Level::Info, &format!("{} is let in until {}.", row.title(), row.until()));
+        if event.kind == Kind::Offline {
+            alarm(&row.title());
+        }
     }
 
     /// Moves the end of what a certificate prolongs. How many sessions it was.
     pub(super) fn prolong(&mut self, line: &str, now: Moment) -> Result<usize, No> {
-        let judged = self.judge(line, now.wall)?;
+        let certificate = Presented::from_line(line).map_err(|e| Refused(e.to_string()))?;
+        let judged = self.judge(certificate, now.wall)?;
         if judged.is_offline {
             return Err(Refused("the offline key prolongs nothing".into()));
         }
-        Ok(self.table.prolong(&judged.certificate, &judged.ca, now))
+        let moved = self.table.prolong(&judged.certificate, &judged.ca, now);
+        if moved > 0 {
+            self.table.record();
+        }
+        Ok(moved)
     }
 
     /// Verifies a certificate down to its signature.
-    fn judge(&mut self, line: &str, now: UnixTime) -> Result<Judged, No> {
-        let certificate = Presented::from_line(line).map_err(|e| Refused(e.to_string()))?;
+    fn judge(&mut self, certificate: Presented, now: UnixTime) -> Result<Judged, No> {
         let path = self.folders.own_dir().join("user_ca.pub");
         let trust = Trust::read(&path).map_err(|e| Unable(format!("{}: {e}", path.display())))?;
         let ca = trust.ca_of(&certificate).cloned();

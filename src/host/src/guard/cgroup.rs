@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use jit_ssh_core::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
-use super::process::{Process, ProcessId, descends_from, stat};
+use super::process::{Process, ProcessId, descends_from, read_proc, stat};
 
 /// A connection's own group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,19 @@ impl Cgroups {
         self.make(monitor).ok()
     }
 
+    /// Moves a process to where the guard itself is: at the root of the hierarchy, or in the group that
+    /// systemd has handed over. Both are nobody's session, and neither is ever killed.
+    ///
+    /// # Errors
+    /// If there is no such place, or the process has gone.
+    pub(crate) fn take_home(&self, id: ProcessId) -> io::Result<()> {
+        let home = self.base.as_ref().and_then(|base| base.parent());
+        let home = home.ok_or(io::ErrorKind::Unsupported)?;
+        // Held, so that its number was its own when it was written.
+        let process = Process::open_same(id).ok_or(io::ErrorKind::NotFound)?;
+        fs::write(home.join("cgroup.procs"), process.id().pid.to_string())
+    }
+
     fn make(&self, monitor: ProcessId) -> io::Result<Cgroup> {
         let base = self.base.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         fs::create_dir_all(base)?;
@@ -112,6 +125,31 @@ impl Cgroup {
         if !self.is_there() {
             return Ok(());
         }
+        self.check_is_a_sessions()?;
+        match fs::write(self.path.join("cgroup.kill"), "1") {
+            Ok(()) => Ok(()),
+            // Linux before 5.14 has no such file.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.kill_one_by_one(&[]);
+                Ok(())
+            }
+            Err(e) => Err(format!("{} can not be killed: {e}", self.path.display())),
+        }
+    }
+
+    /// Kills everybody in it but these, one by one.
+    ///
+    /// # Errors
+    /// Why it was left alone.
+    pub(crate) fn kill_all_but(&self, others: &[ProcessId]) -> Result<(), String> {
+        if self.is_there() {
+            self.check_is_a_sessions()?;
+            self.kill_one_by_one(others);
+        }
+        Ok(())
+    }
+
+    fn check_is_a_sessions(&self) -> Result<(), String> {
         let held = group_of("self").and_then(|own| {
             let mount = mount_point(&fs::read_to_string("/proc/self/mountinfo").ok()?)?;
             Some((folder(&mount, &own), mount))
@@ -120,20 +158,15 @@ impl Cgroup {
         if own.starts_with(&self.path) || self.path == mount || !self.path.starts_with(&mount) {
             return Err(format!("{} holds others than the session", self.path.display()));
         }
-        match fs::write(self.path.join("cgroup.kill"), "1") {
-            Ok(()) => Ok(()),
-            // Linux before 5.14 has no such file.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.kill_one_by_one();
-                Ok(())
-            }
-            Err(e) => Err(format!("{} can not be killed: {e}", self.path.display())),
-        }
+        Ok(())
     }
 
-    fn kill_one_by_one(&self) {
+    fn kill_one_by_one(&self, others: &[ProcessId]) {
         for pid in self.members() {
             let Some(process) = Process::open(pid) else { continue };
+            if others.contains(&process.id()) {
+                continue;
+            }
             // The pidfd is held; if the number is still in the group, it is the member.
             if self.members().contains(&pid) {
                 let _ = process.signal(rustix::process::Signal::KILL);
@@ -151,7 +184,7 @@ impl Cgroup {
 
 /// The group of a process (a number, or `self`) within cgroup v2.
 fn group_of(process: &str) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    let text = read_proc(&format!("/proc/{process}/cgroup")).ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     // Outside of the part of the hierarchy that is visible here.
     (path.starts_with('/') && !path.starts_with("/..")).then(|| path.to_owned())

@@ -50,7 +50,7 @@ pub(crate) enum Cause {
     /// The certificate was revoked. A list does not tell an access that was taken away from one that
     /// was given back; the CA does.
     Revoked,
-    /// Its user, or something else than the guard, closed it.
+    /// Its user closed it, or root (`setup --end-sessions`), or something else that is no end of access.
     Closed,
 }
 

@@ -1,8 +1,10 @@
 //! `jit-ssh-host guard`: ends sessions when their access ends.
 //!
 //! - [`serve`]: the one loop; [`table`]: the sessions, and what is due for them when;
+//! - [`clients`], [`queue`]: who asks, and whose turn it is;
 //! - [`admit`]: which logins are taken on, and what moves an end;
-//! - [`watched`]: one session, and how it is ended; [`row`]: what is remembered of it;
+//! - [`watched`]: one session, and how it is ended; [`row`]: what is remembered of it; [`others`]: who only seems to be
+//!   part of it;
 //! - [`state`]: the table on disk; [`spool`], [`event`]: what the CA is to hear of;
 //! - [`process`], [`cgroup`], [`alarm`], [`revoked`]: what the kernel and the file system tell;
 //! - [`protocol`]: the socket, from both ends; [`trust`]: whose certificate it is;
@@ -12,13 +14,16 @@
 
 mod admit;
 mod alarm;
-mod cgroup;
+pub(crate) mod cgroup;
+mod clients;
 pub(crate) mod event;
 pub(crate) mod log;
+mod others;
 pub(crate) mod process;
 pub(crate) mod protocol;
+mod queue;
 mod revoked;
-mod row;
+pub(crate) mod row;
 mod serve;
 mod spool;
 pub(crate) mod state;

@@ -5,8 +5,8 @@
 //! the pidfd is that process or nobody.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
@@ -36,9 +36,23 @@ pub(crate) struct Stat {
     pub(crate) terminal: i32,
 }
 
+/// Most bytes that are read of a file in /proc.
+const MAX_PROC: u64 = 64 << 10;
+
+/// Reads a small file of /proc at once. It says that it has no size, so who asks for that first reads
+/// it in many small pieces: thousands of calls where all processes are looked at.
+///
+/// # Errors
+/// What the kernel says, or that it is no text.
+pub(crate) fn read_proc(path: &str) -> io::Result<String> {
+    let mut text = String::with_capacity(4096);
+    File::open(path)?.take(MAX_PROC).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// What is known of the process that has this number now.
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
-    parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parse_stat(pid, &read_proc(&format!("/proc/{pid}/stat")).ok()?)
 }
 
 fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
@@ -71,7 +85,7 @@ impl Process {
 
     /// The process that a pidfd, which somebody passed, refers to, if it lives.
     pub(crate) fn from_pidfd(fd: OwnedFd) -> Option<Process> {
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+        let info = read_proc(&format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
         let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
         Process::from_parts(pid, fd)
     }
@@ -130,7 +144,7 @@ pub(crate) fn check_is_sshd_of_root(pid: i32) -> Result<(), String> {
     if file.uid() != 0 || file.mode() & 0o022 != 0 {
         return Err(format!("others than root can write {}", path.display()));
     }
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = read_proc(&format!("/proc/{pid}/status")).unwrap_or_default();
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
     let mut users = users.split_ascii_whitespace().take(2);
     match (users.next(), users.next()) {

@@ -47,6 +47,8 @@ pub(crate) enum Ask {
     },
     /// Say how it goes.
     Status,
+    /// End all sessions there are: the guard is to go. Asked again until none is left.
+    End,
 }
 
 /// A login by a certificate of ours.

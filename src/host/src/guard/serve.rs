@@ -1,24 +1,19 @@
 //! The guard's loop: waits for logins, closed connections, the clock and the revocation list.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
-};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::alarm::Alarm;
 use super::cgroup::Cgroups;
-use super::event::Event;
+use super::clients::{Clients, listen_at};
 use super::log::{self, Level};
 use super::protocol::{self, Answer, Ask};
 use super::revoked::{Revoked, Watch};
@@ -32,24 +27,23 @@ use crate::layout::Folders;
 /// Most sessions, where the system gives enough file descriptors: each takes one.
 const MAX_SESSIONS: usize = 10_000;
 
-/// Descriptors for everything else, those of sessions that are being ended among them.
+/// Descriptors for everything else than sessions and logins that wait: those of sessions that are being
+/// ended, and of connections to the socket, among them.
 const SPARE_FDS: u64 = 256;
 
-/// Most connections to the socket that have not said what they want.
-const MAX_CLIENTS: usize = 64;
-
-/// How long such a connection may take.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
+/// Most logins that wait, and how many descriptors each takes: its connection, and its monitor's pidfd.
+const MAX_WAITING: u64 = 512;
+const WAITING_FDS: u64 = 2;
 
 /// How often the revocation list is looked at while there is a session, should no event come; and the
 /// time since boot, by which sessions end where the wall clock was set back.
 const LIST_LOOK: Duration = Duration::from_secs(1);
 
-const LISTENER: Token = 0;
+pub(super) const LISTENER: Token = 0;
 const ALARM: Token = 1;
 const LIST: Token = 2;
 const FIRST_CLIENT: Token = 16;
-const FIRST_SESSION: Token = 1 << 32;
+pub(super) const FIRST_SESSION: Token = 1 << 32;
 
 /// The name of the revocation list in our folder.
 const LIST_NAME: &str = "revoked.krl";
@@ -61,12 +55,10 @@ pub(crate) struct Server {
     pub(super) revoked: Revoked,
     pub(super) cgroups: Option<Cgroups>,
     pub(super) max_sessions: usize,
-    epoll: OwnedFd,
-    listener: OwnedFd,
+    pub(super) epoll: OwnedFd,
+    pub(super) clients: Clients,
     alarm: Alarm,
     watch: Option<Watch>,
-    clients: BTreeMap<Token, (OwnedFd, Instant)>,
-    next_client: Token,
     /// Held for as long as this guard lives: there is one for each run folder.
     _lock: fs::File,
 }
@@ -96,21 +88,19 @@ impl Server {
         let own = Path::new("the kernel's events");
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| failed(own, e.into()))?;
+        let room = Room::find();
         let mut server = Server {
             table,
             revoked: Revoked::open(folders.own_dir().join(LIST_NAME)),
             watch: None,
             cgroups: Cgroups::find(),
-            max_sessions: max_sessions(),
+            max_sessions: room.sessions,
             epoll,
-            listener,
+            clients: Clients::new(listener, FIRST_CLIENT, room.waiting),
             alarm: Alarm::new().map_err(|e| failed(own, e))?,
-            clients: BTreeMap::new(),
-            next_client: FIRST_CLIENT,
             folders,
             _lock: lock,
         };
-        server.follow(server.listener.as_fd(), LISTENER).map_err(|e| failed(own, e))?;
         server.follow(server.alarm.fd().as_fd(), ALARM).map_err(|e| failed(own, e))?;
         server.watch_list();
         server.follow_sessions(instant);
@@ -120,7 +110,7 @@ impl Server {
         Ok(server)
     }
 
-    fn follow(&self, fd: impl AsFd, token: Token) -> std::io::Result<()> {
+    pub(super) fn follow(&self, fd: impl AsFd, token: Token) -> std::io::Result<()> {
         let data = epoll::EventData::new_u64(token);
         Ok(epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)?)
     }
@@ -135,9 +125,7 @@ impl Server {
             }
         }
         let count = self.table.len();
-        for token in ended {
-            self.table.note_monitor_ended(token, now(), instant);
-        }
+        self.table.note_monitors_ended(&ended, now(), instant);
         if count > 0 {
             log::say(Level::Info, &format!("took on {} of {count} sessions.", self.table.len()));
         }
@@ -160,8 +148,8 @@ impl Server {
             let instant = Instant::now();
             self.look_at_list();
             self.table.act(&self.revoked, moment(), instant);
-            self.table.look(now(), instant);
-            self.clients.retain(|_, (_, deadline)| *deadline > instant);
+            self.table.look(self.cgroups.as_ref(), now(), instant);
+            self.tend_clients(instant).map_err(broken)?;
             self.alarm.set(self.table.next_moment()).map_err(broken)?;
             let timeout = self.timeout(instant).and_then(|span| Timespec::try_from(span).ok());
             events.clear();
@@ -173,13 +161,17 @@ impl Server {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(broken(e.into())),
             }
+            let mut ended = Vec::new();
             for event in &events {
-                self.handle(event.data.u64());
+                self.handle(event.data.u64(), &mut ended);
             }
+            self.table.note_monitors_ended(&ended, now(), Instant::now());
+            self.admit_some();
         }
     }
 
-    fn handle(&mut self, token: Token) {
+    /// Does what an event is about; monitors that have ended are gathered, since many may end at once.
+    fn handle(&mut self, token: Token, ended: &mut Vec<Token>) {
         match token {
             LISTENER => self.accept(),
             ALARM => self.alarm.take(),
@@ -194,7 +186,7 @@ impl Server {
                     // A descriptor that is ready for ever wakes nobody twice.
                     let _ = epoll::delete(&self.epoll, monitor);
                 }
-                self.table.note_monitor_ended(token, now(), Instant::now());
+                ended.push(token);
             }
             _ => self.hear(token),
         }
@@ -209,87 +201,26 @@ impl Server {
 
     fn timeout(&self, instant: Instant) -> Option<Duration> {
         let list = (self.table.len() > 0).then(|| instant + LIST_LOOK);
-        let client = self.clients.values().map(|(_, deadline)| *deadline).min();
+        let client = self.clients.next_look(instant);
         let next = [list, client, self.table.next_look()].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(instant))
     }
 
-    fn accept(&mut self) {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        while let Ok(client) = accept_with(&self.listener, flags) {
-            let is_root =
-                rustix::net::sockopt::socket_peercred(&client).is_ok_and(|peer| peer.uid.is_root());
-            if !is_root || self.clients.len() >= MAX_CLIENTS {
-                // The hook takes a closed connection for a guard that is not there.
-                continue;
-            }
-            let token = self.next_client;
-            self.next_client = self.next_client.saturating_add(1).min(FIRST_SESSION - 1);
-            if self.follow(&client, token).is_ok() {
-                self.clients.insert(token, (client, Instant::now() + CLIENT_PATIENCE));
-            }
-        }
-    }
-
-    /// One message, one answer, and the connection is closed.
-    fn hear(&mut self, token: Token) {
-        let Some((client, _)) = self.clients.remove(&token) else { return };
-        let mut reported = None;
-        let answer = match protocol::receive(client.as_fd()) {
-            Ok(packet) if packet.bytes.is_empty() => return,
-            Ok(packet) => match serde_json::from_slice(&packet.bytes) {
-                Ok(ask) => self.answer(ask, packet.fds, &mut reported),
-                Err(_) => Answer::Unable { why: "the message is not understood".into() },
-            },
-            Err(Errno::MSGSIZE) => Answer::Unable { why: "the message is too long".into() },
-            Err(_) => return,
-        };
-        if let Answer::Refused { why } | Answer::Unable { why } = &answer {
-            log::say(Level::Warning, &format!("a login or message is turned down: {why}."));
-        }
-        let answer = serde_json::to_vec(&answer).unwrap_or_default();
-        // Who does not wait for the answer any more has drawn the consequence already.
-        let _ = protocol::send(client.as_fd(), &answer, None);
-        drop(client);
-        if let Some(event) = reported {
-            // After the answer: nobody's login waits for this disk.
-            self.table.report(&event);
-            self.table.sync_events();
-        }
-    }
-
-    fn answer(&mut self, ask: Ask, fds: Vec<OwnedFd>, reported: &mut Option<Event>) -> Answer {
-        let now = moment();
+    /// What is answered at once. (A login waits for its turn: [`super::clients`].)
+    pub(super) fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Register(register) => {
-                let known = self.table.len();
-                match self.register(register, fds.into_iter().next(), now) {
-                    Ok((token, event)) if self.table.len() > known => {
-                        *reported = Some(event);
-                        self.follow_new(token)
-                    }
-                    Ok(_) => Answer::Registered,
-                    Err(no) => no.into(),
-                }
-            }
-            Ask::Prolong { certificate } => match self.prolong(&certificate, now) {
+            Ask::Register(_) => Answer::Unable { why: "a login has its turn".into() },
+            Ask::Prolong { certificate } => match self.prolong(&certificate, moment()) {
                 Ok(sessions) => Answer::Prolonged { sessions },
                 Err(no) => no.into(),
             },
             Ask::Events => self.table.untold(),
             Ask::Taken { next } => self.table.told(next),
             Ask::Status => Answer::Status { sessions: self.table.len() },
-        }
-    }
-
-    fn follow_new(&self, token: Token) -> Answer {
-        let monitor = self.table.get(token).and_then(|watched| watched.monitor.as_ref());
-        match monitor.map(|monitor| self.follow(monitor, token)) {
-            Some(Ok(())) => Answer::Registered,
-            Some(Err(e)) => {
-                Answer::Unable { why: format!("the connection can not be followed: {e}") }
+            Ask::End => {
+                self.table.end_all(Instant::now());
+                Answer::Status { sessions: self.table.len() }
             }
-            None => Answer::Unable { why: "the connection is gone already".into() },
         }
     }
 }
@@ -328,27 +259,46 @@ fn spool(state: &Path) -> Option<Spool> {
     }
 }
 
-/// The socket is in its place only once it listens, and only root may reach it.
-fn listen_at(path: &Path) -> std::io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-    let temporary = path.with_extension("new");
-    match fs::remove_file(&temporary) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        removed => removed?,
-    }
-    bind(&socket, &SocketAddrUnix::new(&temporary)?)?;
-    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600))?;
-    listen(&socket, 128)?;
-    fs::rename(&temporary, path)?;
-    Ok(socket)
+/// For how many there is room.
+struct Room {
+    sessions: usize,
+    waiting: usize,
 }
 
-/// Raises the limit of file descriptors to what the system allows, and takes what that is enough for.
-fn max_sessions() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    let fds = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let room = fds.saturating_sub(SPARE_FDS);
-    usize::try_from(room).map_or(MAX_SESSIONS, |room| room.min(MAX_SESSIONS))
+impl Room {
+    /// Raises the limit of file descriptors to what the system allows, and takes what that is enough for.
+    fn find() -> Room {
+        let limit = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+        Room::within(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
+    }
+
+    fn within(fds: u64) -> Room {
+        let waiting = (fds / 16).clamp(1, MAX_WAITING);
+        let spare = SPARE_FDS.saturating_add(waiting.saturating_mul(WAITING_FDS));
+        let number = |fds: u64, most: usize| usize::try_from(fds).map_or(most, |fds| fds.min(most));
+        Room {
+            sessions: number(fds.saturating_sub(spare), MAX_SESSIONS),
+            waiting: number(waiting, usize::MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_logins_that_wait_and_for_sessions_within_the_systems_limit() {
+        for (fds, sessions, waiting) in [
+            (65_536, 10_000, 512),
+            (4_096, 3_328, 256),
+            (1_024, 640, 64),
+            (256, 0, 16),
+            (u64::MAX, 10_000, 512),
+        ] {
+            let room = Room::within(fds);
+            assert_eq!((room.sessions, room.waiting), (sessions, waiting), "{fds}");
+        }
+    }
 }

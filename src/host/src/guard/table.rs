@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jit_ssh_core::certificate::Presented;
 use jit_ssh_core::key::CaKey;
 use jit_ssh_core::time::UnixTime;
 
+use super::cgroup::Cgroups;
 use super::event::{Cause, Event, Kind};
 use super::log::{self, Level};
 use super::process::{ProcessId, Snapshot};
@@ -23,6 +24,10 @@ use crate::clock::Moment;
 /// Most events that are told at once: a report holds as many.
 const MAX_TOLD: usize = jit_ssh_core::statement::MAX_EVENTS;
 
+/// How often the sessions' control groups are looked through for who is not theirs. The loop goes round
+/// once a second while there is a session.
+const OTHERS_LOOK: Duration = Duration::from_secs(5);
+
 /// What the loop knows a session by, while it runs.
 pub(crate) type Token = u64;
 
@@ -32,6 +37,8 @@ pub(crate) struct Table {
     next: Token,
     file: StateFile,
     spool: Option<Spool>,
+    /// When the sessions' control groups are looked through next for who is not theirs.
+    others_at: Instant,
 }
 
 impl Table {
@@ -48,19 +55,13 @@ impl Table {
     ) -> io::Result<Table> {
         let rows = file.read()?;
         file.begin(&rows)?;
-        let mut table = Table { sessions: BTreeMap::new(), next: first, file, spool };
+        let mut table =
+            Table { sessions: BTreeMap::new(), next: first, file, spool, others_at: instant };
         for mut row in rows {
             row.resume(now);
-            table.insert(Watched::resume(row, instant));
+            table.add(Watched::resume(row, instant));
         }
         Ok(table)
-    }
-
-    fn insert(&mut self, watched: Watched) -> Token {
-        let token = self.next;
-        self.next = self.next.saturating_add(1);
-        self.sessions.insert(token, watched);
-        token
     }
 
     /// How many there are.
@@ -74,21 +75,30 @@ impl Table {
     }
 
     /// The session of this monitor.
-    pub(crate) fn of_monitor(&self, monitor: ProcessId) -> Option<&Row> {
-        self.sessions.values().map(|watched| &watched.row).find(|row| row.monitor == monitor)
+    pub(crate) fn of_monitor(&self, monitor: ProcessId) -> Option<(Token, &Row)> {
+        let mut rows = self.iter().map(|(token, watched)| (token, &watched.row));
+        rows.find(|(_, row)| row.monitor == monitor)
     }
 
-    /// Records a new session. Whoever takes over from this guard knows of it when this returns.
+    /// Takes on a new session, which is to be recorded before anybody is told so.
+    pub(crate) fn add(&mut self, watched: Watched) -> Token {
+        let token = self.next;
+        self.next = self.next.saturating_add(1);
+        self.sessions.insert(token, watched);
+        token
+    }
+
+    /// Records the table with these new sessions in it. Whoever takes over from this guard knows of them
+    /// when this returns.
     ///
     /// # Errors
-    /// If it is not: then it is not taken on.
-    pub(crate) fn add(&mut self, watched: Watched) -> io::Result<Token> {
-        let token = self.insert(watched);
-        if let Err(error) = self.write() {
-            self.sessions.remove(&token);
-            return Err(error);
+    /// If it is not recorded: then they are not taken on.
+    pub(crate) fn record_new(&mut self, new: impl Iterator<Item = Token>) -> io::Result<()> {
+        let written = self.write();
+        if written.is_err() {
+            new.for_each(|token| drop(self.sessions.remove(&token)));
         }
-        Ok(token)
+        written
     }
 
     /// The session of a token.
@@ -101,7 +111,7 @@ impl Table {
     }
 
     /// Records the table after a change that nobody waits for: to end sessions matters more.
-    fn record(&self) {
+    pub(crate) fn record(&self) {
         if let Err(error) = self.write() {
             let path = self.file.path().display();
             log::say(Level::Error, &format!("{path} can not be written: {error}."));
@@ -127,7 +137,8 @@ impl Table {
         }
     }
 
-    /// Moves the end of whatever a verified certificate prolongs. How many it was.
+    /// Moves the end of whatever a verified certificate prolongs. How many it was; if any, the table is
+    /// to be recorded.
     pub(crate) fn prolong(&mut self, certificate: &Presented, ca: &CaKey, now: Moment) -> usize {
         let mut moved = 0usize;
         for watched in self.sessions.values_mut() {
@@ -136,9 +147,6 @@ impl Table {
                 log::say(Level::Info, &format!("{title} is prolonged until {until}."));
                 moved = moved.saturating_add(1);
             }
-        }
-        if moved > 0 {
-            self.record();
         }
         moved
     }
@@ -180,9 +188,17 @@ impl Table {
             return;
         }
         let all = Snapshot::take();
+        self.end(due, &all, instant);
+        for row in to_warn.iter().filter_map(|token| self.sessions.get(token)) {
+            warning::warn(&row.row, &all, now.wall);
+        }
+    }
+
+    /// Begins to end these sessions.
+    fn end(&mut self, due: Vec<(Token, Cause)>, all: &Snapshot, instant: Instant) {
         for (token, cause) in &due {
             if let Some(watched) = self.sessions.get_mut(token) {
-                watched.begin_end(*cause, &all, instant);
+                watched.begin_end(*cause, all, instant);
             }
         }
         // What is left of them must be known to whoever comes after us, before the first goes.
@@ -190,45 +206,57 @@ impl Table {
         for (token, cause) in due {
             if let Some(watched) = self.sessions.get(&token) {
                 watched.terminate();
-                let why = if cause == Cause::Revoked { "is revoked" } else { "is over" };
-                let title = watched.row.title();
-                log::say(Level::Info, &format!("{title} ends: the access {why}."));
+                let why = match cause {
+                    Cause::Revoked => "the access is revoked",
+                    Cause::Expired => "the access is over",
+                    Cause::Closed => "the guard is to go",
+                };
+                log::say(Level::Info, &format!("{} ends: {why}.", watched.row.title()));
             }
-        }
-        for row in to_warn.iter().filter_map(|token| self.sessions.get(token)) {
-            warning::warn(&row.row, &all, now.wall);
         }
     }
 
-    /// The connection of this session has closed.
-    pub(crate) fn note_monitor_ended(&mut self, token: Token, now: UnixTime, instant: Instant) {
-        let Some(watched) = self.sessions.get_mut(&token) else { return };
-        let is_ending = watched.row.ending.is_some();
-        // Only what nobody has ended can have left something that is to be found now.
-        let all = Snapshot::take();
-        let is_left = watched.note_monitor_ended(&all, instant);
-        if !is_left {
-            self.finish(token, now);
-        } else if !is_ending {
-            // What it left, if that does not go at once, ends with the access.
-            self.close(token, now);
-            self.record();
+    /// Begins to end all sessions.
+    pub(crate) fn end_all(&mut self, instant: Instant) {
+        let live = self.sessions.iter().filter(|(_, watched)| watched.row.ending.is_none());
+        let live: Vec<_> = live.map(|(token, _)| (*token, Cause::Closed)).collect();
+        if !live.is_empty() {
+            self.end(live, &Snapshot::take(), instant);
         }
+    }
+
+    /// The connections of these sessions have closed.
+    pub(crate) fn note_monitors_ended(&mut self, ended: &[Token], now: UnixTime, instant: Instant) {
+        if ended.is_empty() {
+            return;
+        }
+        let all = Snapshot::take();
+        let (mut gone, mut outlived) = (Vec::new(), Vec::new());
+        for token in ended {
+            let Some(watched) = self.sessions.get_mut(token) else { continue };
+            let is_ending = watched.row.ending.is_some();
+            if !watched.note_monitor_ended(&all, instant) {
+                gone.push(*token);
+            } else if !is_ending {
+                // What it left, if that does not go at once, ends with the access.
+                outlived.push(*token);
+            }
+        }
+        self.finish(&gone, &outlived, now);
     }
 
     /// Looks at what is due to be looked at.
-    pub(crate) fn look(&mut self, now: UnixTime, instant: Instant) {
-        let due: Vec<Token> = self
-            .sessions
-            .iter()
-            .filter(|(_, watched)| watched.look_at.is_some_and(|at| at <= instant))
-            .map(|(token, _)| *token)
-            .collect();
-        for token in due {
-            if self.sessions.get_mut(&token).is_some_and(|watched| watched.look(instant)) {
-                self.finish(token, now);
-            }
+    pub(crate) fn look(&mut self, cgroups: Option<&Cgroups>, now: UnixTime, instant: Instant) {
+        if self.others_at <= instant {
+            self.sessions.values().for_each(|watched| watched.free_others(cgroups));
+            self.others_at = instant + OTHERS_LOOK;
         }
+        let due = self.sessions.iter_mut();
+        let due = due.filter(|(_, watched)| watched.look_at.is_some_and(|at| at <= instant));
+        let gone: Vec<Token> = due
+            .filter_map(|(token, watched)| watched.look(cgroups, instant).then_some(*token))
+            .collect();
+        self.finish(&gone, &[], now);
     }
 
     /// What the CA has not heard of yet.
@@ -249,24 +277,30 @@ impl Table {
         }
     }
 
-    /// Reports the end of a session once.
+    /// Reports the end of a session, if it is not reported yet.
     fn close(&mut self, token: Token, now: UnixTime) {
         let Some(watched) = self.sessions.get_mut(&token) else { return };
         if !std::mem::replace(&mut watched.row.is_closed, true) {
             let cause = watched.row.ending.unwrap_or(Cause::Closed);
             let event = Event::of(&watched.row, Kind::End, Some(cause), now);
             self.report(&event);
-            self.sync_events();
         }
     }
 
-    /// Nothing is left of a session.
-    fn finish(&mut self, token: Token, now: UnixTime) {
-        self.close(token, now);
-        if let Some(watched) = self.sessions.remove(&token)
-            && let Some(group) = &watched.row.cgroup
-        {
-            group.remove();
+    /// Of some sessions nothing is left, of others only what has outlived their connection. However
+    /// many they are, it is one sync and one writing.
+    fn finish(&mut self, gone: &[Token], outlived: &[Token], now: UnixTime) {
+        if gone.is_empty() && outlived.is_empty() {
+            return;
+        }
+        gone.iter().chain(outlived).for_each(|token| self.close(*token, now));
+        self.sync_events();
+        for token in gone {
+            if let Some(watched) = self.sessions.remove(token)
+                && let Some(group) = &watched.row.cgroup
+            {
+                group.remove();
+            }
         }
         self.record();
     }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use jit_ssh_core::time::UnixTime;
 use rustix::fs::OFlags;
 
+use super::others;
 use super::process::{Snapshot, Stat};
 use super::row::{Entered, Row};
 
@@ -33,11 +34,14 @@ pub(crate) fn wall(text: &str) {
     }
 }
 
-/// All processes of a session: what its monitor started, and who is in its own control group.
+/// All processes of a session: what its monitor started, and who is in its own control group, without
+/// those who only seem to be of it.
 fn members(row: &Row, all: &Snapshot) -> Vec<Stat> {
     let mut members = all.descendants(row.monitor.pid);
     let group = row.cgroup.iter().flat_map(|group| group.members());
     members.extend(group.filter_map(super::process::stat));
+    let others = others::among(members.iter().map(|stat| stat.id.pid), row.monitor.pid);
+    members.retain(|stat| others.iter().all(|other| other.id != stat.id));
     members
 }
 

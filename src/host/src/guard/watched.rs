@@ -3,14 +3,16 @@
 //! SIGTERM to the monitor ends everything that hangs on the connection; the monitor itself is never
 //! killed, since its child, which does the user's work, would live on. What is left one second later is
 //! killed: its own child where the user has stopped it, whatever descends from it, and all of the
-//! session's own control group.
+//! session's own control group. An sshd that root started in it is not the session's ([`others`]).
 
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::cgroup::Cgroups;
 use super::event::Cause;
 use super::log::{self, Level};
+use super::others;
 use super::process::{Process, ProcessId, Snapshot};
 use super::row::Row;
 
@@ -66,7 +68,8 @@ impl Watched {
         self.kill_at = Some(now + PATIENCE);
     }
 
-    /// Takes hold of what descends from the monitor and from what is held already.
+    /// Takes hold of what descends from the monitor and from what is held already; not of another sshd
+    /// that was started there, nor of what one that is held has become.
     fn hold(&mut self, all: &Snapshot) {
         let mut found = Vec::new();
         if let Some(monitor) = &self.monitor {
@@ -76,7 +79,12 @@ impl Watched {
         for process in self.left.iter().filter(|process| !process.has_ended()) {
             found.extend(all.descendants(process.id().pid));
         }
-        for stat in found {
+        let monitor = self.row.monitor.pid;
+        let pids = found.iter().map(|stat| stat.id.pid);
+        let others = others::among(pids.chain(self.left.iter().map(|held| held.id().pid)), monitor);
+        let is_own = |id: ProcessId| others.iter().all(|other| other.id != id);
+        self.left.retain(|held| is_own(held.id()));
+        for stat in found.into_iter().filter(|stat| is_own(stat.id)) {
             if self.left.iter().all(|known| known.id() != stat.id)
                 && let Some(process) = Process::open_same(stat.id)
             {
@@ -117,7 +125,7 @@ impl Watched {
 
     /// Does what is due for a session that is being ended, or has outlived its connection. Whether
     /// nothing is left of it.
-    pub(crate) fn look(&mut self, now: Instant) -> bool {
+    pub(crate) fn look(&mut self, cgroups: Option<&Cgroups>, now: Instant) -> bool {
         if self.monitor.as_ref().is_some_and(Process::has_ended) {
             self.monitor = None;
         }
@@ -126,22 +134,43 @@ impl Watched {
         }
         let is_ending = self.row.ending.is_some();
         if is_ending && self.kill_at.is_some_and(|at| at <= now) {
-            self.kill();
+            self.kill(cgroups);
             self.kill_at = Some(now + SLOW);
         }
         self.look_at = Some(now + if is_ending { LOOK } else { SLOW });
         false
     }
 
-    fn kill(&mut self) {
+    /// Takes out of its control group who is not the session's: see [`others`].
+    pub(crate) fn free_others(&self, cgroups: Option<&Cgroups>) {
+        if let Some(group) = &self.row.cgroup {
+            others::take_out(&self.row, group, cgroups);
+        }
+    }
+
+    fn kill(&mut self, cgroups: Option<&Cgroups>) {
         self.hold(&Snapshot::take());
         self.terminate();
         for process in &self.left {
             // Through its pidfd: itself, or nobody.
             let _ = process.signal(Signal::KILL);
         }
-        if let Some(Err(why)) = self.row.cgroup.as_ref().map(|group| group.kill()) {
+        let Some(group) = &self.row.cgroup else { return };
+        let others = others::take_out(&self.row, group, cgroups);
+        let killed = match others.as_slice() {
+            [] => group.kill(),
+            [first, ..] => {
+                others::say(&self.row, *first, "it stays in the control group, and is not killed");
+                group.kill_all_but(&others)
+            }
+        };
+        if let Err(why) = killed {
             log::say(Level::Error, &format!("what {} left behind stays: {why}.", self.row.title()));
+        }
+        let stays = |pid: &i32| others.iter().any(|other| other.pid == *pid);
+        if !others.is_empty() && group.members().iter().all(stays) {
+            // Nothing of the session is in it any more.
+            self.row.cgroup = None;
         }
     }
 

@@ -8,10 +8,11 @@ use std::path::Path;
 
 use jit_ssh_core::names::Login;
 
-use super::run::{Goal, Host, Told};
+use super::run::{Goal, Host, LiveSessions, Told, guard_wanted};
 use crate::admission::{self, Obstacle, Weight};
 use crate::current::Current;
 use crate::error::CommandError;
+use crate::guard_service::Sessions;
 use crate::hook;
 use crate::layout::Layout;
 use crate::lock_out;
@@ -22,8 +23,8 @@ use crate::verify;
 /// Says what deserves a word, by `say`, and refuses what must not be.
 ///
 /// # Errors
-/// If no certificate could log in, something of others would go unsaid, the hook would never run, or
-/// there would be no other way in.
+/// If no certificate could log in, something of others would go unsaid, the hook would never run, there
+/// are sessions that nothing would end any more, or there would be no other way in.
 pub(super) fn foresee(
     host: &Host<'_>,
     goal: &Goal,
@@ -50,10 +51,63 @@ pub(super) fn foresee(
         say(&word);
     }
     refusal?;
+    if guard_wanted(goal).is_none() && !plan.is_empty() {
+        sessions_end(host, told.live_sessions, say)?;
+    }
     if plan.switch.is_empty() || told.allow_lock_out {
         return Ok(());
     }
     another_way(host.sshd, goal)
+}
+
+/// Refuses to let a guard go that has sessions to end, unless it was said what becomes of them.
+fn sessions_end(
+    host: &Host<'_>,
+    told: LiveSessions,
+    say: &dyn Fn(&str),
+) -> Result<(), CommandError> {
+    let refused = |message: String| {
+        CommandError::new(message).named("LIVE_SESSIONS").hint("nothing is changed")
+    };
+    let leave =
+        "or let them go on until their users leave, whatever their access says: --leave-sessions";
+    let Sessions { count, is_ours_among } = match host.guard.sessions() {
+        Ok(Sessions { count: 0, .. }) => return Ok(()),
+        Ok(sessions) => sessions,
+        Err(_) if told == LiveSessions::Leave => return Ok(()),
+        Err(why) => {
+            let message =
+                format!("Nobody can tell which sessions the guard would have to end: {why}.");
+            return Err(refused(message)
+                .hint("end them (loginctl, or the sshd of each), then say so: --leave-sessions"));
+        }
+    };
+    let some = match count {
+        1 => "1 live session".to_owned(),
+        _ => format!("{count} live sessions"),
+    };
+    match told {
+        LiveSessions::Refuse => Err(refused(format!(
+            "The guard watches {some}, and without it nothing would end what goes on after its access has ended."
+        ))
+        .hint("wait until they have ended, or end them now: --end-sessions")
+        .hint(leave)),
+        LiveSessions::End if is_ours_among => Err(refused(format!(
+            "--end-sessions would end {some}, and this setup runs in one of them."
+        ))
+        .hint("run it by another way in: a console, or a key of an administrator")
+        .hint(leave)),
+        LiveSessions::End => host.guard.answers().map_err(|why| {
+            refused(format!("The guard can not end {some}: {why}."))
+                .hint("start it, then run this again")
+                .hint(leave)
+        }),
+        LiveSessions::Leave => {
+            let verb = if count == 1 { "goes" } else { "go" };
+            say(&format!("{some} {verb} on, and without the guard nothing ends what its access does not."));
+            Ok(())
+        }
+    }
 }
 
 /// What of others is pushed aside, or beats ours.

@@ -50,6 +50,20 @@ pub(super) struct Told {
     pub(super) may_replace: MayReplace,
     /// There may be no way in but our certificates.
     pub(super) allow_lock_out: bool,
+    /// What becomes of live sessions where the guard goes.
+    pub(super) live_sessions: LiveSessions,
+}
+
+/// What becomes of the sessions that a guard watches when it is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum LiveSessions {
+    /// As long as there are any, it does not go.
+    #[default]
+    Refuse,
+    /// They end first.
+    End,
+    /// They go on, and nothing ends them.
+    Leave,
 }
 
 /// What was done, or would be.
@@ -107,7 +121,8 @@ pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, Comm
         true => reload_running(sshd, &logins)?,
         false => Reload::NotNeeded,
     };
-    finish(host, &plan, &reload)?;
+    let ends = guard_wanted(goal).is_none() && told.live_sessions == LiveSessions::End;
+    finish(host, &plan, &reload, ends)?;
     eprintln!("{}", in_words(&reload));
     Ok(Done { plan, reloaded: matches!(reload, Reload::Done(_)) })
 }
@@ -145,8 +160,13 @@ fn prepare(
     Ok(Prepared { current, plan, logins })
 }
 
-/// Takes out what nobody uses any more.
-fn finish(host: &Host<'_>, plan: &Plan, reload: &Reload) -> Result<(), CommandError> {
+/// Takes out what nobody uses any more; before that, where it shall, what the guard watches.
+fn finish(
+    host: &Host<'_>,
+    plan: &Plan,
+    reload: &Reload,
+    ends_sessions: bool,
+) -> Result<(), CommandError> {
     let config = host.layout.config();
     let is_in_use = matches!(reload, Reload::NotRunning(_)) && reload::is_served(config);
     if is_in_use && !plan.last.is_empty() {
@@ -156,6 +176,14 @@ fn finish(host: &Host<'_>, plan: &Plan, reload: &Reload) -> Result<(), CommandEr
             config.display()
         );
         return Ok(());
+    }
+    // Nobody asks the guard any more: these are the last.
+    if ends_sessions && host.guard.sessions().map_or(true, |sessions| sessions.count > 0) {
+        host.guard.end_sessions().map_err(|why| {
+            CommandError::new(format!("The sessions that the guard watches may live on: {why}."))
+                .named("LIVE_SESSIONS")
+                .hint("its hook is taken out, and the guard still runs; run this again")
+        })?;
     }
     let unit = host.guard.unit().filter(|unit| plan.removed().contains(unit));
     if unit.is_some() {
@@ -173,7 +201,7 @@ fn finish(host: &Host<'_>, plan: &Plan, reload: &Reload) -> Result<(), CommandEr
 }
 
 /// What the goal says of the guard, where it wants one.
-fn guard_wanted(goal: &Goal) -> Option<(&GuardLines, &Wanted)> {
+pub(super) fn guard_wanted(goal: &Goal) -> Option<(&GuardLines, &Wanted)> {
     match goal {
         Goal::SetUp(wanted) => wanted.guard.as_ref().map(|lines| (lines, &**wanted)),
         Goal::Removed => None,

@@ -20,6 +20,28 @@ pub(crate) fn memory_mib(pid: u32) -> f64 {
     (kib / 1024.0 * 10.0).round() / 10.0
 }
 
+/// Memory of a process in MiB: `rss`, and `pss`, in which pages that several processes share count once
+/// over all of them, and of that `anonymous`, what it keeps of its own (`/proc/PID/smaps_rollup`).
+pub(crate) fn shared_memory(pid: u32) -> Value {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let mib = |field: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        let kib: f64 = line.split_whitespace().next().unwrap().parse().unwrap();
+        (kib / 1024.0 * 10.0).round() / 10.0
+    };
+    json!({ "rss": mib("Rss:"), "pss": mib("Pss:"), "anonymous": mib("Pss_Anon:") })
+}
+
+/// Median and spread of times.
+pub(crate) fn summary(mut times: Vec<f64>) -> Value {
+    times.sort_by(f64::total_cmp);
+    json!({
+        "median": percentile(&times, 0.5),
+        "p10": percentile(&times, 0.1),
+        "p90": percentile(&times, 0.9),
+    })
+}
+
 /// Processor time a process has used so far, in microseconds. Far less noisy than the clock on a
 /// machine that others use too.
 pub(crate) fn cpu_micros(pid: u32) -> f64 {

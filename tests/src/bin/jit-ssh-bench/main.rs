@@ -4,7 +4,7 @@
 //! - `echo.rs`: the floor: tonic, TLS, and the same cryptography, nothing else;
 //! - `load.rs`: the client, in a process of its own;
 //! - `login.rs`: the cold `jit-ssh login` process;
-//! - `host.rs`: logins with and without the hook, and the guard;
+//! - `host`: logins with and without the hook, and the guard;
 //! - `policy.rs`, `world.rs`: a small company beside a large one;
 //! - `machine.rs`: what machine this is, and what processes use.
 #![allow(
@@ -25,15 +25,19 @@ mod policy;
 mod world;
 
 fn main() {
-    rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if !matches!(args.first(), Some(&("enter-scope" | "time-hook"))) {
+        rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
+    }
     match args.as_slice() {
         ["issue"] => println!("{}", issue::bench()),
         ["login"] => println!("{}", login::bench()),
         ["host"] => println!("{}", host::bench()),
         ["policy"] => println!("{}", policy::bench(1_000_000)),
         ["policy", past] => println!("{}", policy::bench(past.parse().unwrap())),
+        ["enter-scope", slice] => host::scope::enter(slice.as_ref()),
+        ["time-hook", command @ ..] => host::hook::time(command),
         ["echo-server", dir] => echo::serve(dir.as_ref()),
         ["load", url, root, statements, in_flight] => {
             println!(

@@ -21,6 +21,30 @@ fn the_command_line_is_refused_before_anything_is_done() {
         assert_eq!(parse(&bad).err().unwrap().exit_code(), 2, "{bad}");
     }
     assert!(parse("jit-ssh-host setup --remove --guard sometimes").is_err());
+    assert!(parse("jit-ssh-host setup --remove --end-sessions").is_ok());
+    assert!(parse("jit-ssh-host setup --remove --end-sessions --leave-sessions").is_err());
+}
+
+#[test]
+fn what_becomes_of_sessions_is_asked_only_where_the_guard_goes() {
+    use clap::Parser as _;
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        setup: SetupArgs,
+    }
+    let url = "https://127.0.0.1:1#SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0";
+    let told = |more: &str| {
+        let line = format!("x --ca {url} --name prod-host{more}");
+        live_sessions(&Line::parse_from(line.split(' ')).setup)
+    };
+    assert_eq!(told("").ok(), Some(LiveSessions::Refuse));
+    assert_eq!(told(" --guard off --end-sessions").ok(), Some(LiveSessions::End));
+    assert_eq!(told(" --remove --leave-sessions").ok(), Some(LiveSessions::Leave));
+    for more in ["", " --guard optional"] {
+        let error = told(&format!("{more} --end-sessions")).err().unwrap();
+        assert_eq!(error.exit(), crate::error::Exit::Usage, "{error}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn host(config: &str, systemd: bool, starts: bool) -> TestHost {
         unit: systemd.then(|| host.dir.path().join("jit-ssh-guard.service")),
         down: RefCell::new(Some("it is down".to_owned())),
         starts,
-        told: RefCell::default(),
+        ..FakeGuard::default()
     };
     host
 }
@@ -198,4 +198,67 @@ fn a_new_unit_that_does_not_come_up_gives_way_to_the_one_before() {
     let told = told(&host);
     assert_eq!(told[told.len() - 2..], ["daemon-reload", "restart jit-ssh-guard.service"]);
     assert!(pam(&host).contains(HOOK), "logins still ask the guard");
+}
+
+#[test]
+fn a_guard_that_has_sessions_to_end_goes_only_when_it_is_said_what_becomes_of_them() {
+    let live = |count, is_ours_among| Some(Sessions { count, is_ours_among });
+    let told_of = |live_sessions| Told { live_sessions, ..ANYWAY };
+    let (refuse, end, leave) =
+        (told_of(LiveSessions::Refuse), told_of(LiveSessions::End), told_of(LiveSessions::Leave));
+    for (systemd, removed) in [(true, true), (true, false), (false, true), (false, false)] {
+        let host = host("", systemd, true);
+        host.guard.down.replace(None);
+        let away = || if removed { Goal::Removed } else { goal(&host, Guard::Off) };
+        let set_up = || {
+            host.run(&goal(&host, Guard::Required), ANYWAY).unwrap();
+            told(&host);
+        };
+        set_up();
+        let refusal = |told_what| {
+            let before = (timeless(host.snapshot()), pam(&host));
+            let error = host.run(&away(), told_what).err().unwrap().to_string();
+            assert_eq!((timeless(host.snapshot()), pam(&host)), before);
+            assert!(error.contains("nothing is changed"), "{error}");
+            assert!(told(&host).is_empty());
+            error
+        };
+        host.guard.sessions.set(live(3, true));
+        let error = refusal(refuse);
+        assert!(error.contains("watches 3 live sessions"), "{error}");
+        assert!(error.contains("--end-sessions") && error.contains("--leave-sessions"), "{error}");
+        assert!(refusal(Told { dry_run: true, ..refuse }).contains("watches 3"));
+        assert!(refusal(end).contains("this setup runs in one of them"));
+        host.guard.sessions.set(live(3, false));
+        host.guard.down.replace(Some("it is down".to_owned()));
+        assert!(refusal(end).contains("can not end 3 live sessions: it is down."));
+        host.guard.sessions.set(None);
+        assert!(refusal(refuse).contains("the table is damaged"));
+        assert!(refusal(end).contains("the table is damaged"));
+
+        // A guard that stays goes on with them.
+        host.run(&goal(&host, Guard::Optional), refuse).unwrap();
+        told(&host);
+
+        host.guard.down.replace(None);
+        host.guard.sessions.set(live(3, false));
+        host.run(&away(), end).unwrap();
+        let said = told(&host);
+        assert_eq!(said.first().map(String::as_str), Some("end sessions"));
+        assert_eq!(said.len(), if systemd { 4 } else { 1 }, "{said:?}");
+        assert_eq!(pam(&host), PAM);
+
+        for unended in [live(3, true), None] {
+            set_up();
+            host.guard.sessions.set(unended);
+            host.run(&away(), leave).unwrap();
+            assert!(!told(&host).contains(&"end sessions".to_owned()));
+            assert_eq!(pam(&host), PAM);
+        }
+        // Where there are none, there is nothing to say.
+        set_up();
+        host.guard.sessions.set(live(0, false));
+        host.run(&away(), refuse).unwrap();
+        assert_eq!(pam(&host), PAM);
+    }
 }

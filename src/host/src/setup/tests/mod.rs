@@ -9,7 +9,7 @@ mod others;
 mod roll_back;
 mod running;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use super::run::Done;
 use super::*;
-use crate::guard_service::GuardService;
+use crate::guard_service::{GuardService, Sessions};
 use crate::plan::HostFacts;
 use crate::revoked::Lists;
 use crate::testplace;
@@ -155,19 +155,35 @@ const ANYWAY: Told = Told {
     dry_run: false,
     may_replace: MayReplace { cas: false, revoked_keys: false },
     allow_lock_out: true,
+    live_sessions: LiveSessions::Refuse,
 };
 
 const DRY: Told = Told { dry_run: true, ..ANYWAY };
 
 /// A guard under a systemd that does as it is told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct FakeGuard {
     unit: Option<PathBuf>,
     /// Why it does not answer.
     down: RefCell<Option<String>>,
     /// Whether starting it has it answer.
     starts: bool,
+    /// What it watches; nobody can tell where it is none.
+    sessions: Cell<Option<Sessions>>,
     told: RefCell<Vec<String>>,
+}
+
+impl Default for FakeGuard {
+    fn default() -> FakeGuard {
+        let sessions = Cell::new(Some(Sessions::default()));
+        FakeGuard {
+            unit: None,
+            down: RefCell::default(),
+            starts: false,
+            sessions,
+            told: RefCell::default(),
+        }
+    }
 }
 
 impl GuardService for FakeGuard {
@@ -185,6 +201,16 @@ impl GuardService for FakeGuard {
 
     fn answers(&self) -> Result<(), String> {
         self.down.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    fn sessions(&self) -> Result<Sessions, String> {
+        self.sessions.get().ok_or_else(|| "the table is damaged".to_owned())
+    }
+
+    fn end_sessions(&self) -> Result<(), String> {
+        self.told.borrow_mut().push("end sessions".to_owned());
+        self.sessions.set(Some(Sessions::default()));
+        self.answers()
     }
 
     fn wait(&self) -> Result<(), String> {
