@@ -14,7 +14,7 @@ use crate::held::Held;
 use crate::text::{all_of, either, relative, span};
 
 /// How long access is asked for where nothing is said.
-const USUAL_SPAN: Seconds = Seconds::new(15 * 60).expect("15 m is not zero");
+pub(crate) const USUAL_SPAN: Seconds = Seconds::new(15 * 60).expect("15 m is not zero");
 /// What sessions may do where nothing is said.
 const USUAL_PERMIT: [Permit; 2] = [Permit::Pty, Permit::PortForwarding];
 

@@ -137,7 +137,8 @@ mod tests {
     fn it_signs_the_one_login_once_and_nothing_else() {
         let tools = TestAgent::start();
         let key = tools.key("lent", Algorithm::Ed25519);
-        let blob = tools.certify("lent", &["-I", "x", "-n", "deploy@prod-host"]).to_bytes().unwrap();
+        let blob =
+            tools.certify("lent", &["-I", "x", "-n", "deploy@prod-host"]).to_bytes().unwrap();
         let public = key.public_key().to_bytes().unwrap();
         let socket = tools.path("own");
         let listener = UnixListener::bind(&socket).unwrap();

@@ -87,7 +87,7 @@ struct Explained<'a> {
 }
 
 /// Stands for a reason that nobody said: no rule judges it.
-pub(super) const UNSAID: &str = "not said yet";
+pub(in crate::commands) const UNSAID: &str = "not said yet";
 
 /// Tells what would follow from a wish. A refusal says what would fit.
 pub(super) async fn dry_run(

@@ -7,10 +7,10 @@
 //! - `several.rs`: which rules there are where none covers all hosts;
 //! - `dry_run.rs`: what would follow, by the same decisions up to the point where one would act.
 
-mod ask;
+pub(super) mod ask;
 mod at_hand;
 mod break_glass;
-mod dry_run;
+pub(super) mod dry_run;
 mod earlier;
 mod extend;
 mod several;
