@@ -50,7 +50,7 @@ use session::{Departure, Session};
 /// How long the CA may take to hear that what was asked or granted is not needed any more.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Connect who logs in here onward, with access asked for them: sshd's ForceCommand on a bastion.
+/// Ask for who logs in to this bastion, and connect them onward: sshd's ForceCommand.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples, in sshd_config and in authorized_keys on the bastion:\n  \
     ForceCommand jit-ssh bastion\n  \
