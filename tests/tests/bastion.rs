@@ -89,7 +89,8 @@ impl World {
                 me()
             )
         };
-        let hosts = [host(&bastion, "edge"), host(&test, "test"), host(&prod, "prod")];
+        let behind = "via = \"bastion\"\n".to_owned();
+        let hosts = [host(&bastion, "edge"), host(&test, "test"), host(&prod, "prod"), behind];
         fs::write(site.config().join("hosts.toml"), hosts.concat()).unwrap();
         site.serve();
         site.apply();
@@ -380,10 +381,11 @@ fn the_end_of_the_grant_ends_the_connection_and_a_denial_is_told() {
     assert_eq!(said.out, "");
 
     let started = world.site.path().join("started");
-    let sleep = format!("echo > {}; exec sleep 1000", started.display());
+    // Nobody hangs up on what has no terminal: it ends when it can not write any more.
+    let lasting = format!("echo > {}; while echo; do sleep 1; done", started.display());
     let live = |more: &[&str]| -> (Running, String) {
         let _ = fs::remove_file(&started);
-        let running = ask(&[more, &["--", &sleep]].concat());
+        let running = ask(&[more, &["--", &lasting]].concat());
         let id = world.to_decide();
         world.bob.jit(&["approve", &id, "--yes"]).run().fine();
         wait_until("the command to run", || started.exists());
@@ -406,7 +408,18 @@ fn the_end_of_the_grant_ends_the_connection_and_a_denial_is_told() {
     let id = world.to_decide();
     running.kill();
     wait_until("the request to be taken back", || world.shown(&id)["status"] == "cancelled");
+    let terminal = world.on_terminal(&["prod-host", "--because", "INC-42", "--for", "5m"]);
+    let id = world.to_decide();
+    terminal.sees("waits for bob");
+    terminal.types("\u{3}");
+    let (code, wrote) = terminal.wait();
+    assert!(
+        code == OVER && wrote.contains(&format!("request {id} is taken back")),
+        "{code} {wrote}"
+    );
+    assert_eq!(world.shown(&id)["status"], "cancelled");
     wait_until("nothing to be left", || world.leftovers().is_empty());
+    world.site.verify_log();
 }
 
 #[test]

@@ -61,7 +61,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
     scp -o SetEnv='JIT_SSH_TO=prod-host JIT_SSH_BECAUSE=INC-42' file bastion:/tmp/\n\n\
     docs/bastions.md says how a bastion is set up.")]
 pub(crate) struct BastionArgs {
-    /// Who it is, for a key or account of one person [default: whom the certificate names].
+    /// The person, by key or account [default: whom the certificate names].
     #[arg(long, value_name = "ID")]
     person: Option<ActorId>,
 }
