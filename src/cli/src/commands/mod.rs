@@ -68,7 +68,10 @@ impl Command {
     pub(crate) fn about(&self) -> About<'_> {
         match self {
             Command::Enroll(args) => About::Enrolling(&args.url),
-            Command::Login(args) => About::Hosts(&args.hosts),
+            Command::Login(args) => match &args.machine {
+                Some(machine) => About::Machine(machine, &args.hosts),
+                None => About::Hosts(&args.hosts),
+            },
             Command::Ssh(args) => About::Hosts(std::slice::from_ref(&args.to.host)),
             Command::Ensure(args) => About::Hosts(std::slice::from_ref(&args.host)),
             Command::Show(args) => About::Request(&args.id),

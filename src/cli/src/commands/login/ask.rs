@@ -82,6 +82,7 @@ pub(super) fn request_for(
         ca::nonce(),
     );
     request.permit = wish.permit();
+    request.command = wish.only.clone();
     match &wish.manner {
         Manner::Usual => {}
         Manner::At(at) => request.not_before = Some(*at),

@@ -291,6 +291,9 @@ fn lines(
         [] => "nothing beside commands".to_owned(),
         permit => all_of(permit),
     };
+    if let Some(command) = &request.command {
+        lines.push(("only command", harmless(command)));
+    }
     lines.push(("permit", permit));
     lines.push(("extension", extension(answer)));
     lines.push(("break-glass", break_glass(answer)));
