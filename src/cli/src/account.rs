@@ -18,11 +18,7 @@ pub(crate) async fn find_login(
     hosts: &[HostName],
 ) -> Result<Login, Failure> {
     let mut trust = Trust::load(&context.home, &ca.enrolment.root, ca.client()).await?;
-    let mut known = trust.hosts(ca.client()).await?;
-    if hosts.iter().any(|host| known.get(host).is_none()) {
-        known = trust.newest_hosts(ca.client()).await?;
-    }
-    let logins = common_logins(&known, hosts)?;
+    let logins = logins(&mut trust, ca, hosts).await?;
     if let [only] = logins.as_slice() {
         return Ok(only.clone());
     }
@@ -35,6 +31,19 @@ pub(crate) async fn find_login(
     let answer = context.ui.ask(&format!("As which account, {names}?"), &otherwise).await?;
     let login = answer.parse().map_err(|e| Failure::usage(format!("{e}.")))?;
     if logins.contains(&login) { Ok(login) } else { Err(Failure::usage(format!("{otherwise}."))) }
+}
+
+/// The logins that all of the hosts offer.
+pub(crate) async fn logins(
+    trust: &mut Trust<'_>,
+    ca: &Ca<'_>,
+    hosts: &[HostName],
+) -> Result<Vec<Login>, Failure> {
+    let mut known = trust.hosts(ca.client()).await?;
+    if hosts.iter().any(|host| known.get(host).is_none()) {
+        known = trust.newest_hosts(ca.client()).await?;
+    }
+    common_logins(&known, hosts)
 }
 
 /// The logins that a host offers, or can.

@@ -3,7 +3,7 @@
 
 use jit_ssh_api::{CaUrl, Reason};
 use jit_ssh_core::bundle::Hosts;
-use jit_ssh_core::names::HostName;
+use jit_ssh_core::names::{ActorId, HostName};
 use jit_ssh_core::plain::harmless;
 
 use crate::ca::Ca;
@@ -24,6 +24,8 @@ pub(crate) enum About<'a> {
     Enrolling(&'a CaUrl),
     /// Access to these hosts.
     Hosts(&'a [HostName]),
+    /// Access of this machine to these hosts.
+    Machine(&'a ActorId, &'a [HostName]),
     /// One request.
     Request(&'a RequestRef),
     /// Each CA there is, one after the other.
@@ -68,7 +70,16 @@ pub(crate) async fn choose(
             None => Err(no_such_ca(name, &all)),
         };
     }
-    if !of_several {
+    if let About::Machine(id, _) = about {
+        // A runner may be enrolled as several. As none of them: the command says so.
+        let as_machine = |home: &Home| {
+            Enrolment::find(home).ok().flatten().is_some_and(|enrolment| enrolment.id == *id)
+        };
+        if all.iter().any(as_machine) {
+            all.retain(as_machine);
+        }
+    }
+    if all.len() <= 1 {
         return one(all.pop().unwrap_or_else(|| top.clone()));
     }
     match about {
@@ -77,7 +88,7 @@ pub(crate) async fn choose(
             let message = "this goes on with one CA until it is ended, and you have several.";
             Err(ambiguous(message.to_owned(), &names(&all)))
         }
-        About::Hosts(hosts) => one(of_hosts(ui, all, hosts).await?),
+        About::Hosts(hosts) | About::Machine(_, hosts) => one(of_hosts(ui, all, hosts).await?),
         About::Request(request) => one(of_request(ui, all, request).await?),
     }
 }

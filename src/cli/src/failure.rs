@@ -33,6 +33,8 @@ pub(crate) enum Outcome {
     Unreachable,
     /// The ssh-agent does not do its part.
     Agent,
+    /// A program ran in place of the command, and ended with this code.
+    Program(u8),
 }
 
 impl Outcome {
@@ -48,6 +50,7 @@ impl Outcome {
             Outcome::Refused => 6,
             Outcome::Unreachable => 7,
             Outcome::Agent => 8,
+            Outcome::Program(code) => code,
         }
     }
 

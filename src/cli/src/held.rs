@@ -28,6 +28,9 @@ pub(crate) use destinations::{Bounds, bounds, bounds_of_jump};
 /// How our comments begin.
 const MARK: &str = "jit-ssh:";
 
+/// The critical option that holds a certificate to one command.
+const FORCED: &str = "force-command";
+
 /// How long before now certificates begin, so that clocks may differ (design, section 9).
 const BACKDATED: u32 = 60;
 
@@ -118,6 +121,8 @@ pub(crate) struct Held {
     pub(crate) opens: Opens,
     /// What its sessions may do.
     pub(crate) permit: Vec<Permit>,
+    /// The only command it runs, if it is held to one.
+    pub(crate) only: Option<String>,
     /// When it begins.
     pub(crate) valid_after: UnixTime,
     /// When it ends.
@@ -153,6 +158,7 @@ impl Held {
             key_id: key_id.to_string(),
             opens: Opens::read(certificate.valid_principals().iter().map(String::as_str))?,
             permit: permits.collect(),
+            only: certificate.critical_options().get(FORCED).map(ToString::to_string),
             valid_after: UnixTime(certificate.valid_after()),
             valid_before: UnixTime(certificate.valid_before()),
             access_until: key_id.access_until,

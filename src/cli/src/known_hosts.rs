@@ -38,14 +38,39 @@ pub(crate) async fn lines(
     joined: &BTreeSet<HostName>,
 ) -> Result<String, Failure> {
     let hosts = trust.hosts(client).await?;
-    let mut text =
-        format!("{}\n{}", heading(trust), known_hosts::of_bundle(trust.signers(), &hosts));
+    let text = format!("{}\n{}", heading(trust), known_hosts::of_bundle(trust.signers(), &hosts));
+    Ok(text + &of_joined(ui, trust, client, &hosts, joined).await?)
+}
+
+/// What ssh must know of one host, and of no other. Empty where the admins signed nothing by which it is known.
+pub(crate) async fn of_host(
+    ui: &Ui,
+    trust: &mut Trust<'_>,
+    client: &Client,
+    host: &HostName,
+) -> Result<String, Failure> {
+    let hosts = trust.hosts(client).await?;
+    match hosts.get(host) {
+        Some(listed) => Ok(known_hosts::of_host(trust.signers(), listed)),
+        None => of_joined(ui, trust, client, &hosts, &BTreeSet::from([host.clone()])).await,
+    }
+}
+
+/// The lines for those of `joined` that are there, and that `hosts` does not list.
+async fn of_joined(
+    ui: &Ui,
+    trust: &Trust<'_>,
+    client: &Client,
+    hosts: &Hosts,
+    joined: &BTreeSet<HostName>,
+) -> Result<String, Failure> {
+    let mut text = String::new();
     let names: Vec<&HostName> = joined.iter().filter(|name| hosts.get(name).is_none()).collect();
     for names in names.chunks(MOST_NAMES) {
         let names = names.iter().map(ToString::to_string).collect();
         let answer = client.get_enrolments(v1::GetEnrolmentsRequest { names }).await?;
         for sent in &answer.enrolments {
-            match judged(sent, trust, &hosts, joined) {
+            match judged(sent, trust, hosts, joined) {
                 Ok(vouched) => text += &known_hosts::of_joined(trust.signers(), &vouched),
                 Err(why) => ui.say(&format!(
                     "warning: what the CA sent of a host that joined is not trusted: {}",

@@ -225,7 +225,8 @@ async fn check_jumps(
     Ok(jumps)
 }
 
-async fn check(
+/// Checks a certificate against the request it should answer.
+pub(crate) async fn check(
     ca: &Ca<'_>,
     trust: &mut Trust<'_>,
     grant: &Grant,

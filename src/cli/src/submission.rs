@@ -8,6 +8,7 @@ use jit_ssh_core::refusal::Refusal;
 use jit_ssh_core::statement::{self, Request, Verified};
 
 use crate::ca::Ca;
+use crate::clock;
 use crate::failure::Failure;
 
 /// Why a request was not taken.
@@ -71,6 +72,21 @@ async fn explain_with(
         }
     })
     .await
+}
+
+/// Hands in a request. Where the rule binds the certificate to where it is asked from, that is named, once.
+pub(crate) async fn submit_from_here(
+    ca: &Ca<'_>,
+    request: &mut Request,
+) -> Result<(Verified<Request>, v1::SubmitResponse), Submission> {
+    match submit(ca, request).await {
+        Err(Submission::SourceNeeded(address, _)) => {
+            request.source = vec![Cidr::single(address)];
+            request.at = clock::now();
+            submit(ca, request).await
+        }
+        submitted => submitted,
+    }
 }
 
 /// Signs a request and hands it in; asks to certify at once where a rule allows it.

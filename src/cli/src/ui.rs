@@ -32,6 +32,8 @@ pub(crate) struct Ui {
     pub(crate) ca: Option<CaName>,
     /// Whether stdout is left to another program: nothing is printed there.
     pub(crate) no_data: bool,
+    /// Whether nobody is there to be asked, terminal or not.
+    pub(crate) unattended: bool,
 }
 
 /// An object of `--json` where a person has several CAs: it says which one it is about.
@@ -99,7 +101,7 @@ impl Ui {
 
     /// Whether somebody can be asked.
     pub(crate) fn can_ask(&self) -> bool {
-        io::stdin().is_terminal() && io::stderr().is_terminal()
+        !self.unattended && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Whether a table on stdout may be redrawn in place.

@@ -7,14 +7,14 @@ use jit_ssh_core::bundle::Permit;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::names::{HostName, Login, Principal};
 use jit_ssh_core::plain::harmless;
-use jit_ssh_core::statement::Request;
+use jit_ssh_core::statement::{MAX_COMMAND, Request};
 use jit_ssh_core::time::{Seconds, UnixTime};
 
 use crate::held::Held;
 use crate::text::{all_of, either, relative, span};
 
 /// How long access is asked for where nothing is said.
-const USUAL_SPAN: Seconds = Seconds::new(15 * 60).expect("15 m is not zero");
+pub(crate) const USUAL_SPAN: Seconds = Seconds::new(15 * 60).expect("15 m is not zero");
 /// What sessions may do where nothing is said.
 const USUAL_PERMIT: [Permit; 2] = [Permit::Pty, Permit::PortForwarding];
 
@@ -59,6 +59,8 @@ pub(crate) struct Wish {
     pub(crate) because: Option<String>,
     /// What sessions may do.
     pub(crate) permit: Option<Vec<Permit>>,
+    /// The only command to run; `None` for whatever one likes.
+    pub(crate) only: Option<String>,
     /// In which way.
     pub(crate) manner: Manner,
 }
@@ -73,7 +75,11 @@ impl Wish {
 
     /// What to ask for beside commands.
     pub(crate) fn permit(&self) -> Vec<Permit> {
-        let usual = || self.prolongs().map_or(USUAL_PERMIT.to_vec(), |of| of.permit.clone());
+        let usual = || match (self.prolongs(), &self.only) {
+            (Some(of), _) => of.permit.clone(),
+            (None, Some(_)) => Vec::new(),
+            (None, None) => USUAL_PERMIT.to_vec(),
+        };
         self.permit.clone().unwrap_or_else(usual)
     }
 
@@ -106,6 +112,14 @@ impl Wish {
         if let Some(because) = self.because.as_ref().filter(|text| **text != asked.reason) {
             let (then, now) = (harmless(&asked.reason), harmless(because));
             return Some(format!("its reason is \"{then}\", not \"{now}\""));
+        }
+        // Access to anything is not access to one command, nor the other way round.
+        if self.only != asked.command {
+            let of = |command: &Option<String>| match command {
+                Some(command) => format!("\"{}\" alone", harmless(command)),
+                None => "any command".to_owned(),
+            };
+            return Some(format!("it is for {}, not for {}", of(&asked.command), of(&self.only)));
         }
         let wanted = self.span.map(|_| self.span());
         if let Some(span) = wanted.filter(|span| *span != asked.r#for) {
@@ -191,6 +205,14 @@ pub(crate) fn reason(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A command that a request can name.
+pub(crate) fn command(text: &str) -> Result<String, String> {
+    if text.len() > MAX_COMMAND {
+        return Err(format!("{} bytes; at most {MAX_COMMAND}", text.len()));
+    }
+    reason(text)
+}
+
 /// One permit, by its name.
 pub(crate) fn permit(text: &str) -> Result<Permit, String> {
     Permit::ALL.into_iter().find(|permit| permit.as_str() == text).ok_or_else(|| {
@@ -225,6 +247,7 @@ mod tests {
             span: None,
             because: None,
             permit: None,
+            only: None,
             manner: Manner::Usual,
         }
     }
@@ -251,6 +274,16 @@ mod tests {
         assert!(differs(Wish { span: minutes(9), ..wish() }).is_some());
         let permit = differs(Wish { permit: Some(vec![Permit::Pty]), ..wish() }).unwrap();
         assert_eq!(permit, "it permits nothing beside commands, not pty");
+
+        let only = Wish { only: Some("uptime".to_owned()), ..wish() };
+        let told = differs(only.clone()).unwrap();
+        assert_eq!(told, "it is for any command, not for \"uptime\" alone");
+        let of_one = grant_with("INC-42", |request| request.command = Some("uptime".to_owned()));
+        assert_eq!(only.differs_from(of_one.request.body(), NOW), None);
+        assert!(wish().differs_from(of_one.request.body(), NOW).is_some());
+        let other = Wish { only: Some("id".to_owned()), ..wish() };
+        assert!(other.differs_from(of_one.request.body(), NOW).is_some());
+        assert_eq!((only.permit(), wish().permit().len()), (Vec::new(), 2));
     }
 
     #[test]
@@ -311,6 +344,7 @@ mod tests {
             key_id: String::new(),
             opens: Opens::Logins(grant.principals()),
             permit: vec![Permit::Pty, Permit::UserRc],
+            only: None,
             valid_after: NOW,
             valid_before: NOW.plus_secs(300),
             access_until: NOW.plus_secs(480),

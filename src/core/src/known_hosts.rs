@@ -40,6 +40,16 @@ pub fn of_bundle(signers: &Signers, hosts: &Hosts) -> String {
     lines(signers, hosts.iter().filter_map(identity))
 }
 
+/// The lines for one host of a bundle, by whatever it may show: a certificate, or its own key, which stands in the
+/// bundle. By `HostKeyAlias` it has its name alone. Nothing for a host whose key is not known.
+pub fn of_host(signers: &Signers, host: &Host) -> String {
+    let Some((identity, key)) = HostIdentity::of(host).zip(host.key.as_ref()) else {
+        return String::new();
+    };
+    let own = format!("{} {key}\n", host.name);
+    lines(signers, [(identity, SSH_PORT)]) + &own
+}
+
 /// The lines for a host that joined, which the caller has judged. A comment says until when it is there.
 pub fn of_joined(signers: &Signers, vouched: &Vouched) -> String {
     let Some(identity) = HostIdentity::of(&vouched.as_listed()) else { return String::new() };
@@ -91,6 +101,20 @@ mod tests {
             world.host_ca_key()
         );
         assert_eq!(of_bundle(&bundle.signers, &bundle.hosts), expected);
+    }
+
+    #[test]
+    fn one_host_alone_is_known_by_its_certificate_and_by_its_own_key() {
+        let world = World::default();
+        let bundle = world.bundle(POLICY);
+        let host = bundle.hosts.iter().find(|host| host.name.as_str() == "prod-host").unwrap();
+        let key = host.key.clone().unwrap();
+        let text = of_host(&bundle.signers, host);
+        let (first, second) = text.split_once('\n').unwrap();
+        assert!(first.starts_with("@cert-authority ") && first.contains("prod-host"), "{text}");
+        assert_eq!(second, format!("prod-host {key}\n"));
+        let unknown = Host { key: None, ..host.clone() };
+        assert_eq!(of_host(&bundle.signers, &unknown), "");
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Agent {
     }
 }
 
-fn sign(key: &impl ssh_key::SigningKey, data: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn sign(key: &impl ssh_key::SigningKey, data: &[u8]) -> Option<Vec<u8>> {
     Some(key.try_sign(data).ok()?.as_bytes().to_vec())
 }
 

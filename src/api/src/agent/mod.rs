@@ -6,9 +6,11 @@
 //! identities are whose. It blocks: an async program calls it where nothing else has to go on.
 //!
 //! - `wire.rs`: the encoding;
-//! - `destination.rs`: to which hosts an identity is bound, and whether the agent keeps to it.
+//! - `destination.rs`: to which hosts an identity is bound, and whether the agent keeps to it;
+//! - `lent.rs`: the other side: an agent of this process's own, for one login.
 
 mod destination;
+mod lent;
 mod wire;
 
 use std::io::{self, Read, Write};
@@ -22,6 +24,7 @@ use zeroize::Zeroizing;
 use self::wire::{Reader, Writer};
 
 pub use self::destination::{Destination, Hop, HopKey};
+pub use self::lent::{Lent, Use};
 
 /// How long the agent may take for anything but signing.
 const PROMPT: Duration = Duration::from_secs(10);

@@ -193,6 +193,7 @@ fn allow(rule: &Allow) -> Vec<Field> {
         ("decide_within", rule.decide_within.to_string()),
         ("use_within", rule.use_within.to_string()),
         ("permit", list(&rule.permit)),
+        ("commands", rule.commands.as_deref().map(list).unwrap_or_default()),
         ("source", source),
         ("subject_key", rule.subject_key.to_string()),
     ]

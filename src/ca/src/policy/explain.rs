@@ -67,6 +67,9 @@ pub(crate) struct ExplainArgs {
     /// The second reason, to go ahead without approvals
     #[arg(long, value_name = "TEXT", conflicts_with = "id")]
     break_glass: Option<String>,
+    /// The only command it would run
+    #[arg(long, value_name = "COMMAND", conflicts_with = "id")]
+    command: Option<String>,
     /// With which kind of key: any, hardware or verified
     #[arg(long, value_name = "KIND", default_value = "any", conflicts_with = "id")]
     strength: Strength,
@@ -104,6 +107,7 @@ fn supposed(args: &ExplainArgs, now: UnixTime) -> Option<Supposed> {
         span: args.span?,
         reason: args.because.clone().unwrap_or_else(|| SOME_REASON.to_owned()),
         break_glass: args.break_glass.clone(),
+        command: args.command.clone(),
         strength: args.strength,
         from: args.address,
         at: args.at.map_or(now, |moment| moment.0),

@@ -67,11 +67,7 @@ pub(super) async fn cmd_hosts(context: &Context, args: HostsArgs) -> Result<Outc
     let Context { ui, home } = context;
     let enrolment = Enrolment::load(home)?;
     let mut ca = Ca::connect(home, &enrolment).await?;
-    let page = async |after: String| {
-        let page = v1::ListHostsRequest { after, limit: PAGE };
-        ca.read(async |client| client.list_hosts(page.clone()).await).await
-    };
-    let hosts = pages(page).await?;
+    let hosts = all_hosts(&mut ca).await?;
     if args.known_hosts {
         let joined = hosts.iter().filter(|host| host.until > 0);
         let joined: BTreeSet<HostName> = joined.filter_map(|host| host.name.parse().ok()).collect();
@@ -92,6 +88,15 @@ pub(super) async fn cmd_hosts(context: &Context, args: HostsArgs) -> Result<Outc
     }
     ui.data(&as_table(&hosts, clock::now()))?;
     Ok(Outcome::Done)
+}
+
+/// All hosts that who is enrolled here could ask for.
+pub(super) async fn all_hosts(ca: &mut Ca<'_>) -> Result<Vec<v1::Host>, Failure> {
+    pages(async |after: String| {
+        let page = v1::ListHostsRequest { after, limit: PAGE };
+        ca.read(async |client| client.list_hosts(page.clone()).await).await
+    })
+    .await
 }
 
 /// All hosts, page after page. A CA that does not move on is not asked again.

@@ -3,6 +3,7 @@
 
 mod approve;
 mod attend;
+mod bastion;
 mod cancel;
 mod confirm;
 mod deny;
@@ -49,6 +50,7 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     Logout(logout::LogoutArgs),
     Doctor(doctor::DoctorArgs),
+    Bastion(bastion::BastionArgs),
     /// Print what a shell has to load to complete commands, hosts and requests.
     #[command(
         after_help = "Examples:\n  source <(jit-ssh completions bash)      # in ~/.bashrc\n  \
@@ -66,7 +68,10 @@ impl Command {
     pub(crate) fn about(&self) -> About<'_> {
         match self {
             Command::Enroll(args) => About::Enrolling(&args.url),
-            Command::Login(args) => About::Hosts(&args.hosts),
+            Command::Login(args) => match &args.machine {
+                Some(machine) => About::Machine(machine, &args.hosts),
+                None => About::Hosts(&args.hosts),
+            },
             Command::Ssh(args) => About::Hosts(std::slice::from_ref(&args.to.host)),
             Command::Ensure(args) => About::Hosts(std::slice::from_ref(&args.host)),
             Command::Show(args) => About::Request(&args.id),
@@ -79,7 +84,9 @@ impl Command {
             Command::Doctor(doctor::DoctorArgs { host: Some(host) }) => {
                 About::Hosts(std::slice::from_ref(host))
             }
-            Command::Watch(_) | Command::Status(status::StatusArgs { watch: true }) => About::One,
+            Command::Bastion(_)
+            | Command::Watch(_)
+            | Command::Status(status::StatusArgs { watch: true }) => About::One,
             // The last two are carried out before a CA is chosen.
             Command::Doctor(_)
             | Command::Hosts(_)
@@ -121,6 +128,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Outcome, 
         Command::Status(args) => status::cmd_status(context, args).await,
         Command::Logout(args) => logout::cmd_logout(context, args).await,
         Command::Doctor(args) => doctor::cmd_doctor(context, args).await,
+        Command::Bastion(args) => bastion::cmd_bastion(context, args).await,
         Command::Completions(_) | Command::Man(_) => Ok(Outcome::Done),
     }
 }

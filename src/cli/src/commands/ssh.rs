@@ -47,13 +47,14 @@ pub(crate) struct SshArgs {
     command: Vec<OsString>,
 }
 
-#[derive(Debug, Clone)]
+/// A host as it is named, and the account if that is said too.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Destination {
-    login: Option<Login>,
+    pub(super) login: Option<Login>,
     pub(super) host: HostName,
 }
 
-fn destination(text: &str) -> Result<Destination, String> {
+pub(super) fn destination(text: &str) -> Result<Destination, String> {
     let (login, host) = match text.rsplit_once('@') {
         Some((login, host)) => (Some(login.parse().map_err(|e| format!("{e}"))?), host),
         None => (None, text),

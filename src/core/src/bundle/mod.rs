@@ -5,7 +5,7 @@
 //!
 //! - [`people`], [`hosts`], [`policy`], [`signers`]: the four files as types;
 //! - [`enrollers`]: who may vouch for hosts that are not listed;
-//! - [`who`], [`host_pattern`]: how a rule names people and hosts;
+//! - [`who`], [`host_pattern`], [`command_pattern`]: how a rule names people, hosts and commands;
 //! - [`reason`], [`hours`]: what a rule asks of a request's reason; when a rule approves by itself;
 //! - `rule_index`: finds rules without asking every one;
 //! - `rules`, `known`: reads `policy.toml`, and checks its names against people and hosts;
@@ -15,6 +15,7 @@
 //!
 //! Knows nothing of signatures over the bundle, nor of where its files come from.
 
+pub mod command_pattern;
 pub mod diagnostic;
 pub mod enrollers;
 pub mod host_pattern;
@@ -32,6 +33,7 @@ pub(crate) mod source;
 pub mod who;
 mod words;
 
+pub use command_pattern::CommandPattern;
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use enrollers::{Enroller, Enrollers};
 pub use host_pattern::{Glob, HostPattern};

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::command_pattern::CommandPattern;
 use super::host_pattern::HostPattern;
 use super::hosts::Host;
 use super::hours::Hours;
@@ -118,6 +119,9 @@ pub struct Allow {
     pub use_within: Seconds,
     /// The certificate options that may be granted.
     pub permit: BTreeSet<Permit>,
+    /// The commands it is for: a request names one of them, and its certificate runs that and nothing else.
+    /// Never empty; `None` for any, and for requests that name none.
+    pub commands: Option<Vec<CommandPattern>>,
     /// The addresses a certificate works from.
     pub source: SourceRule,
     /// Which kind of key it certifies: with [`Strength::Verified`] the certificate works only where

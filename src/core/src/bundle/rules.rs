@@ -9,7 +9,7 @@ mod terms;
 use std::collections::HashMap;
 
 use super::known::Known;
-use super::policy::{Allow, Deny, Policy, Selection, SourceRule, Strength};
+use super::policy::{Allow, Deny, Permit, Policy, Selection, SourceRule, Strength};
 use super::reader::{Empty, Item, Table, quote};
 use super::reason::ReasonRule;
 use super::rule_index::RuleIndex;
@@ -83,8 +83,21 @@ impl<'a> Rules<'a, '_> {
             table.or("decide_within", HOUR, |item| duration(item, MAX_DECIDE_WITHIN));
         let use_within =
             table.or("use_within", QUARTER_HOUR, |item| duration(item, MAX_USE_WITHIN));
-        let permit =
-            table.or("permit", Vec::new(), |item| item.unique(Empty::Fine, Item::parse).whole());
+        let commands = table.or("commands", None, |item| {
+            item.unique(Empty::Refused, Item::parse).whole().map(Some)
+        });
+        let for_commands = commands.as_ref().is_some_and(Option::is_some);
+        let permit = table.or("permit", Vec::new(), |item| {
+            let permit: Vec<Permit> = item.unique(Empty::Fine, Item::parse).whole()?;
+            if for_commands && permit.iter().any(|permit| *permit != Permit::Pty) {
+                item.problem_with_help(
+                    "beside `commands`, only `pty` can be permitted".to_owned(),
+                    "whatever else there is opens more than the command",
+                );
+                return None;
+            }
+            Some(permit)
+        });
         let source = table.or("source", SourceRule::Any, source);
         let subject_key = table.or("subject_key", Strength::Any, Item::parse);
         let break_glass = known.break_glass(&mut table, max_for);
@@ -106,6 +119,7 @@ impl<'a> Rules<'a, '_> {
             decide_within: decide_within?,
             use_within: use_within?,
             permit: permit?.into_iter().collect(),
+            commands: commands?,
             source: source?,
             subject_key: subject_key?,
             break_glass: break_glass?,

@@ -36,6 +36,8 @@ pub struct Supposed {
     pub reason: String,
     /// The second reason, to go ahead without approvals.
     pub break_glass: Option<String>,
+    /// The only command it would run.
+    pub command: Option<String>,
     /// With which kind of key it would be signed.
     pub strength: Strength,
     /// From which address; `None` for any that the rule takes.
@@ -134,6 +136,7 @@ impl Supposed {
         );
         request.subject = self.subject.clone().unwrap_or_else(|| self.by.clone());
         request.break_glass = self.break_glass.clone();
+        request.command = self.command.clone();
         request.source = from.map(Cidr::single).into_iter().collect();
         request.check().map_err(SupposedError::Form)?;
         Ok(request)

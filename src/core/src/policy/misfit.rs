@@ -17,6 +17,8 @@ pub(super) enum Misfit {
     OnBehalf,
     Host(HostName),
     Login(Login),
+    /// The rule is for certain commands, and the request names none of them.
+    Command,
     /// The rule has no break-glass.
     BreakGlass,
     /// The rule has no extensions.
@@ -44,14 +46,15 @@ impl Misfit {
             Misfit::OnBehalf => 2,
             Misfit::Host(_) => 3,
             Misfit::Login(_) => 4,
-            Misfit::BreakGlass | Misfit::Extend => 5,
-            Misfit::TooLong(_) | Misfit::TooOften(_) => 6,
-            Misfit::Strength(_) => 7,
-            Misfit::Reason => 8,
-            Misfit::Hours => 9,
-            Misfit::SubjectKey(_) => 10,
-            Misfit::Source => 11,
-            Misfit::SourceNeeded => 12,
+            Misfit::Command => 5,
+            Misfit::BreakGlass | Misfit::Extend => 6,
+            Misfit::TooLong(_) | Misfit::TooOften(_) => 7,
+            Misfit::Strength(_) => 8,
+            Misfit::Reason => 9,
+            Misfit::Hours => 10,
+            Misfit::SubjectKey(_) => 11,
+            Misfit::Source => 12,
+            Misfit::SourceNeeded => 13,
         }
     }
 }
@@ -97,6 +100,7 @@ pub(super) fn explain_misfit(request: &Request, misfit: Misfit, rule: &Allow) ->
             none(format!("the nearest rule, {name}, does not allow the login {login}"))
                 .hint(format!("{name} allows: {}", list(&rule.logins)))
         }
+        Misfit::Command => command(request, rule),
         Misfit::BreakGlass => none(format!("the rule {name} has no break-glass"))
             .hint("ask without it, and let those decide who are asked"),
         Misfit::Extend => none(format!("the rule {name} has no extensions"))
@@ -155,6 +159,18 @@ fn on_behalf(request: &Request, rule: &Allow) -> Refusal {
         )
         .hint(format!("it may ask for: {}", list(persons))),
     }
+}
+
+fn command(request: &Request, rule: &Allow) -> Refusal {
+    let name = &rule.name;
+    let why = match &request.command {
+        Some(_) => format!("the rule {name} is for other commands"),
+        None => format!("the rule {name} is for single commands, and the request names none"),
+    };
+    let commands: Vec<String> =
+        rule.commands.iter().flatten().map(|command| format!("{:?}", command.as_str())).collect();
+    none_allows(request, why)
+        .hint(format!("{name} is for: {}; say one with --command", commands.join(", ")))
 }
 
 fn bad_reason(request: &Request, rule: &Allow) -> Refusal {

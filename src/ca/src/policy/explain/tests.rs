@@ -19,6 +19,7 @@ fn asked(by: &str, host: &str, span: &str) -> Supposed {
         span: span.parse().unwrap(),
         reason: "INC-42 disk full".to_owned(),
         break_glass: None,
+        command: None,
         strength: Strength::Any,
         from: None,
         at: at(0),
@@ -226,6 +227,7 @@ fn the_command_finds_requests_by_id_and_refuses_what_is_not_there() {
         at: None,
         address: None,
         break_glass: None,
+        command: None,
         strength: Strength::Any,
         json: true,
     };

@@ -83,6 +83,9 @@ pub(super) fn text(
     if !rule.permit.is_empty() {
         field("permit", list(rule.permit.iter().map(ToString::to_string)));
     }
+    if let Some(commands) = &rule.commands {
+        field("commands", list(commands.iter().map(ToString::to_string)));
+    }
     match &rule.source {
         SourceRule::Any => {}
         SourceRule::Client => field("source", quoted("client")),

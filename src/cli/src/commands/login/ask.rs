@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jit_ssh_api::v1::{self, Status};
 use jit_ssh_api::{ApiError, Reason};
-use jit_ssh_core::cidr::Cidr;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::key::SubjectKey;
 use jit_ssh_core::names::{HostName, Login};
@@ -24,8 +23,9 @@ use crate::follow::{Changes, Follow, Followed, Until, follow, interrupted_within
 use crate::grants::{Grant, Keeping, Subject};
 use crate::notify::Notifier;
 use crate::obtain::{self, Certificates};
-use crate::submission::{Submission, explain, explain_open, submit};
+use crate::submission::{explain, explain_open, submit_from_here};
 use crate::text::{either, relative, utc};
+use crate::ui::Ui;
 use crate::view::{RequestRef, status_name};
 use crate::wish::{Manner, Wish};
 
@@ -82,6 +82,7 @@ pub(super) fn request_for(
         ca::nonce(),
     );
     request.permit = wish.permit();
+    request.command = wish.only.clone();
     match &wish.manner {
         Manner::Usual => {}
         Manner::At(at) => request.not_before = Some(*at),
@@ -112,15 +113,7 @@ pub(super) async fn ask(
         // Typing takes a while, and a statement is made when it is sent.
         request.at = clock::now();
     }
-    let (request, answer) = match submit(ca, &request).await {
-        Err(Submission::SourceNeeded(address, _)) => {
-            // The rule binds the certificate to where it is asked from: name that, once.
-            request.source = vec![Cidr::single(address)];
-            request.at = clock::now();
-            submit(ca, &request).await
-        }
-        submitted => submitted,
-    }?;
+    let (request, answer) = submit_from_here(ca, &mut request).await?;
     let prolongs = wish.prolongs().map(|of| of.access_until);
     let grant = Grant { request, subject, prolongs, keeping };
     if let Some(access) = &answer.certificate {
@@ -149,10 +142,20 @@ async fn ask_why(
     wish: &Wish,
     subject: &Subject,
 ) -> Result<String, Failure> {
-    let ui = &context.ui;
+    let open = request(ca.enrolment, wish, subject, UNSAID.to_owned())?;
+    let otherwise = "say why you need it: --because TEXT; --dry-run says what the rule wants of it";
+    ask_reason(&context.ui, ca, &open, otherwise).await
+}
+
+/// Asks why this is needed, whose reason is not said yet; fails, saying `otherwise`, where nobody can be asked.
+pub(in crate::commands) async fn ask_reason(
+    ui: &Ui,
+    ca: &mut Ca<'_>,
+    open: &Request,
+    otherwise: &str,
+) -> Result<String, Failure> {
     if ui.can_ask() {
-        let open = request(ca.enrolment, wish, subject, UNSAID.to_owned())?;
-        match explain_open(ca, &open).await {
+        match explain_open(ca, open).await {
             Ok(answer) => ui.say(&format!(
                 "The rule {} wants a reason: {}.",
                 harmless(&answer.rule),
@@ -163,7 +166,6 @@ async fn ask_why(
             Err(_) => {}
         }
     }
-    let otherwise = "say why you need it: --because TEXT; --dry-run says what the rule wants of it";
     ui.ask("Why do you need it?", otherwise).await
 }
 
@@ -181,19 +183,27 @@ pub(super) async fn ask_all(
     };
     if wish.span.is_none() && ui.can_ask() {
         let asked = request(ca.enrolment, wish, subject, reason.clone())?;
-        let longest = match explain(ca, &asked).await {
-            Ok(answer) => Seconds::new(answer.max_for),
-            Err(refused) if refused.outcome == Outcome::Refused => return Err(refused),
-            Err(_) => None,
-        };
-        let usual = longest.map_or(wish.span(), |longest| longest.min(wish.span()));
-        let most = longest.map(|longest| format!(", at most {longest}")).unwrap_or_default();
-        let answer = ui.ask_or(&format!("For how long{most}?"), &usual.to_string()).await?;
-        let span = answer.parse().map_err(|e| Failure::usage(format!("{answer:?}: {e}.")))?;
-        wish.span = Some(span);
+        wish.span = Some(ask_span(ui, ca, &asked).await?);
     }
     wish.because = Some(reason);
     Ok(())
+}
+
+/// Asks for how long this is needed, and offers what it says now.
+pub(in crate::commands) async fn ask_span(
+    ui: &Ui,
+    ca: &mut Ca<'_>,
+    asked: &Request,
+) -> Result<Seconds, Failure> {
+    let longest = match explain(ca, asked).await {
+        Ok(answer) => Seconds::new(answer.max_for),
+        Err(refused) if refused.outcome == Outcome::Refused => return Err(refused),
+        Err(_) => None,
+    };
+    let usual = longest.map_or(asked.r#for, |longest| longest.min(asked.r#for));
+    let most = longest.map(|longest| format!(", at most {longest}")).unwrap_or_default();
+    let answer = ui.ask_or(&format!("For how long{most}?"), &usual.to_string()).await?;
+    answer.parse().map_err(|e| Failure::usage(format!("{answer:?}: {e}.")))
 }
 
 fn requested<'a>(grant: &'a Grant, answer: &'a v1::SubmitResponse) -> Requested<'a> {
@@ -216,7 +226,11 @@ fn requested<'a>(grant: &'a Grant, answer: &'a v1::SubmitResponse) -> Requested<
 }
 
 /// What was asked, and what comes next; harmless.
-fn asked(grant: &Grant, answer: &v1::SubmitResponse, now: UnixTime) -> String {
+pub(in crate::commands) fn asked(
+    grant: &Grant,
+    answer: &v1::SubmitResponse,
+    now: UnixTime,
+) -> String {
     let (id, body) = (grant.request.id(), grant.request.body());
     let opens = body.not_before.map(|opens| {
         format!(" If it is approved by then, it opens {} ({}).", relative(opens, now), utc(opens))

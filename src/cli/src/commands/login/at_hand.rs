@@ -2,7 +2,6 @@
 
 use jit_ssh_api::agent::{Agent, AgentError};
 use jit_ssh_core::digest::Digest;
-use jit_ssh_core::names::Principal;
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
 
@@ -82,7 +81,9 @@ pub(super) fn at_hand(
     let Context { ui, home } = context;
     let wanted = wish.principals();
     let mut last = None;
-    for held in held.iter().filter(|held| held.is_at_hand(&wanted, now)) {
+    // Access to anything is not access to one command, nor the other way round.
+    let same = held.iter().filter(|held| held.only == wish.only);
+    for held in same.filter(|held| held.is_at_hand(&wanted, now)) {
         let live = grants::noted(home, &enrolment.ca(), &held.id, now)?;
         let asked = live.as_ref().map(|live| live.request.body());
         let because = asked.map(|asked| format!(" ({})", harmless(&asked.reason)));
@@ -113,19 +114,22 @@ pub(super) fn at_hand(
     })
 }
 
-/// The live access that was taken here for all of `wanted`; of several, the one that ends last: the
+/// The live access that was taken here for all that is wanted, and for the same command if for one; of several, the one that ends last: the
 /// newest of those that prolong each other. Those in `over` are left out.
 pub(super) fn live_for(
     context: &Context,
     enrolment: &Enrolment,
-    wanted: &[Principal],
+    wish: &Wish,
     over: &[Digest],
     now: UnixTime,
 ) -> Result<Option<Live>, Failure> {
+    let wanted = wish.principals();
     let mut live = grants::live(&context.home, &enrolment.ca(), now)?;
     live.retain(|live| {
-        live.request.body().by == enrolment.id
-            && live.covers(wanted)
+        let asked = live.request.body();
+        asked.by == enrolment.id
+            && asked.command == wish.only
+            && live.covers(&wanted)
             && !over.contains(&live.request.digest())
     });
     Ok(live.pop())

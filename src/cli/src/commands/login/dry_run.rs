@@ -87,7 +87,7 @@ struct Explained<'a> {
 }
 
 /// Stands for a reason that nobody said: no rule judges it.
-pub(super) const UNSAID: &str = "not said yet";
+pub(in crate::commands) const UNSAID: &str = "not said yet";
 
 /// Tells what would follow from a wish. A refusal says what would fit.
 pub(super) async fn dry_run(
@@ -291,6 +291,9 @@ fn lines(
         [] => "nothing beside commands".to_owned(),
         permit => all_of(permit),
     };
+    if let Some(command) = &request.command {
+        lines.push(("only command", harmless(command)));
+    }
     lines.push(("permit", permit));
     lines.push(("extension", extension(answer)));
     lines.push(("break-glass", break_glass(answer)));

@@ -108,6 +108,7 @@ mod tests {
                 span: said,
                 because: None,
                 permit: None,
+                only: None,
                 manner: Manner::Usual,
             };
             how_long(&wish, minutes(longest).unwrap(), "prod")

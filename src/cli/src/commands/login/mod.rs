@@ -7,10 +7,10 @@
 //! - `several.rs`: which rules there are where none covers all hosts;
 //! - `dry_run.rs`: what would follow, by the same decisions up to the point where one would act.
 
-mod ask;
+pub(super) mod ask;
 mod at_hand;
 mod break_glass;
-mod dry_run;
+pub(super) mod dry_run;
 mod earlier;
 mod extend;
 mod several;
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jit_ssh_core::bundle::Permit;
-use jit_ssh_core::names::{HostName, Login};
+use jit_ssh_core::names::{ActorId, HostName, Login};
 use jit_ssh_core::statement::{self, MAX_AHEAD};
 use jit_ssh_core::time::{Seconds, UnixTime};
 
@@ -35,6 +35,7 @@ use crate::moment::Moment;
 use crate::ssh_config::completed;
 use crate::text::utc;
 use crate::trust::{self, Trust};
+use crate::ui::Ui;
 use crate::wish::{self, Manner, Wish};
 use ask::{ask, request};
 use at_hand::{AtHand, at_hand, held, live_for};
@@ -97,6 +98,12 @@ pub(crate) struct LoginArgs {
     /// What sessions may do [default: pty,port-forwarding].
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = wish::permit)]
     permit: Option<Vec<Permit>>,
+    /// Run this one command there, and nothing else.
+    #[arg(long, value_name = "COMMAND", value_parser = wish::command)]
+    command: Option<String>,
+    /// As this machine, in a CI job: nobody here is asked anything.
+    #[arg(long, value_name = "ID")]
+    pub(super) machine: Option<ActorId>,
     /// Whether to ask how long, too: for who only typed `ssh HOST`.
     #[arg(skip)]
     asks_span: bool,
@@ -109,6 +116,7 @@ impl LoginArgs {
             (true, _, _) => Keeping::Confirmed,
             (_, true, _) => Keeping::Files,
             (_, _, true) => Keeping::Unbound,
+            (false, false, false) if self.machine.is_some() => Keeping::Files,
             (false, false, false) => Keeping::Agent,
         }
     }
@@ -138,7 +146,20 @@ impl LoginArgs {
             no_agent: false,
             unbound: false,
             permit: None,
+            command: None,
+            machine: None,
         }
+    }
+
+    /// Refuses what makes no sense together.
+    fn check(&self) -> Result<(), Failure> {
+        let more = |permit: &Permit| *permit != Permit::Pty;
+        if self.command.is_some() && self.permit.iter().flatten().any(more) {
+            let message = "--permit: beside --command there is only pty.";
+            return Err(Failure::usage(message)
+                .hint("whatever else there is opens more than the one command"));
+        }
+        Ok(())
     }
 
     /// In which way access is wanted, as far as that is said.
@@ -174,6 +195,10 @@ struct Saying {
 }
 
 pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outcome, Failure> {
+    args.check()?;
+    let unattended = args.machine.is_some();
+    let context =
+        &Context { ui: Ui { unattended, ..context.ui.clone() }, home: context.home.clone() };
     let home = &context.home;
     let manner = args.manner(clock::now())?;
     let keeping = args.keeping();
@@ -181,6 +206,9 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         break_glass::can_confirm(&context.ui, &args.hosts, &args.break_glass_confirm)?;
     }
     let enrolment = Enrolment::load(home)?;
+    if let Some(machine) = args.machine.as_ref().filter(|machine| **machine != enrolment.id) {
+        return Err(not_that_machine(machine, &enrolment.id));
+    }
     // Before anything is asked for: what follows goes by it.
     Config::load(home)?;
     let mut ca = None;
@@ -208,8 +236,15 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
         }
     };
     let saying = Saying { new: args.new, extend: args.extend, dry_run: args.dry_run };
-    let mut wish =
-        Wish { hosts, login, span: args.span, because: args.because, permit: args.permit, manner };
+    let mut wish = Wish {
+        hosts,
+        login,
+        span: args.span,
+        because: args.because,
+        permit: args.permit,
+        only: args.command,
+        manner,
+    };
     // What makes no request is an error too where none is needed.
     let unsaid = "not said yet".to_owned();
     statement::encode(&request(&enrolment, &wish, &subject, unsaid)?)?;
@@ -279,6 +314,11 @@ pub(super) async fn cmd_login(context: &Context, args: LoginArgs) -> Result<Outc
     }
 }
 
+fn not_that_machine(machine: &ActorId, enrolled: &ActorId) -> Failure {
+    Failure::usage(format!("here one is enrolled as {enrolled}, not as {machine}."))
+        .hint(format!("in the job: jit-ssh enroll URL --as {machine} --identity FILE"))
+}
+
 /// The live access that is to be prolonged, if one is. What was noted here of an access that is over
 /// by what the CA says is dropped, and goes on as if it had not been there; a dry run passes it over.
 async fn standing_to_prolong(
@@ -292,9 +332,7 @@ async fn standing_to_prolong(
     let mut over = Vec::new();
     loop {
         let live = match wish.manner {
-            Manner::Usual if !saying.new => {
-                live_for(context, ca.enrolment, &wish.principals(), &over, now)?
-            }
+            Manner::Usual if !saying.new => live_for(context, ca.enrolment, wish, &over, now)?,
             _ => None,
         };
         let live = to_prolong(wish, live, told, saying.extend, now)?;

@@ -102,6 +102,7 @@ mod tests {
     fn which_rule_covers_which_host_is_said_with_the_commands_that_ask_apart() {
         let host = |name: &str| -> HostName { name.parse().unwrap() };
         let wish = Wish {
+            only: None,
             hosts: vec![host("a"), host("b"), host("c"), host("d")],
             login: "deploy".parse().unwrap(),
             span: None,

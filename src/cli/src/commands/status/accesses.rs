@@ -152,6 +152,7 @@ mod tests {
 
     fn held(grant: &Grant, secs: u32) -> Held {
         Held {
+            only: None,
             id: grant.request.id().to_string(),
             blob: Vec::new(),
             serial: 1,

@@ -126,6 +126,37 @@ fn machines_may_ask_on_behalf_of_persons() {
 }
 
 #[test]
+fn single_commands_leave_the_program_in_no_doubt_and_open_nothing_beside_them() {
+    let with = |commands: &str| format!("{BOT}\ncommands = {commands}");
+    assert_refused(
+        "policy.toml",
+        &[
+            (BOT, &with("[]"), "this list is empty"),
+            (BOT, &with("\"uptime\""), "expected a list, found a string"),
+            (BOT, &with("[\"uptime\", \"uptime\"]"), "`uptime` is listed twice"),
+            (
+                BOT,
+                &with("[\"*\"]"),
+                "`*` leaves open which program runs: the first word can have no star",
+            ),
+            (
+                BOT,
+                &with("[\" uptime\"]"),
+                "` uptime` is not a command: it is one line of 1 to 1024 bytes, without spaces at its ends",
+            ),
+            (
+                BOT,
+                &with("[\"uptime\"]\npermit = [\"pty\", \"port-forwarding\"]"),
+                "beside `commands`, only `pty` can be permitted",
+            ),
+        ],
+    );
+    assert_eq!(rule(1, BOT, BOT).commands, None);
+    let one = rule(1, BOT, &with("[\"deploy *\"]\npermit = [\"pty\"]"));
+    assert_eq!(one.commands, Some(vec!["deploy *".parse().unwrap()]));
+}
+
+#[test]
 fn whoever_asks_for_others_is_checked_even_if_the_others_are_wrong() {
     let files =
         good().with("policy.toml", BOT, "who = [\"person:alice\"]\non_behalf = [\"group:cl\"]");

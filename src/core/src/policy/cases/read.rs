@@ -11,6 +11,7 @@ use crate::names::{ActorId, HostName, RuleName};
 use crate::policy::judgement::Supposed;
 use crate::policy::moment::Moment;
 use crate::refusal::Reason;
+use crate::statement::MAX_COMMAND;
 use crate::time::UnixTime;
 
 /// What a case says where it gives no reason: names a ticket, as rules like to have it.
@@ -57,6 +58,8 @@ impl<'a> Reading<'a, '_> {
         let reason = table.or("reason", SOME_REASON, |item| item.line(MAX_TEXT));
         let break_glass =
             table.or("break_glass", None, |item| item.line(MAX_TEXT).map(|why| Some(why.into())));
+        let command =
+            table.or("command", None, |item| item.line(MAX_COMMAND).map(|one| Some(one.into())));
         let strength = table.or("strength", Strength::Any, Item::parse);
         let from = table.or("from", None, |item| address(item).map(Some));
         let at = table.or("at", None, |item| item.parse::<Moment>().map(Some));
@@ -70,6 +73,7 @@ impl<'a> Reading<'a, '_> {
             span: span?,
             reason: reason?.to_owned(),
             break_glass: break_glass?,
+            command: command?,
             strength: strength?,
             from: from?,
             at: at.map_or(self.now, |moment| moment.0),

@@ -152,6 +152,7 @@ fn fields(before: &Allow, after: &Allow) -> Vec<(&'static str, String, String)> 
             decide_within,
             use_within,
             permit,
+            commands,
             source,
             subject_key,
             break_glass,
@@ -180,6 +181,7 @@ fn fields(before: &Allow, after: &Allow) -> Vec<(&'static str, String, String)> 
                     SourceRule::Only(ranges) => set(ranges),
                 },
             ),
+            ("commands", commands.as_deref().map(set).unwrap_or_default()),
             ("subject_key", subject_key.to_string()),
             (
                 "break_glass",

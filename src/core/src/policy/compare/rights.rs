@@ -78,7 +78,10 @@ impl<'s> Rights<'s> {
                 if matches!(rule.approval, Approval::Auto(_)) {
                     rights.auto.entry(login).or_default().add(&hosts.without(decided));
                 }
-                decided.add(&hosts);
+                // What is for single commands decides nothing else.
+                if rule.commands.is_none() {
+                    decided.add(&hosts);
+                }
             }
         }
         for (roles_of, into) in

@@ -107,7 +107,13 @@ fn takes_all(earlier: &Allow, later: &Allow) -> bool {
         }
     };
     let key = earlier.subject_key <= later.subject_key;
-    let terms = longest && reason && break_glass && key;
+    // Of patterns that are not the same, it is not plain to see.
+    let commands = match (&earlier.commands, &later.commands) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(earlier), Some(later)) => later.iter().all(|one| earlier.contains(one)),
+    };
+    let terms = longest && reason && break_glass && key && commands;
     speaks && terms && hours(earlier, later) && source(earlier, later)
 }
 

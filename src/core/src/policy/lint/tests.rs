@@ -94,6 +94,10 @@ fn terms_of_an_earlier_rule_that_leave_something_leave_the_later_one_alone() {
         ("subject_key = \"hardware\"", "", false),
         ("subject_key = \"hardware\"", "subject_key = \"verified\"", true),
         ("subject_key = \"verified\"", "subject_key = \"hardware\"", false),
+        ("", "commands = [\"uptime\"]", true),
+        ("commands = [\"uptime\"]", "", false),
+        ("commands = [\"uptime\", \"id\"]", "commands = [\"uptime\"]", true),
+        ("commands = [\"uptime\"]", "commands = [\"uptime\", \"id\"]", false),
     ] {
         let texts = texts(&(allow("earlier", earlier) + &allow("later", later)));
         match shadowed {

@@ -36,6 +36,7 @@ fn answer() -> v1::ExplainResponse {
 
 fn wish() -> Wish {
     Wish {
+        only: None,
         hosts: vec!["prod-host".parse().unwrap()],
         login: "deploy".parse().unwrap(),
         span: jit_ssh_core::time::Seconds::new(600),
