@@ -217,7 +217,7 @@ fn check(
         }
     };
     let now = clock::now();
-    let found = tell_lint(&bundle, &files.policy, now);
+    let found = tell_lint(&bundle, files, now);
     if args.skip_tests {
         terminal::say("warning: --skip-tests: what policy_test.toml expects was not checked.");
     } else {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jit_ssh_core::bundle::Bundle;
+use jit_ssh_core::bundle::{Bundle, BundleFiles};
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::policy::cases::{self, Case, Verdict};
 use jit_ssh_core::policy::lint::{Finding, Severity, lint};
@@ -103,8 +103,8 @@ pub(crate) fn tests_failed(failed: usize, all: usize) -> Failure {
 
 /// Lints the rules for `apply`: tells what is found on stderr. Nothing found stops it: a rule that can
 /// do nothing lets nobody in, and the people or keys it waits for may come later.
-pub(crate) fn tell_lint(bundle: &Bundle, policy: &[u8], now: UnixTime) -> Vec<Finding> {
-    let found = lint(bundle, policy, now);
+pub(crate) fn tell_lint(bundle: &Bundle, files: &BundleFiles, now: UnixTime) -> Vec<Finding> {
+    let found = lint(bundle, files, now);
     warnings(&found).iter().for_each(|text| terminal::say(text));
     found
 }
@@ -139,8 +139,9 @@ mod tests {
     #[test]
     fn what_the_lint_finds_is_announced_as_warnings_that_stop_nothing() {
         let told = |policy: &str| {
-            let bundle = Bundle::parse(1, &files(policy), &[]).unwrap();
-            warnings(&tell_lint(&bundle, policy.as_bytes(), at(0)))
+            let files = files(policy);
+            let bundle = Bundle::parse(1, &files, &[]).unwrap();
+            warnings(&tell_lint(&bundle, &files, at(0)))
         };
         assert!(told(&POLICY.replace("break_glass", "# break_glass")).is_empty());
         let one = told(POLICY);

@@ -41,7 +41,7 @@ struct Printed<'a> {
 /// Lints the rules; fails on errors.
 pub(crate) fn cmd_lint(args: &LintArgs) -> anyhow::Result<ExitCode> {
     let config = Config::read(&args.config, Audience::of(args.json))?;
-    let found = lint(&config.bundle, &config.files.policy, clock::now());
+    let found = lint(&config.bundle, &config.files, clock::now());
     for finding in &found {
         if args.json {
             terminal::object(&printed(finding))?;

@@ -331,7 +331,7 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| digits && *port > 0)
 }
 
-pub(super) const FILE: &str = "hosts.toml";
+pub(crate) const FILE: &str = "hosts.toml";
 /// Each jump is a connection through all those before it: more than this is a mistake.
 const MAX_JUMPS: usize = 8;
 const MAX_DNS_NAME: usize = 253;

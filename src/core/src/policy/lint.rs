@@ -8,20 +8,22 @@
 //! - `place`: where in `policy.toml` each rule and field stands;
 //! - `shadow`: rules that earlier ones, or deny rules, leave nothing;
 //! - `approvers`: approvals that cannot be given; `reach`: rules for nobody or nowhere, too wide ones,
-//!   and groups without persons; `dates`: rules that were to be reviewed.
+//!   and groups without persons; `dates`: rules that were to be reviewed;
+//! - `ways`: bastions that take no jumps to the hosts behind them.
 
 mod approvers;
 mod dates;
 mod place;
 mod reach;
 mod shadow;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::census::{Crowd, HostKinds, requesters, subjects};
 use super::set::Set;
-use crate::bundle::{Allow, Bundle, Diagnostic};
+use crate::bundle::{Allow, Bundle, BundleFiles, Diagnostic};
 use crate::names::{Login, RuleName};
 use crate::time::UnixTime;
 use place::{Field, Places};
@@ -87,6 +89,8 @@ pub enum Kind {
     IdleDeny,
     /// A group that is to be told, or may read, holds no person.
     EmptyGroup,
+    /// A bastion that hosts are behind takes no jumps.
+    NoJump,
 }
 
 impl Kind {
@@ -106,6 +110,7 @@ impl Kind {
             Kind::WeakBreakGlass => "weak-break-glass",
             Kind::IdleDeny => "idle-deny",
             Kind::EmptyGroup => "empty-group",
+            Kind::NoJump => "no-jump",
         }
     }
 }
@@ -122,20 +127,21 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything that is to be said of the rules of `bundle`, whose `policy.toml` is `text`, at `now`: in
-/// the order of the file.
-pub fn lint(bundle: &Bundle, text: &[u8], now: UnixTime) -> Vec<Finding> {
+/// Everything that is to be said of the rules of `bundle`, which was read from `files`, at `now`: by file,
+/// and in its order.
+pub fn lint(bundle: &Bundle, files: &BundleFiles, now: UnixTime) -> Vec<Finding> {
     let crowd = Crowd::of(&bundle.people);
     let hosts = HostKinds::of(bundle);
     let views = bundle.policy.allow.iter().map(|rule| View::of(rule, &crowd, &hosts)).collect();
-    Places::of(text, |places| {
+    Places::of(&files.policy, |places| {
         let mut lint = Lint { bundle, crowd, hosts, views, now, places, found: Vec::new() };
         lint.reach();
         lint.shadows();
         lint.approvals();
         lint.dates();
+        lint.ways(&files.hosts);
         let mut found = lint.found;
-        found.sort_by_key(|finding| (finding.at.line, finding.at.column, finding.kind));
+        found.sort_by_key(|Finding { at, kind, .. }| (at.file, at.line, at.column, *kind));
         found
     })
 }

@@ -10,7 +10,7 @@ pub(super) struct Texts {
     /// `alice sre,leads` a line: an id and its groups; `*` after the id for a security key, `!` for a
     /// machine.
     pub(super) people: String,
-    /// `web-1 deploy,root env=prod` a line: a name, its logins, its labels.
+    /// `web-1 deploy,root env=prod via=bastion` a line: a name, its logins, its labels, the bastion before it.
     pub(super) hosts: String,
     /// `policy.toml`.
     pub(super) policy: String,
@@ -62,16 +62,19 @@ impl Texts {
         self
     }
 
-    pub(super) fn bundle(&self) -> Bundle {
+    pub(super) fn files(&self) -> BundleFiles {
         let people = self.people.lines().map(person).collect::<String>();
         let hosts = self.hosts.lines().map(host).collect::<String>();
-        let files = BundleFiles {
+        BundleFiles {
             people: people.into_bytes(),
             hosts: hosts.into_bytes(),
             policy: self.policy.clone().into_bytes(),
             signers: World::default().files("").signers,
-        };
-        Bundle::parse(1, &files, &[]).unwrap_or_else(|problems| panic!("{problems}"))
+        }
+    }
+
+    pub(super) fn bundle(&self) -> Bundle {
+        Bundle::parse(1, &self.files(), &[]).unwrap_or_else(|problems| panic!("{problems}"))
     }
 }
 
@@ -100,11 +103,15 @@ fn security_key(seed: u8) -> SignerKey {
 fn host(line: &str) -> String {
     let mut words = line.split(' ');
     let (name, logins) = (words.next().unwrap(), words.next().unwrap());
-    let labels = words.next().unwrap_or_default().split(',').filter(|label| !label.is_empty());
+    let (labels, via) = (words.next().unwrap_or_default(), words.next());
+    let labels = labels.split(',').filter(|label| !label.is_empty());
     let labels = labels.map(|label| {
         let (key, value) = label.split_once('=').unwrap();
         format!("{key} = \"{value}\"")
     });
     let labels = labels.collect::<Vec<_>>().join(", ");
-    format!("[[host]]\nname = \"{name}\"\nlogins = [{}]\nlabels = {{ {labels} }}\n", list(logins))
+    let via = via.and_then(|word| word.strip_prefix("via="));
+    let via = via.map(|via| format!("via = \"{via}\"\n")).unwrap_or_default();
+    let logins = list(logins);
+    format!("[[host]]\nname = \"{name}\"\nlogins = [{logins}]\nlabels = {{ {labels} }}\n{via}")
 }

@@ -62,8 +62,8 @@ fn rules_for_hosts_that_may_join_are_no_slip() {
     let case = Case::new();
     let slips = |hosts: &str| {
         let policy = POLICY.replace("label:env=test", hosts);
-        let bundle = case.world.bundle(&policy);
-        let found = crate::policy::lint::lint(&bundle, policy.as_bytes(), START);
+        let (bundle, files) = (case.world.bundle(&policy), case.world.files(&policy));
+        let found = crate::policy::lint::lint(&bundle, &files, START);
         found.iter().filter(|finding| finding.rule == Some("test".parse().unwrap())).count()
     };
     for hosts in ["ci-7", "ci-*", "ci-a*", "c*", "label:env=staging", "label:env=test,role=new"] {

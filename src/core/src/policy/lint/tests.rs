@@ -6,7 +6,7 @@ use crate::testkit::START;
 
 /// What is found, as kind, severity and rule.
 fn found(texts: &Texts) -> Vec<(&'static str, &'static str, String)> {
-    lint(&texts.bundle(), texts.policy.as_bytes(), START)
+    lint(&texts.bundle(), &texts.files(), START)
         .into_iter()
         .map(|finding| {
             let rule = finding.rule.map(|rule| rule.to_string()).unwrap_or_default();
@@ -135,8 +135,7 @@ fn approvals_that_only_the_requester_could_give_are_told_with_whom_they_leave_ou
     // Two of two, one after the other: whoever is among them can not get them.
     let both = "approvals = [{ from = [\"group:leads\"], count = 1 }, { from = [\"group:leads\"], count = 1 }]";
     one(&texts_of(both), "own-approval", "warning", "prod");
-    let message =
-        lint(&texts_of(both).bundle(), texts_of(both).policy.as_bytes(), START)[0].to_string();
+    let message = lint(&texts_of(both).bundle(), &texts_of(both).files(), START)[0].to_string();
     assert!(message.starts_with("warning: under `prod` nobody can let in bob: "), "{message}");
     assert!(message.contains("--> policy.toml:"), "{message}");
     clean(&texts_of(both).people("alice sre\nbob leads,sre\ncarol leads\nerin leads\nbot! ci"));
@@ -201,9 +200,35 @@ fn groups_without_persons_that_are_to_read_are_told() {
 }
 
 #[test]
+fn a_bastion_that_takes_no_jumps_is_told_with_what_is_behind_it() {
+    let with = |bastion: &str, via: &str| {
+        let usual = texts("").hosts;
+        let hosts = format!("{usual}\nbastion {bastion} env=edge\nin-1 deploy env=prod {via}");
+        texts(&allow("prod", "")).hosts(&hosts)
+    };
+    clean(&with("ops,jump", "via=bastion"));
+    clean(&with("ops", ""));
+    let texts = with("ops", "via=bastion");
+    one(&texts, "no-jump", "warning", "");
+    let more = texts.clone().hosts(&format!("{}\nin-2 deploy env=prod via=bastion", texts.hosts));
+    let found = lint(&more.bundle(), &more.files(), START);
+    let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "warning: `bastion` does not list the login `jump`: access to `in-1` and 1 more behind it comes \
+         without a certificate for the way, and who goes through needs access to `bastion` too\n  \
+         --> hosts.toml:19:10\n   |\n19 | logins = [\"ops\"]\n   |          ^^^^^^^\n   \
+         = help: list `jump` in its logins, make that account there (useradd --system --no-create-home \
+         jump), and run `jit-ssh-host setup` on it"
+        ]
+    );
+}
+
+#[test]
 fn findings_show_the_field_they_are_about() {
     let texts = texts(&allow("all", "hosts = [\"*\"]"));
-    let shown = lint(&texts.bundle(), texts.policy.as_bytes(), START)[0].to_string();
+    let shown = lint(&texts.bundle(), &texts.files(), START)[0].to_string();
     assert_eq!(
         shown,
         "warning: `all` covers every host, those that come later too: `*`\n \
