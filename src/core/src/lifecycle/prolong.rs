@@ -103,6 +103,10 @@ pub fn prolongs<'b>(
         )
         .hint("an extension is for the same hosts and logins, or fewer"));
     }
+    if theirs.command.is_some() && request.command != theirs.command {
+        return Err(refused(id, "what it prolongs is held to another command".to_owned())
+            .hint("an extension is for the same command"));
+    }
     let before = theirs.extends.and(of.prolonged()).map_or(0, depth);
     Ok(Prolonged {
         place: before.saturating_add(1),

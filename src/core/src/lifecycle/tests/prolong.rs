@@ -105,6 +105,34 @@ fn what_it_may_be_is_bounded_by_what_it_prolongs_and_by_the_rule() {
 }
 
 #[test]
+fn what_is_held_to_one_command_is_prolonged_for_that_command_alone() {
+    let case = case();
+    let command = |text: &str| Some(text.to_owned());
+    let live = |held_to: Option<String>| {
+        let mut request = case.world.request(&case.world.alice, "prod-host", "deploy", 600, at(0));
+        request.command = held_to;
+        let mut chain = case.chain_of(&request);
+        case.approve(&mut chain, &case.world.bob, 0);
+        case.issue(&mut chain, 1);
+        chain
+    };
+    let (held, free) = (live(command("uptime")), live(None));
+    let prolong = |of: &Chain, command: Option<String>| {
+        let mut request = case.extension(of, 300, 500);
+        request.command = command;
+        case.admit_extension(&request, of, 500)
+    };
+    prolong(&held, command("uptime")).unwrap();
+    for other in [None, command("id")] {
+        let refused = prolong(&held, other).unwrap_err();
+        assert!(refused.message.contains("held to another command"), "{refused}");
+    }
+    // Less than before is no more.
+    prolong(&free, None).unwrap();
+    prolong(&free, command("uptime")).unwrap();
+}
+
+#[test]
 fn what_was_not_used_can_not_be_prolonged() {
     let case = case();
     let mut chain = case.chain();
