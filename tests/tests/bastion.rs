@@ -60,7 +60,7 @@ struct World {
     _machine: Persona,
     bastion: Sshd,
     test: Sshd,
-    _prod: Sshd,
+    prod: Sshd,
 }
 
 impl World {
@@ -113,7 +113,7 @@ impl World {
             machine.home.display(),
             Program::path("jit-ssh").display()
         ));
-        let world = World { site, alice, bob, _machine: machine, bastion, test, _prod: prod };
+        let world = World { site, alice, bob, _machine: machine, bastion, test, prod };
         for persona in [&world.alice, &world.bob] {
             persona.jit(&["login", "bastion", "--because", "work"]).run().fine();
         }
@@ -232,8 +232,8 @@ fn a_person_on_a_terminal_chooses_says_why_waits_and_has_a_shell_there() {
     world.bob.jit(&["approve", &id, "--yes"]).run().fine();
     terminal.sees("alice: ");
     let from = terminal.len();
-    terminal.types("echo [$WHERE] $(tty | cut -c1-5) $((40+2))\n");
-    terminal.sees_after(from, "[target] /dev/ 42");
+    terminal.types("echo \"at $WHERE on $(tty | cut -c1-5) $((40+2))\"\n");
+    terminal.sees_after(from, "at target on /dev/ 42");
     // Escapes of ssh's are for nobody here: by them there would be a shell of the bastion.
     let from = terminal.len();
     terminal.types("\n~C\u{3}\n~?\u{3}\necho st''ill\n");
@@ -451,6 +451,26 @@ fn the_key_is_in_no_file_and_no_other_process_while_the_connection_stands() {
     terminal.types("exit\n");
     assert_eq!(terminal.wait().0, 0);
     assert_eq!(world.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_host_must_be_the_one_that_the_admins_signed_as_of_now() {
+    let world = World::new();
+    let go = || world.ssh(&[], &["test-host", "--because", "x", "--", "echo in"]).run();
+    assert_eq!(ran(go(), 0), "in\n");
+    // Another sshd at its address: it has a certificate of this CA, and it is not test-host.
+    let file = world.site.config().join("hosts.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    let [own, other] = [&world.test, &world.prod].map(|sshd| format!("127.0.0.1:{}", sshd.port()));
+    let swapped = good.replace(&own, "SWAP").replace(&other, &own).replace("SWAP", &other);
+    fs::write(&file, swapped).unwrap();
+    world.site.apply();
+    let said = go();
+    assert!(said.code == 255 && said.err.contains("Host key verification failed"), "{said:?}");
+    assert!(!world.prod.log().contains("Accepted"), "the key was shown to nobody else");
+    fs::write(&file, good).unwrap();
+    world.site.apply();
+    assert_eq!(ran(go(), 0), "in\n");
 }
 
 #[test]

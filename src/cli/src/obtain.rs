@@ -188,7 +188,7 @@ async fn keep_ssh_files(
 
 /// Asks for the bundle anew where a certificate that was checked was judged by another, as its log entry
 /// says: hosts or ways to them may have come, changed or got their keys since this machine last asked.
-async fn catch_up(
+pub(crate) async fn catch_up(
     trust: &mut Trust<'_>,
     ca: &Ca<'_>,
     certificate: &v1::Certificate,

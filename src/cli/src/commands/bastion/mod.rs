@@ -230,6 +230,7 @@ impl Broker<'_> {
             relative(accepted.access_until, now),
             grant.request.id()
         ));
+        obtain::catch_up(trust, ca, &certificate).await?;
         let known_hosts = onward::known_hosts(ui, trust, ca.client(), &self.choice.host).await?;
         let place = onward::place(trust, ca.client(), &self.choice.host).await?;
         let session = Session {

@@ -114,8 +114,8 @@ pub(super) fn at_hand(
     })
 }
 
-/// The live access that was taken here for all that is wanted, and for the same command if for one; of several, the one that ends last: the
-/// newest of those that prolong each other. Those in `over` are left out.
+/// The live access that was taken here for all accounts that are wanted, and for the same command if for one; of
+/// several, the one that ends last: the newest of those that prolong each other. Those in `over` are left out.
 pub(super) fn live_for(
     context: &Context,
     enrolment: &Enrolment,
