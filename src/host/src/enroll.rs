@@ -76,7 +76,7 @@ pub(crate) fn cmd_enroll(args: &EnrollArgs) -> Result<(), CommandError> {
     })?;
     keep(&args.etc, &vouched)?;
     let body = vouched.host().body();
-    eprintln!("{} has joined until {} (Unix seconds)", body.name, body.until);
+    eprintln!("{} has joined until {}", body.name, body.until.utc());
     if args.json {
         let report = Report {
             name: &body.name,

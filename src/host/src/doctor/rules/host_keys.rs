@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use jit_ssh_api::own_key::is_open_host_key;
+use jit_ssh_core::time::UnixTime;
 
 use crate::doctor::facts::{Facts, HostCertificate, Look};
 use crate::doctor::finding::Severity::{Critical, Warning};
@@ -113,8 +114,9 @@ impl HostKeyWeakness {
                 "HOST_CERTIFICATE_EXPIRED",
                 Critical,
                 format!(
-                    "The host certificate {} ended at {at} (Unix seconds): people are warned, or refuse to connect.",
-                    path.display()
+                    "The host certificate {} ended at {}: people are warned, or refuse to connect.",
+                    path.display(),
+                    UnixTime(*at).utc()
                 ),
                 RENEW,
             ),
@@ -122,8 +124,9 @@ impl HostKeyWeakness {
                 "HOST_CERTIFICATE_NOT_YET",
                 Warning,
                 format!(
-                    "The host certificate {} begins only at {at} (Unix seconds): this clock or the CA's is wrong.",
-                    path.display()
+                    "The host certificate {} begins only at {}: this clock or the CA's is wrong.",
+                    path.display(),
+                    UnixTime(*at).utc()
                 ),
                 "set the clock right",
             ),
