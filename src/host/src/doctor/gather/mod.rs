@@ -8,6 +8,7 @@ mod host_certificate;
 pub(crate) mod keys;
 mod running;
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,13 +19,15 @@ use jit_ssh_core::time::UnixTime;
 
 use super::directives::{self, Directive};
 use super::facts::{
-    Asked, Facts, GuardFacts, Look, PamFacts, PrincipalsFile, Revoked, RevokedContent, SshdFacts,
+    Asked, Facts, GuardFacts, LinkFacts, Look, PamFacts, PrincipalsFile, Revoked, RevokedContent,
+    SshdFacts,
 };
 use super::pam_stack;
 use super::rules::{ca, system};
 use crate::config;
 use crate::current::Disk;
 use crate::layout::Layout;
+use crate::link::heard::{self, Heard};
 use crate::settings::{self, Settings, SettingsError};
 use crate::sshd::{Effective, Sshd};
 
@@ -81,6 +84,7 @@ pub(super) fn look(places: &Places) -> Facts {
         None => running::find("/run/sshd.pid", layout.config(), &read_at_start),
     };
     let pam = pam(&places.pam);
+    let run = guard_dir(&pam, &places.guard_dir);
     Facts {
         layout: layout.clone(),
         is_root: rustix::process::geteuid().is_root(),
@@ -95,7 +99,8 @@ pub(super) fn look(places: &Places) -> Facts {
         host_keys,
         public_keys,
         host_certificates,
-        guard: guard(&guard_dir(&pam, &places.guard_dir)),
+        guard: guard(&run),
+        link: link(&run),
         pam,
         clock_synchronised: clock_synchronised(),
         has_cgroup_v2: has_cgroup_v2(),
@@ -301,7 +306,19 @@ fn guard(dir: &Path) -> GuardFacts {
         // Somebody listens, and speaks by another kind of socket.
         Err(e) => e.raw_os_error() == Some(rustix::io::Errno::PROTOTYPE.raw_os_error()),
     };
-    GuardFacts { dir: files::node(dir), socket: files::node(&socket), answers }
+    let run = dir.to_owned();
+    GuardFacts { run, dir: files::node(dir), socket: files::node(&socket), answers }
+}
+
+fn link(run: &Path) -> LinkFacts {
+    let heard = match heard::read(run) {
+        Ok(Ok(heard)) => Look::Seen(heard),
+        Ok(Err(why)) => Look::Unreadable(why),
+        Err(e) if e.kind() == ErrorKind::NotFound => Look::Absent,
+        Err(e) => Look::Unreadable(e.to_string()),
+    };
+    let runs = heard.seen().is_some_and(Heard::runs);
+    LinkFacts { file: heard::path(run), heard, runs }
 }
 
 fn has_cgroup_v2() -> bool {

@@ -1,5 +1,6 @@
 //! The guard: whether anybody ends what is open when the grant ends.
 
+use super::start_guard;
 use crate::doctor::facts::{Facts, Kind, Look, Node};
 use crate::doctor::finding::Severity::{Critical, Note, Warning};
 use crate::doctor::finding::{Description, Effect, Finding, Place};
@@ -12,8 +13,8 @@ pub(crate) enum GuardWeakness {
     Off,
     /// Logins work without it.
     Optional,
-    /// It does not run; whether logins are refused for it.
-    NotRunning { required: bool },
+    /// It does not run; whether logins are refused for it, and how it is started.
+    NotRunning { required: bool, start: String },
     /// Its socket's folder is not as it should be.
     DirOpen(Node),
     /// Its socket is not as it should be.
@@ -24,8 +25,6 @@ pub(crate) enum GuardWeakness {
 
 use GuardWeakness as W;
 
-const START: &str = "systemctl start jit-ssh-guard; or run: jit-ssh-host guard";
-
 impl GuardWeakness {
     /// The weakness in words.
     pub(crate) fn describe(&self) -> Description {
@@ -33,7 +32,7 @@ impl GuardWeakness {
             W::Off => Description::new(
                 "GUARD_OFF",
                 Warning,
-                "The host is set up without a guard: sessions, their forwards and new channels go on after the grant ends or is revoked; sshd looks at certificates at login only.",
+                "The host is set up without a guard: sessions, their forwards and new channels go on after the grant ends or is revoked; sshd looks at certificates at login only. Nobody fetches what is revoked either: the list is as setup wrote it last.",
                 "jit-ssh-host setup ... --guard required",
             )
             .breaks(Effect::Unended("no guard")),
@@ -43,18 +42,18 @@ impl GuardWeakness {
                 "Logins work while the guard is down; sessions begun then are not ended with the grant.",
                 "if that is not wanted: jit-ssh-host setup ... --guard required",
             ),
-            W::NotRunning { required: true } => Description::new(
+            W::NotRunning { required: true, start } => Description::new(
                 "GUARD_NOT_RUNNING",
                 Critical,
                 "The guard does not run: the hook refuses every session, and those that stand are not ended.",
-                START,
+                start,
             )
             .breaks(Effect::Unended("the guard does not run")),
-            W::NotRunning { required: false } => Description::new(
+            W::NotRunning { required: false, start } => Description::new(
                 "GUARD_NOT_RUNNING",
                 Critical,
                 "The guard does not run: sessions go on after the grant ends.",
-                START,
+                start,
             )
             .breaks(Effect::Unended("the guard does not run")),
             W::DirOpen(node) => Description::new(
@@ -110,10 +109,14 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             }
             // Only root may knock; that this is not root is told elsewhere.
             if facts.is_root && !facts.guard.answers {
-                findings.push(W::NotRunning { required }.at(Place::file(&socket.path)));
+                let start = start_guard(facts);
+                findings.push(W::NotRunning { required, start }.at(Place::file(&socket.path)));
             }
         }
-        Look::Absent => findings.push(W::NotRunning { required }.anywhere()),
+        Look::Absent => {
+            let start = start_guard(facts);
+            findings.push(W::NotRunning { required, start }.anywhere());
+        }
         // Only root sees it; that this is not root is told elsewhere.
         Look::Unreadable(_) => {}
     }

@@ -6,14 +6,19 @@ pub(super) mod doors;
 pub(super) mod guard;
 pub(super) mod host_keys;
 pub(super) mod krl;
+pub(super) mod link;
 pub(super) mod pam;
 pub(super) mod principals;
 pub(super) mod running;
 pub(super) mod setting;
 pub(super) mod system;
 
+use std::path::Path;
+
 use super::facts::{Asked, Facts};
 use super::finding::Finding;
+use crate::hook;
+use crate::layout::{DEFAULT_ETC, DEFAULT_STATE};
 
 /// All that is weak, the worst first.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -29,6 +34,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         running::judge,
         pam::judge,
         guard::judge,
+        link::judge,
     ] {
         findings.extend(rule(facts));
     }
@@ -78,4 +84,23 @@ fn set(line: &str) -> String {
     format!(
         "write in sshd_config, above every Match and every other line that sets it: {line}; then reload sshd"
     )
+}
+
+/// How this host's guard is started anew, wherever it has its files.
+fn start_guard(facts: &Facts) -> String {
+    let mut by_hand = "jit-ssh-host guard".to_owned();
+    let run = facts.guard.run.as_path();
+    let state = facts.link.heard.seen().map(|heard| heard.state.as_path());
+    let state = state.filter(|state| *state != Path::new(DEFAULT_STATE));
+    let state = state.map(|state| ["--state".to_owned(), state.display().to_string()]);
+    let places = hook::places(facts.layout.etc(), run).into_iter();
+    for word in places.chain(state.into_iter().flatten()) {
+        by_hand.push(' ');
+        by_hand.push_str(&word);
+    }
+    // systemd runs the guard of the system's own sshd alone.
+    match facts.layout.etc() == Path::new(DEFAULT_ETC) {
+        true => format!("systemctl restart jit-ssh-guard; without systemd: {by_hand}"),
+        false => by_hand,
+    }
 }

@@ -205,6 +205,8 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
     let program = dir.join("bin/jit-ssh-host");
     write(program.clone(), "#!/bin/sh\n".to_owned());
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let now = crate::clock::now();
+    Heard::example(now, Some(now)).write(&dir.join("run")).unwrap();
     // As Debian has it, with the hook in its place.
     write(dir.join("pam.d/common-session"), COMMON_SESSION.to_owned());
     write(dir.join("pam.d/sshd"), PAM_SSHD.to_owned());
@@ -311,6 +313,19 @@ const CASES: &[Case] = &[
         fs::set_permissions(h.path("bin/jit-ssh-host"), open).unwrap();
     }),
     (&["GUARD_NOT_RUNNING"], |h| h.guard = None),
+    (&["LINK_NOT_RUNNING"], |h| fs::remove_file(h.path("run/link.json")).unwrap()),
+    (&["LINK_NOT_RUNNING"], |h| {
+        let mut ended = Command::new("true").spawn().unwrap();
+        let pid = ended.id().to_string();
+        ended.wait().unwrap();
+        let text = h.read("run/link.json");
+        let own = format!("\"pid\":{}", std::process::id());
+        h.write("run/link.json", &text.replace(&own, &format!("\"pid\":{pid}")));
+    }),
+    (&["REVOCATIONS_STALE"], |h| {
+        let before = UnixTime(crate::clock::now().0 - 3_600);
+        Heard::example(before, Some(before)).write(&h.path("run")).unwrap();
+    }),
     (&["SETTINGS_MALFORMED"], |h| h.add("etc/jit-ssh/host.toml", "port = 22\n")),
 ];
 

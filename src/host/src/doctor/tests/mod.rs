@@ -20,6 +20,7 @@ use super::rules::judge;
 use crate::config::{self, Includes};
 use crate::current::{FileState, Owner};
 use crate::layout::Layout;
+use crate::link::heard::Heard;
 use crate::settings::{Guard, Settings};
 use crate::sshd::Effective;
 
@@ -179,9 +180,15 @@ fn good() -> Facts {
             ],
         },
         guard: GuardFacts {
+            run: "/run/jit-ssh".into(),
             dir: Look::Seen(node("/run/jit-ssh", Kind::Dir, 0o755)),
             socket: Look::Seen(node("/run/jit-ssh/guard.sock", Kind::Socket, 0o600)),
             answers: true,
+        },
+        link: LinkFacts {
+            file: "/run/jit-ssh/link.json".into(),
+            heard: Look::Seen(Heard::example(UnixTime(1_500), Some(UnixTime(1_700)))),
+            runs: true,
         },
         clock_synchronised: Some(true),
         has_cgroup_v2: true,
@@ -217,6 +224,13 @@ fn settings(facts: &mut Facts) -> &mut Settings {
     match &mut facts.settings {
         Look::Seen(Ok(settings)) => settings,
         _ => panic!("the good host has settings"),
+    }
+}
+
+fn heard(facts: &mut Facts) -> &mut Heard {
+    match &mut facts.link.heard {
+        Look::Seen(heard) => heard,
+        _ => panic!("the good host has a link"),
     }
 }
 
