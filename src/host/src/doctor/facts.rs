@@ -8,6 +8,7 @@ use super::directives::Directive;
 use super::pam_stack::PamLine;
 use crate::config::Found;
 use crate::current::FileState;
+use crate::guard_service::Answering;
 use crate::layout::Layout;
 use crate::link::heard::Heard;
 use crate::settings::{Settings, SettingsError};
@@ -253,8 +254,8 @@ pub(crate) struct GuardFacts {
     pub(crate) dir: Look<Node>,
     /// Its socket.
     pub(crate) socket: Look<Node>,
-    /// Whether somebody listens on it.
-    pub(crate) answers: bool,
+    /// Who answers on it; else why nobody does.
+    pub(crate) answers: Result<Answering, String>,
 }
 
 /// The guard's link to the CA.

@@ -9,7 +9,6 @@ pub(crate) mod keys;
 mod running;
 
 use std::io::ErrorKind;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -26,6 +25,8 @@ use super::pam_stack;
 use super::rules::{ca, system};
 use crate::config;
 use crate::current::Disk;
+use crate::guard::protocol;
+use crate::guard_service;
 use crate::layout::Layout;
 use crate::link::heard::{self, Heard};
 use crate::settings::{self, Settings, SettingsError};
@@ -99,7 +100,7 @@ pub(super) fn look(places: &Places) -> Facts {
         host_keys,
         public_keys,
         host_certificates,
-        guard: guard(&run),
+        guard: guard(&run, layout.etc()),
         link: link(&run),
         pam,
         clock_synchronised: clock_synchronised(),
@@ -299,15 +300,10 @@ fn guard_dir(pam: &PamFacts, usual: &Path) -> PathBuf {
     told.unwrap_or(usual).to_owned()
 }
 
-fn guard(dir: &Path) -> GuardFacts {
-    let socket = dir.join("guard.sock");
-    let answers = match UnixStream::connect(&socket) {
-        Ok(_) => true,
-        // Somebody listens, and speaks by another kind of socket.
-        Err(e) => e.raw_os_error() == Some(rustix::io::Errno::PROTOTYPE.raw_os_error()),
-    };
-    let run = dir.to_owned();
-    GuardFacts { run, dir: files::node(dir), socket: files::node(&socket), answers }
+fn guard(run: &Path, etc: &Path) -> GuardFacts {
+    let socket = files::node(&protocol::socket_path(run));
+    let answers = guard_service::answering(run, etc);
+    GuardFacts { run: run.to_owned(), dir: files::node(run), socket, answers }
 }
 
 fn link(run: &Path) -> LinkFacts {

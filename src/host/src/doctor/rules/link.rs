@@ -6,6 +6,7 @@ use super::start_guard;
 use crate::doctor::facts::{Facts, Look};
 use crate::doctor::finding::Severity::Warning;
 use crate::doctor::finding::{Description, Finding, Place};
+use crate::guard_service::Answering;
 use crate::settings::Guard;
 
 /// How old the CA's word on revocations may be, in seconds: the link asks every five minutes, whatever it
@@ -76,10 +77,10 @@ fn ago(now: UnixTime, then: UnixTime) -> String {
     }
 }
 
-/// Finds them. Where no guard answers there is no link either, and that is told of the guard.
+/// Finds them. Where this host's guard does not answer there is no link either, and that is told of the guard.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let has_guard = facts.settings().is_some_and(|settings| settings.guard != Guard::Off);
-    if !has_guard || !facts.is_root || !facts.guard.answers {
+    if !has_guard || !facts.is_root || facts.guard.answers != Ok(Answering::Ours) {
         return Vec::new();
     }
     let link = &facts.link;

@@ -370,12 +370,14 @@ const GUARD: &[Case] = &[
         f.guard.socket = Look::Absent;
     }),
     (&["GUARD_OPTIONAL"], |f| settings(f).guard = Guard::Optional),
-    (&["GUARD_NOT_RUNNING"], |f| f.guard.answers = false),
+    (&["GUARD_NOT_RUNNING"], |f| f.guard.answers = Err("nobody does".to_owned())),
     (&["GUARD_NOT_RUNNING"], |f| f.guard.socket = Look::Absent),
     (&["GUARD_NOT_RUNNING", "GUARD_OPTIONAL"], |f| {
         settings(f).guard = Guard::Optional;
-        f.guard.answers = false;
+        f.guard.answers = Err("nobody does".to_owned());
     }),
+    (&["GUARD_OTHER_ETC"], |f| f.guard.answers = Ok(Answering::Other("/x".into()))),
+    (&["GUARD_OLD"], |f| f.guard.answers = Ok(Answering::Older)),
     (&["GUARD_NO_SOCKET"], |f| f.guard.socket = Look::Seen(node("/s", Kind::File, 0o600))),
     (&["GUARD_SOCKET_OPEN"], |f| f.guard.socket = Look::Seen(node("/s", Kind::Socket, 0o666))),
     (&["GUARD_DIR_OPEN"], |f| f.guard.dir = Look::Seen(node("/d", Kind::Dir, 0o777))),
@@ -394,7 +396,7 @@ const LINK: &[Case] = &[
     (&[], |f| heard(f).problem = Some("The CA is away.".to_owned())),
     // Without a guard there is no link, and of a guard that is down it is told as that.
     (&["GUARD_NOT_RUNNING"], |f| {
-        f.guard.answers = false;
+        f.guard.answers = Err("nobody does".to_owned());
         f.link.runs = false;
     }),
 ];
@@ -499,7 +501,7 @@ fn what_does_not_arrive_is_told_with_its_age_its_reason_and_the_guards_own_place
     assert!(dead.message.contains("last heard at 2026-11-18 11:06:40 UTC"), "{dead:?}");
     let usual = told("GUARD_NOT_RUNNING", |f| {
         f.layout = Layout::new(Path::new("/etc/ssh"), None).unwrap();
-        f.guard.answers = false;
+        f.guard.answers = Err("nobody does".to_owned());
     });
     assert_eq!(usual.fix, "systemctl restart jit-ssh-guard; without systemd: jit-ssh-host guard");
 }

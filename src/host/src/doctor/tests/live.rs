@@ -5,7 +5,6 @@ use std::fs;
 use std::net::TcpListener;
 use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use crate::doctor::gather::{self, Places};
 use crate::plan::HostFacts;
 use crate::reload::{self, Reload};
 use crate::sshd::Sshd;
+use crate::testguard::TestGuard;
 use crate::testplace;
 
 /// What depends on the machine the test runs on, and not on the host the test makes.
@@ -35,7 +35,7 @@ struct Live {
     places: Places,
     port: u16,
     user: String,
-    guard: Option<UnixListener>,
+    guard: Option<TestGuard>,
     sshd: Child,
 }
 
@@ -59,9 +59,7 @@ impl Live {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let layout = Layout::new(&dir.path().join("etc"), None).unwrap();
         write_good(dir.path(), &layout, port, &user);
-        let guard = UnixListener::bind(dir.path().join("run/guard.sock")).unwrap();
-        let socket = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(dir.path().join("run/guard.sock"), socket).unwrap();
+        let guard = TestGuard::serving(&dir.path().join("run"), layout.etc());
         let sshd = Sshd::find(None, layout.config()).unwrap();
         let (pam, guard_dir) = (dir.path().join("pam.d/sshd"), dir.path().join("run"));
         let config = layout.config().to_owned();
@@ -123,12 +121,7 @@ impl Live {
         fs::remove_dir_all(layout.drop_in_dir()).unwrap();
         fs::remove_dir_all(layout.own_dir()).unwrap();
         write_good(self.dir.path(), layout, self.port, &self.user);
-        if self.guard.is_none() {
-            let path = self.path("run/guard.sock");
-            fs::remove_file(&path).unwrap();
-            self.guard = Some(UnixListener::bind(&path).unwrap());
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        }
+        self.guard = Some(TestGuard::serving(&self.path("run"), layout.etc()));
         self.reload();
     }
 
@@ -313,6 +306,13 @@ const CASES: &[Case] = &[
         fs::set_permissions(h.path("bin/jit-ssh-host"), open).unwrap();
     }),
     (&["GUARD_NOT_RUNNING"], |h| h.guard = None),
+    (&["GUARD_OTHER_ETC"], |h| {
+        h.guard = Some(TestGuard::serving(&h.path("run"), Path::new("/etc/ssh")));
+    }),
+    (&["GUARD_OLD"], |h| {
+        let answer = r#"{"answer":"status","sessions":3}"#;
+        h.guard = Some(TestGuard::answering(&h.path("run"), answer));
+    }),
     (&["LINK_NOT_RUNNING"], |h| fs::remove_file(h.path("run/link.json")).unwrap()),
     (&["LINK_NOT_RUNNING"], |h| {
         let mut ended = Command::new("true").spawn().unwrap();

@@ -19,6 +19,7 @@ use super::pam_stack::{self, PamLine};
 use super::rules::judge;
 use crate::config::{self, Includes};
 use crate::current::{FileState, Owner};
+use crate::guard_service::Answering;
 use crate::layout::Layout;
 use crate::link::heard::Heard;
 use crate::settings::{Guard, Settings};
@@ -183,7 +184,7 @@ fn good() -> Facts {
             run: "/run/jit-ssh".into(),
             dir: Look::Seen(node("/run/jit-ssh", Kind::Dir, 0o755)),
             socket: Look::Seen(node("/run/jit-ssh/guard.sock", Kind::Socket, 0o600)),
-            answers: true,
+            answers: Ok(Answering::Ours),
         },
         link: LinkFacts {
             file: "/run/jit-ssh/link.json".into(),
