@@ -24,7 +24,8 @@ use crate::verify;
 ///
 /// # Errors
 /// If no certificate could log in, something of others would go unsaid, the hook would never run, there
-/// are sessions that nothing would end any more, or there would be no other way in.
+/// are sessions that nothing would end any more, or there would be no other way in. Gives the other ways in,
+/// where it looked for them.
 pub(super) fn foresee(
     host: &Host<'_>,
     goal: &Goal,
@@ -33,7 +34,7 @@ pub(super) fn foresee(
     logins: &[Login],
     told: Told,
     say: &dyn Fn(&str),
-) -> Result<(), CommandError> {
+) -> Result<Vec<String>, CommandError> {
     let mut words = plan.warnings.clone();
     let mut refusal = Ok(());
     if let Goal::SetUp(wanted) = goal {
@@ -55,7 +56,7 @@ pub(super) fn foresee(
         sessions_end(host, told.live_sessions, say)?;
     }
     if plan.switch.is_empty() || told.allow_lock_out {
-        return Ok(());
+        return Ok(Vec::new());
     }
     another_way(host.sshd, goal)
 }
@@ -214,23 +215,33 @@ fn obstacles<'a>(
     all
 }
 
-/// Refuses where our certificates would be, or have been, the only way in.
-fn another_way(sshd: &Sshd, goal: &Goal) -> Result<(), CommandError> {
-    if !lock_out::other_ways(sshd)?.is_empty() {
-        return Ok(());
+/// Refuses where our certificates would be, or have been, the only way in; else gives the others.
+fn another_way(sshd: &Sshd, goal: &Goal) -> Result<Vec<String>, CommandError> {
+    let ways = lock_out::other_ways(sshd)?;
+    if !ways.certain.is_empty() {
+        return Ok(ways.certain);
     }
     let message = match goal {
         Goal::SetUp(_) => {
-            "No other way in would be left than certificates of this CA: if CA, guard or PAM fail, nobody gets in to mend it."
+            "No other way in would be left than certificates of this CA, as root or as somebody who becomes root by sudo: if CA, guard or PAM fail, nobody gets in to mend it."
         }
         Goal::Removed => {
-            "Certificates of this CA are the only way in: without them, nobody gets in any more."
+            "Certificates of this CA are the only way in, as root or as somebody who becomes root by sudo: without them, nobody gets in any more."
         }
     };
-    Err(CommandError::new(message)
+    let error = CommandError::new(message)
         .named("LOCK_OUT")
-        .hint("nothing is changed; keep a key of an administrator for an emergency, or a password and a console")
-        .hint("if there is a way that sshd does not know of (a console), say so with --allow-lock-out"))
+        .hint("nothing is changed; keep a key of an administrator for an emergency, or a password and a console");
+    let error = match ways.uncertain.is_empty() {
+        true => error,
+        false => error.hint(format!(
+            "whether these let anybody in can not be told here, so they do not count: {}",
+            ways.uncertain.join("; ")
+        )),
+    };
+    Err(error.hint(
+        "if there is a way that sshd does not know of (a console), or that you have tried, say so with --allow-lock-out",
+    ))
 }
 
 /// How somebody starts the guard.

@@ -1,7 +1,7 @@
 //! The rules: from what was seen to what is weak. Pure; each file names the weaknesses of one area,
 //! says them in words, and finds them.
 
-pub(super) mod ca;
+pub(crate) mod ca;
 pub(super) mod doors;
 pub(super) mod guard;
 pub(super) mod host_keys;
