@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use jit_ssh_api::v1;
@@ -48,18 +50,23 @@ fn site() -> (Site, Persona, Persona) {
     (site, alice, pipeline)
 }
 
+/// `token` for hosts that stay for `span`.
+fn lend(site: &Site, key: &Path, span: &str, more: &[&str]) -> Said {
+    let login = me();
+    site.ca(&["token", "--ca", &site.url, "--enroller", "pipeline", "--name", "ci-*"])
+        .args(["--labels", "env=ci", "--logins", &login, "--for", span])
+        .args(["--identity"])
+        .args([key])
+        .args(more)
+        .run()
+}
+
 /// Makes a join token for hosts that stay for `span`; gives the file that holds it.
 fn token(site: &Site, pipeline: &Persona, span: &str, uses: &str) -> String {
-    let (login, key) = (me(), pipeline.key_file());
-    let said = site
-        .ca(&["token", "--ca", &site.url, "--enroller", "pipeline", "--name", "ci-*"])
-        .args(["--labels", "env=ci", "--logins", &login, "--for", span, "--uses", uses])
-        .args(["--identity"])
-        .args([&key])
-        .run()
-        .fine();
+    let said = lend(site, &pipeline.key_file(), span, &["--uses", uses]).fine();
     let path = site.path().join("token");
     fs::write(&path, &said.out).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
@@ -209,6 +216,44 @@ fn a_token_lets_in_as_many_hosts_as_it_says_and_an_enroller_vouches_for_one_itse
     site.write_hosts();
     site.apply();
     login(&alice, "ci-1", "1m").ended(REFUSED);
+}
+
+#[test]
+fn a_token_that_the_bundle_does_not_allow_is_not_made_and_one_that_others_can_read_is_not_taken() {
+    let (mut site, alice, pipeline) = site();
+    let key = pipeline.key_file();
+    for (span, more, reason, word) in [
+        ("2h", &[][..], "NOT_ALLOWED", "1h at most"),
+        ("1h", &["--uses", "6"], "NOT_ALLOWED", "5 uses at most"),
+        ("1h", &["--name", "web-*"], "NOT_ALLOWED", "may not name hosts web-*"),
+        ("1h", &["--labels", "role=db"], "NOT_ALLOWED", "may not give the label role=db"),
+        ("1h", &["--logins", "nobody-here"], "NOT_ALLOWED", "may not give the login nobody-here"),
+    ] {
+        // What is said twice adds to the list.
+        let said = lend(&site, &key, span, &[more, &["--json"]].concat()).ended(1);
+        assert_eq!(said.text("error"), reason, "{said:?}");
+        assert!(said.err.contains(word) && said.err.contains("no token is made"), "{said:?}");
+        assert!(!said.out.contains("jit-ssh-join-1"), "{said:?}");
+    }
+    let stranger = lend(&site, &alice.key_file(), "1h", &["--json"]).ended(1);
+    assert_eq!(stranger.text("error"), "UNKNOWN_SIGNER");
+    lend(&site, &key, "1h", &["--uses", "5"]).fine();
+
+    let word = token(&site, &pipeline, "10m", "1");
+    fs::set_permissions(&word, fs::Permissions::from_mode(0o644)).unwrap();
+    let host = Sshd::new(site.path(), "ci-1");
+    let open = setup_by(&host, &word, &["--allow-lock-out"]).ended(1);
+    assert_eq!(open.text("error"), "TOKEN_OPEN");
+    assert!(!has_joined(&site, "ci-1") && !host.etc.join("jit-ssh").exists());
+    fs::set_permissions(&word, fs::Permissions::from_mode(0o600)).unwrap();
+    let said = setup_by(&host, &word, &["--allow-lock-out"]).fine();
+    assert!(said.err.contains(" UTC.") && !said.err.contains("Unix seconds"), "{said:?}");
+
+    // Without a way to the CA nobody knows; whoever wants one all the same says so.
+    site.stop();
+    let said = lend(&site, &key, "1h", &["--json"]).ended(7);
+    assert!(said.err.contains("--unchecked"), "{said:?}");
+    lend(&site, &key, "2h", &["--unchecked"]).fine();
 }
 
 #[test]
