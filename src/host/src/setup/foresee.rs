@@ -10,7 +10,8 @@ use jit_ssh_core::names::Login;
 
 use super::run::{Goal, Host, LiveSessions, Told, guard_wanted};
 use crate::admission::{self, Obstacle, Weight};
-use crate::current::Current;
+use crate::current::{Current, Disk};
+use crate::doctor::directives;
 use crate::error::CommandError;
 use crate::guard_service::Sessions;
 use crate::hook;
@@ -41,8 +42,9 @@ pub(super) fn foresee(
         let effective = |login| host.sshd.effective(login);
         let before = logins.iter().map(effective).collect::<Result<Vec<_>, _>>()?;
         words.extend(settings_of_others(host.layout, current, &before, told)?);
-        if let (Some(_), Some(before)) = (&wanted.guard, before.first()) {
-            pam_is_used(host, before)?;
+        if wanted.guard.is_some() {
+            before.iter().try_for_each(|before| pam_is_used(host, before))?;
+            words.extend(pam_is_used_elsewhere(host, current, logins)?);
         }
         let (doubts, shut) = admitted(host.layout, wanted, current, &before);
         words.extend(doubts);
@@ -158,12 +160,49 @@ fn pam_is_used(host: &Host<'_>, before: &Effective) -> Result<(), CommandError> 
         return Ok(());
     }
     Err(CommandError::new(format!(
-        "sshd uses the PAM service `{service}`, and would not read {}.",
+        "sshd uses the PAM service `{service}`, for some logins at least, and would not read {}.",
         file.display()
     ))
     .named("OTHER_PAM_SERVICE")
-    .hint(format!("name its file: --pam {}", file.with_file_name(&service).display()))
+    .hint(format!(
+        "where it is one for all of them, name its file: --pam {}",
+        file.with_file_name(&service).display()
+    ))
+    .hint("where a Match makes it another for some, take PAMServiceName out of that")
     .hint(off))
+}
+
+/// The same for connections that only a `Match` with a `PAMServiceName` of its own fits; a word for each about
+/// which sshd can not be asked.
+fn pam_is_used_elsewhere(
+    host: &Host<'_>,
+    current: &Current,
+    logins: &[Login],
+) -> Result<Vec<String>, CommandError> {
+    let names: Vec<String> = logins.iter().map(ToString::to_string).collect();
+    let text = String::from_utf8_lossy(&current.config.content);
+    let mut words = Vec::new();
+    for line in directives::read(&current.config_path, &text, &Disk) {
+        let Some(under) = line.under.as_ref().filter(|_| line.is("PAMServiceName")) else {
+            continue;
+        };
+        match directives::connection_for(under, &names) {
+            Some((user, connection)) if names.contains(&user) => {
+                if let Ok(effective) = host.sshd.effective_where(&connection) {
+                    pam_is_used(host, &effective)?;
+                }
+            }
+            // Of an account that has no certificates of ours.
+            Some(_) => {}
+            None => words.push(format!(
+                "{}:{}: under `{under}` sshd uses the PAM service `{}`: logins that this fits would not be watched.",
+                line.file.display(),
+                line.line,
+                line.value()
+            )),
+        }
+    }
+    Ok(words)
 }
 
 /// Doubts about logins by certificate in words, and a refusal where none could log in.

@@ -356,6 +356,19 @@ const PAM_CASES: &[Case] = &[
     (&["HOOK_PROGRAM_OPEN"], |f| f.pam.program[0].mode = 0o775),
     (&["HOOK_PROGRAM_OPEN"], |f| f.pam.program[1].owner = 1000),
     (&["PAM_OTHER_SERVICE"], |f| set(f, &[("pamservicename", "other")])),
+    // Under a Match it is another for some; and that of an account without our certificates is no matter.
+    (&["PAM_OTHER_SERVICE"], |f| {
+        f.sshd.asked.push(asked("deploy", &[("pamservicename", "sftp")]));
+    }),
+    (&[], |f| f.sshd.asked.push(asked("bob", &[("pamservicename", "sftp")]))),
+    (&["MATCH_OVERRIDES"], |f| {
+        set_config(f, &format!("{CONFIG}Match Group sftp\nPAMServiceName sftp\n"), &[]);
+        f.sshd.unasked.push("Match Group sftp".to_owned());
+    }),
+    (&[], |f| {
+        set_config(f, &format!("{CONFIG}Match Group sftp\nPAMServiceName sshd\n"), &[]);
+        f.sshd.unasked.push("Match Group sftp".to_owned());
+    }),
     (&["OPENSSH_COMMAS", "OPENSSH_NO_PENALTIES", "PAM_OTHER_SERVICE"], |f| {
         f.sshd.version = Some((9, 2));
         f.running = running(&["/opt/x/sshd-test", "-f", "/e/sshd_config"]);

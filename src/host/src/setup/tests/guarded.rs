@@ -182,6 +182,25 @@ fn a_hook_that_sshd_would_not_call_is_refused() {
     other.layout = other.layout.clone().with_pam(&named).unwrap();
     assert!(refusal(&other).contains("sshd uses the PAM service `sshd`"));
 
+    // From 9.8 the service is a setting, which a Match can make another for some.
+    for (line, is_refused) in [
+        ("PAMServiceName other", true),
+        ("PAMServiceName sshd", false),
+        ("Match User deploy\nPAMServiceName other", true),
+        ("Match Address 10.0.0.0/8\nPAMServiceName other", true),
+        ("Match User bob\nPAMServiceName other", false),
+    ] {
+        let host = host(&format!("{line}\n"), true, true);
+        if host.sshd.test().is_err() {
+            // This sshd knows no such word.
+            continue;
+        }
+        match is_refused {
+            true => assert!(refusal(&host).contains("PAM service `other`"), "{line}"),
+            false => drop(host.run(&goal(&host, Guard::Required), ANYWAY).unwrap()),
+        }
+    }
+
     let gone = host("", true, true);
     fs::remove_file(gone.layout.pam()).unwrap();
     assert!(refusal(&gone).contains("There is no PAM service file"));
