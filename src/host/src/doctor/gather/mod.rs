@@ -175,7 +175,7 @@ fn first_line(error: &str) -> String {
 }
 
 /// The two numbers of `OpenSSH_9.2p1 Debian-2, OpenSSL ...`.
-fn version(text: &str) -> Option<(u32, u32)> {
+pub(crate) fn version(text: &str) -> Option<(u32, u32)> {
     let (major, rest) = text.strip_prefix("OpenSSH_")?.split_once('.')?;
     let end = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
     Some((major.parse().ok()?, rest.get(..end)?.parse().ok()?))
