@@ -39,7 +39,7 @@ impl GuardWeakness {
             W::Off => Description::new(
                 "GUARD_OFF",
                 Warning,
-                "The host is set up without a guard: sessions, their forwards and new channels go on after the grant ends or is revoked; sshd looks at certificates at login only. Nobody fetches what is revoked either: the list is as setup wrote it last.",
+                "The host is set up without a guard: sessions, their forwards and new channels go on after the grant ends or is revoked; sshd looks at certificates at login only. Nobody fetches what is revoked, or renews the host certificate: both are as setup wrote them last.",
                 "jit-ssh-host setup ... --guard required",
             )
             .breaks(Effect::Unended("no guard")),

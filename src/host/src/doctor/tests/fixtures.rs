@@ -252,6 +252,14 @@ const HOST_KEYS: &[Case] = &[
     }),
     // One of sshd's usual ones.
     (&[], |f| f.host_keys[0].1 = Look::Absent),
+    (&["HOST_CERTIFICATE_NOT_RENEWED"], |f| {
+        f.drop_in = file(DROP_IN.replace("Include", "#Include"));
+    }),
+    // Without a guard there is no link to renew it.
+    (&["GUARD_OFF", "HOOK_UNASKED"], |f| {
+        f.drop_in = file(DROP_IN.replace("Include", "#Include"));
+        settings(f).guard = Guard::Off;
+    }),
     (&["NO_HOST_CERTIFICATE"], |f| f.host_certificates.clear()),
     (&["HOST_CERTIFICATE_MISSING"], |f| f.host_certificates[0].1 = Look::Absent),
     (&["HOST_CERTIFICATE_MALFORMED"], |f| f.host_certificates[0].1 = Look::Seen(None)),

@@ -156,8 +156,10 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
     }
     let sign = ["-s", &path("ca"), "-h", "-I", "h", "-n", "prod-host", "-V", "+1h"];
     keygen(&[&sign[..], &[&path("host_key.pub")]].concat());
+    // What is refused here again and again must not close the address.
+    let newer = testplace::from_9_8("PerSourcePenalties no\n");
     let config = format!(
-        "Include ETC/sshd_config.d/*.conf\nPort {port}\nListenAddress 127.0.0.1\nHostKey DIR/host_key\n\
+        "{newer}Include ETC/sshd_config.d/*.conf\nPort {port}\nListenAddress 127.0.0.1\nHostKey DIR/host_key\n\
          HostCertificate DIR/host_key-cert.pub\nPidFile DIR/sshd.pid\nUsePAM yes\nStrictModes yes\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nAuthorizedKeysFile none\n"
     );
@@ -169,7 +171,8 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
     fs::create_dir_all(layout.drop_in_dir()).unwrap();
     fs::create_dir_all(layout.principals_dir()).unwrap();
     write(layout.config().to_owned(), config);
-    write(layout.drop_in(), content::drop_in(layout, false));
+    let include = content::certificate_include_line(layout);
+    write(layout.drop_in(), content::drop_in(layout, false) + &include);
 
     let key = fs::read_to_string(dir.join("ca.pub")).unwrap();
     let key = key.split(' ').take(2).collect::<Vec<_>>().join(" ");
@@ -263,6 +266,9 @@ const CASES: &[Case] = &[
     }),
     (&["KRL_EMPTY"], |h| h.write("etc/jit-ssh/revoked.krl", "")),
     (&["NO_REVOKED_KEYS"], |h| h.replace("etc/sshd_config.d/00-jit-ssh.conf", "RevokedKeys ", "#")),
+    (&["HOST_CERTIFICATE_NOT_RENEWED"], |h| {
+        h.replace("etc/sshd_config.d/00-jit-ssh.conf", "\nInclude ", "\n# ");
+    }),
     (&["OPEN_TO_OTHERS"], |h| {
         let open = fs::Permissions::from_mode(0o666);
         fs::set_permissions(h.path("etc/jit-ssh/user_ca.pub"), open).unwrap();

@@ -56,6 +56,7 @@ const DROP_IN: &str = "# Written by `jit-ssh-host setup`; undo with `jit-ssh-hos
 TrustedUserCAKeys /e/jit-ssh/user_ca.pub
 AuthorizedPrincipalsFile /e/jit-ssh/principals/%u
 AuthorizedPrincipalsCommand none
+Include /e/jit-ssh/host_certificate.conf
 ";
 
 const PAM: &str = "auth required pam_unix.so
