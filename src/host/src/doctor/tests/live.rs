@@ -171,8 +171,7 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
     fs::create_dir_all(layout.drop_in_dir()).unwrap();
     fs::create_dir_all(layout.principals_dir()).unwrap();
     write(layout.config().to_owned(), config);
-    let include = content::certificate_include_line(layout);
-    write(layout.drop_in(), content::drop_in(layout, false) + &include);
+    write(layout.drop_in(), content::drop_in(layout, true));
 
     let key = fs::read_to_string(dir.join("ca.pub")).unwrap();
     let key = key.split(' ').take(2).collect::<Vec<_>>().join(" ");
@@ -406,6 +405,24 @@ fn a_later_command_for_principals_is_found_only_where_this_sshd_obeys_it() {
     let found = codes(&host.findings());
     assert_eq!(found.contains(&"ORDER_FAULT"), is_obeyed, "{found:?}");
     assert!(!found.contains(&"PRINCIPALS_COMMAND") && found.contains(&"KEYS_COMMAND"), "{found:?}");
+}
+
+#[test]
+fn another_pam_service_is_found_on_an_sshd_that_can_be_told_of_one() {
+    let mut host = Live::new();
+    let baseline = codes(&host.findings());
+    assert!(!baseline.contains(&"PAM_OTHER_SERVICE"), "{baseline:?}");
+    for (who, is_found) in [("", true), ("Match User USER\n", true), ("Match User bob\n", false)] {
+        let lines = format!("{who}PAMServiceName other\n").replace("USER", &host.user);
+        host.add("etc/sshd_config", &lines);
+        if host.places.sshd.test().is_err() {
+            return eprintln!("skipped: this sshd knows no PAMServiceName");
+        }
+        host.reload();
+        let found = codes(&host.findings());
+        assert_eq!(found.contains(&"PAM_OTHER_SERVICE"), is_found, "{lines}: {found:?}");
+        host.mend();
+    }
 }
 
 /// What is said to follow does: the judge is a login.
