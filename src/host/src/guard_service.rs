@@ -14,7 +14,7 @@ use crate::guard::protocol::{self, Answer, Ask};
 use crate::guard::row::Row;
 use crate::guard::state::StateFile;
 use crate::hook;
-use crate::layout::{DEFAULT_ETC, Layout};
+use crate::layout::{DEFAULT_ETC, DEFAULT_STATE, Layout};
 
 /// The service's name.
 const SERVICE: &str = "jit-ssh-guard.service";
@@ -206,6 +206,16 @@ fn is_live(row: &Row) -> bool {
 fn holds(row: &Row, pid: i32) -> bool {
     let descends = Process::open_same(row.monitor).is_some() && descends_from(pid, row.monitor.pid);
     descends || row.cgroup.as_ref().is_some_and(|group| group.members().contains(&pid))
+}
+
+/// How somebody starts the guard without systemd; `state` is where it kept what it keeps, where that is known.
+pub(crate) fn by_hand(etc: &Path, run: &Path, state: Option<&Path>) -> String {
+    let mut words = vec!["jit-ssh-host guard".to_owned()];
+    words.extend(hook::places(etc, run));
+    if let Some(state) = state.filter(|state| *state != Path::new(DEFAULT_STATE)) {
+        words.extend(["--state".to_owned(), state.display().to_string()]);
+    }
+    words.join(" ")
 }
 
 /// The unit for this host, from the one that is shipped.

@@ -13,9 +13,9 @@ use crate::admission::{self, Obstacle, Weight};
 use crate::current::{Current, Disk};
 use crate::doctor::directives;
 use crate::error::CommandError;
-use crate::guard_service::Sessions;
-use crate::hook;
+use crate::guard_service::{self, Sessions};
 use crate::layout::Layout;
+use crate::link::heard;
 use crate::lock_out;
 use crate::plan::{Plan, Wanted};
 use crate::sshd::{Effective, Sshd};
@@ -283,9 +283,9 @@ fn another_way(sshd: &Sshd, goal: &Goal) -> Result<Vec<String>, CommandError> {
     ))
 }
 
-/// How somebody starts the guard.
+/// How somebody starts the guard, as it was started before where that is known.
 pub(super) fn guard_by_hand(layout: &Layout) -> String {
-    let arguments: String =
-        hook::arguments(layout).into_iter().map(|argument| format!(" {argument}")).collect();
-    format!("jit-ssh-host guard{arguments}")
+    let before = heard::read(layout.run()).ok().and_then(Result::ok);
+    let state = before.as_ref().map(|heard| heard.state.as_path());
+    guard_service::by_hand(layout.etc(), layout.run(), state)
 }

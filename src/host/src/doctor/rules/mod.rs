@@ -17,8 +17,8 @@ use std::path::Path;
 
 use super::facts::{Asked, Facts};
 use super::finding::Finding;
-use crate::hook;
-use crate::layout::{DEFAULT_ETC, DEFAULT_STATE};
+use crate::guard_service;
+use crate::layout::DEFAULT_ETC;
 
 /// All that is weak, the worst first.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -88,16 +88,8 @@ fn set(line: &str) -> String {
 
 /// How this host's guard is started anew, wherever it has its files.
 fn start_guard(facts: &Facts) -> String {
-    let mut by_hand = "jit-ssh-host guard".to_owned();
-    let run = facts.guard.run.as_path();
     let state = facts.link.heard.seen().map(|heard| heard.state.as_path());
-    let state = state.filter(|state| *state != Path::new(DEFAULT_STATE));
-    let state = state.map(|state| ["--state".to_owned(), state.display().to_string()]);
-    let places = hook::places(facts.layout.etc(), run).into_iter();
-    for word in places.chain(state.into_iter().flatten()) {
-        by_hand.push(' ');
-        by_hand.push_str(&word);
-    }
+    let by_hand = guard_service::by_hand(facts.layout.etc(), &facts.guard.run, state);
     // systemd runs the guard of the system's own sshd alone.
     match facts.layout.etc() == Path::new(DEFAULT_ETC) {
         true => format!("systemctl restart jit-ssh-guard; without systemd: {by_hand}"),
