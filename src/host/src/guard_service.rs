@@ -97,6 +97,21 @@ pub(crate) enum Answering {
     Older,
 }
 
+impl Answering {
+    /// Refuses a guard whose sessions are those of another host: they are not this one's to end.
+    ///
+    /// # Errors
+    /// Whose it is, as the end of a sentence.
+    pub(crate) fn not_of_another(self) -> Result<(), String> {
+        match self {
+            Answering::Ours | Answering::Older => Ok(()),
+            Answering::Other(etc) => {
+                Err(format!("what answers is the guard of the host files in {}", etc.display()))
+            }
+        }
+    }
+}
+
 /// The guard that answers in `run`, as seen by who goes by the host files in `etc`.
 ///
 /// # Errors
@@ -165,9 +180,7 @@ impl GuardService for System {
     }
 
     fn end_sessions(&self) -> Result<(), String> {
-        if let Answering::Other(etc) = self.answers()? {
-            return Err(format!("what answers is the guard of the host files in {}", etc.display()));
-        }
+        self.answers()?.not_of_another()?;
         let until = Instant::now() + END_PATIENCE;
         loop {
             match self.ask(&Ask::End)? {
@@ -361,6 +374,12 @@ mod tests {
         ] {
             let _guard = TestGuard::serving(run, &serves);
             assert_eq!(system.answers(), Ok(expected));
+            // Those of another host are not ended by who asks in this one's name.
+            let refused = system.end_sessions().unwrap_err();
+            assert_eq!(
+                refused.contains("the guard of the host files"),
+                serves == Path::new("/none")
+            );
         }
     }
 

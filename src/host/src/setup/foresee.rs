@@ -13,7 +13,7 @@ use crate::admission::{self, Obstacle, Weight};
 use crate::current::{Current, Disk};
 use crate::doctor::directives;
 use crate::error::CommandError;
-use crate::guard_service::{self, Sessions};
+use crate::guard_service::{self, Answering, Sessions};
 use crate::layout::Layout;
 use crate::link::heard;
 use crate::lock_out;
@@ -100,7 +100,7 @@ fn sessions_end(
         ))
         .hint("run it by another way in: a console, or a key of an administrator")
         .hint(leave)),
-        LiveSessions::End => host.guard.answers().map_err(|why| {
+        LiveSessions::End => host.guard.answers().and_then(Answering::not_of_another).map_err(|why| {
             refused(format!("The guard can not end {some}: {why}."))
                 .hint("start it, then run this again")
                 .hint(leave)
