@@ -147,3 +147,10 @@ impl Caller {
         self.runtime.block_on(call(self.client.clone()))
     }
 }
+
+/// Waits until a moment is over by this machine's clock.
+pub fn wait_until_past(moment: u64) {
+    while now() <= moment {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}

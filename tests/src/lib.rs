@@ -6,7 +6,7 @@
 //! - [`Sshd`]: a stock sshd on a high port;
 //! - [`guarded`]: an sshd under PAM with hook and guard, for root alone;
 //! - [`api`]: the gRPC API, called as another program would;
-//! - [`network`]: several machines on one;
+//! - [`network`]: several machines on one; [`pipeline`]: who vouches for hosts that join;
 //! - [`program`]: runs a program and keeps what it said; [`pty`]: the same on a terminal;
 //! - [`snapshot`]: what programs say, held against a file.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on must stop")]
@@ -16,6 +16,7 @@ pub mod distant;
 pub mod guarded;
 pub mod network;
 mod persona;
+pub mod pipeline;
 pub mod program;
 pub mod pty;
 mod site;
@@ -25,4 +26,4 @@ mod sshd;
 pub use persona::{ASK, Persona};
 pub use program::{Program, Said};
 pub use site::{Fetched, POLICY, Site};
-pub use sshd::{Sshd, me};
+pub use sshd::{PamService, Sshd, me};

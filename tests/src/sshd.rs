@@ -166,6 +166,34 @@ impl Drop for Sshd {
     }
 }
 
+/// A PAM service of the system's, by its file, that is taken out with the test; only for root.
+pub struct PamService(pub PathBuf);
+
+impl PamService {
+    /// What stands in it: whoever has a key or certificate has a session.
+    pub const TEXT: &str = "auth required pam_deny.so\naccount required pam_permit.so\n\
+        session optional pam_loginuid.so\nsession required pam_permit.so\n";
+
+    /// Makes one, whose name holds `what`.
+    pub fn new(what: &str) -> PamService {
+        let name = format!("jit-ssh-test-{what}{}", std::process::id());
+        let service = PamService(Path::new("/etc/pam.d").join(name));
+        fs::write(&service.0, Self::TEXT).unwrap();
+        service
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.0.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for PamService {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// The user who runs the tests: the only account there is to log in to.
 pub fn me() -> String {
     Program::new("id").args(["-un"]).run().fine().out.trim().to_owned()

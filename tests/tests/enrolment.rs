@@ -2,66 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::fs;
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt as _;
 
 use jit_ssh_api::v1;
-use jit_ssh_tests::api::{Caller, now};
+use jit_ssh_tests::api::{Caller, now, wait_until_past};
+use jit_ssh_tests::pipeline::{lend, login, site, strict_ssh, token, vouch};
 use jit_ssh_tests::program::{Program, Said};
-use jit_ssh_tests::{Persona, Site, Sshd};
-
-/// Whoever is in `sre` may go to hosts of the pipeline, by themselves.
-const RULES: &str = r#"
-[[allow]]
-name = "ci"
-who = ["group:sre"]
-hosts = ["label:env=ci"]
-logins = ["LOGIN"]
-max_for = "10m"
-cert_for = "10m"
-auto = {}
-permit = ["pty"]
-"#;
+use jit_ssh_tests::{Site, Sshd, me};
 
 const REFUSED: i32 = 6;
-
-fn me() -> String {
-    Program::new("id").args(["-un"]).run().fine().out.trim().to_owned()
-}
-
-/// A running CA with alice, and a pipeline that may vouch for hosts called `ci-...`.
-fn site() -> (Site, Persona, Persona) {
-    let mut site = Site::initialised();
-    let pipeline = Persona::new(site.path(), "pipeline");
-    let (alice, _bob) = site.populate(RULES);
-    let hosts = site.config().join("hosts.toml");
-    let listed = fs::read_to_string(&hosts).unwrap();
-    let enroller = format!(
-        "[[enroller]]\nid = \"pipeline\"\nkeys = [\"{}\"]\nnames = [\"ci-*\"]\n\
-         labels = {{ env = [\"ci\"] }}\nlogins = [\"{}\"]\nmax_for = \"1h\"\nmax_uses = 5\n",
-        pipeline.public_key(),
-        me()
-    );
-    fs::write(&hosts, format!("{listed}{enroller}")).unwrap();
-    site.serve();
-    site.apply();
-    alice.enroll(&site.url);
-    (site, alice, pipeline)
-}
-
-/// Makes a join token for hosts that stay for `span`; gives the file that holds it.
-fn token(site: &Site, pipeline: &Persona, span: &str, uses: &str) -> String {
-    let (login, key) = (me(), pipeline.key_file());
-    let said = site
-        .ca(&["token", "--ca", &site.url, "--enroller", "pipeline", "--name", "ci-*"])
-        .args(["--labels", "env=ci", "--logins", &login, "--for", span, "--uses", uses])
-        .args(["--identity"])
-        .args([&key])
-        .run()
-        .fine();
-    let path = site.path().join("token");
-    fs::write(&path, &said.out).unwrap();
-    path.to_str().unwrap().to_owned()
-}
 
 fn enroll(host: &Sshd, token: &str, more: &[&str]) -> Said {
     let key = host.etc.join("host_key.pub");
@@ -85,38 +34,6 @@ fn has_joined(site: &Site, name: &str) -> bool {
     let request = v1::GetEnrolmentsRequest { names: vec![name.to_owned()] };
     let call = async |client: jit_ssh_api::Client| client.get_enrolments(request).await.unwrap();
     !Caller::new(site).call(call).enrolments.is_empty()
-}
-
-/// ssh that knows hosts by the file that jit-ssh keeps, and by nothing else.
-fn strict_ssh(alice: &Persona, host: &Sshd) -> Said {
-    let known = format!("UserKnownHostsFile={}", alice.home.join("state/known_hosts").display());
-    // The first value of an option counts.
-    let ssh = alice.program("ssh").args(["-o", &known]).args(host.client_options());
-    ssh.args([host.name(), "echo in"]).run()
-}
-
-/// The enroller vouches for the key of `host`; `labels` and `span` as it says.
-fn vouch(site: &Site, pipeline: &Persona, host: &Sshd, labels: &str, span: &str) -> Said {
-    let (login, key) = (me(), pipeline.key_file());
-    site.ca(&["vouch", "--ca", &site.url, "--enroller", "pipeline", "--name", host.name()])
-        .args(["--labels", labels, "--logins", &login, "--for", span, "--identity"])
-        .args([&key])
-        .args(["--key"])
-        .args([host.etc.join("host_key.pub")])
-        .run()
-}
-
-fn login(alice: &Persona, host: &str, span: &str) -> Said {
-    let login = me();
-    alice
-        .jit(&["login", host, "--as", &login, "--for", span, "--because", "a look", "--json"])
-        .run()
-}
-
-fn wait_until_past(moment: u64) {
-    while now() <= moment {
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 #[test]
@@ -209,6 +126,44 @@ fn a_token_lets_in_as_many_hosts_as_it_says_and_an_enroller_vouches_for_one_itse
     site.write_hosts();
     site.apply();
     login(&alice, "ci-1", "1m").ended(REFUSED);
+}
+
+#[test]
+fn a_token_that_the_bundle_does_not_allow_is_not_made_and_one_that_others_can_read_is_not_taken() {
+    let (mut site, alice, pipeline) = site();
+    let key = pipeline.key_file();
+    for (span, more, reason, word) in [
+        ("2h", &[][..], "NOT_ALLOWED", "1h at most"),
+        ("1h", &["--uses", "6"], "NOT_ALLOWED", "5 uses at most"),
+        ("1h", &["--name", "web-*"], "NOT_ALLOWED", "may not name hosts web-*"),
+        ("1h", &["--labels", "role=db"], "NOT_ALLOWED", "may not give the label role=db"),
+        ("1h", &["--logins", "nobody-here"], "NOT_ALLOWED", "may not give the login nobody-here"),
+    ] {
+        // What is said twice adds to the list.
+        let said = lend(&site, &key, span, &[more, &["--json"]].concat()).ended(1);
+        assert_eq!(said.text("error"), reason, "{said:?}");
+        assert!(said.err.contains(word) && said.err.contains("no token is made"), "{said:?}");
+        assert!(!said.out.contains("jit-ssh-join-1"), "{said:?}");
+    }
+    let stranger = lend(&site, &alice.key_file(), "1h", &["--json"]).ended(1);
+    assert_eq!(stranger.text("error"), "UNKNOWN_SIGNER");
+    lend(&site, &key, "1h", &["--uses", "5"]).fine();
+
+    let word = token(&site, &pipeline, "10m", "1");
+    fs::set_permissions(&word, fs::Permissions::from_mode(0o644)).unwrap();
+    let host = Sshd::new(site.path(), "ci-1");
+    let open = setup_by(&host, &word, &["--allow-lock-out"]).ended(1);
+    assert_eq!(open.text("error"), "TOKEN_OPEN");
+    assert!(!has_joined(&site, "ci-1") && !host.etc.join("jit-ssh").exists());
+    fs::set_permissions(&word, fs::Permissions::from_mode(0o600)).unwrap();
+    let said = setup_by(&host, &word, &["--allow-lock-out"]).fine();
+    assert!(said.err.contains(" UTC.") && !said.err.contains("Unix seconds"), "{said:?}");
+
+    // Without a way to the CA nobody knows; whoever wants one all the same says so.
+    site.stop();
+    let said = lend(&site, &key, "1h", &["--json"]).ended(7);
+    assert!(said.err.contains("--unchecked"), "{said:?}");
+    lend(&site, &key, "2h", &["--unchecked"]).fine();
 }
 
 #[test]

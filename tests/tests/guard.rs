@@ -443,7 +443,9 @@ fn the_sockets_other_callers_and_messages_change_nothing() {
         program.args(["-MSocket", "-e", perl, &path, message]).run()
     };
     let status = r#"{"do":"status"}"#;
-    assert_eq!(ask(None, status).fine().out.trim(), r#"{"answer":"status","sessions":0}"#);
+    let etc = host.path("etc");
+    let expected = format!(r#"{{"answer":"status","sessions":0,"etc":"{}"}}"#, etc.display());
+    assert_eq!(ask(None, status).fine().out.trim(), expected);
     assert!(!ask(Some("65534"), status).out.contains("status"));
     let certificate =
         fs::read_to_string(host.access(&host.user, 300).0.certificate.unwrap()).unwrap();

@@ -2,23 +2,10 @@
 //! administrator types.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use jit_ssh_tests::program::{is_root, wait_until};
-use jit_ssh_tests::{POLICY, Program, Site, Sshd};
-
-/// A PAM service of the system's that is taken out with the test.
-struct PamService(PathBuf);
-
-impl Drop for PamService {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-const PAM: &str = "auth required pam_deny.so\naccount required pam_permit.so\n\
-    session optional pam_loginuid.so\nsession required pam_permit.so\n";
+use jit_ssh_tests::{POLICY, PamService, Program, Site, Sshd};
 
 #[test]
 fn a_host_that_is_set_up_with_a_guard_ends_what_it_let_in() {
@@ -26,10 +13,8 @@ fn a_host_that_is_set_up_with_a_guard_ends_what_it_let_in() {
         return eprintln!("skipped: only root can start sshd under PAM");
     }
     let (site, alice, _bob) = Site::running(POLICY);
-    let name = format!("jit-ssh-test-setup{}", std::process::id());
-    let service = PamService(PathBuf::from("/etc/pam.d").join(&name));
-    fs::write(&service.0, PAM).unwrap();
-    let host = Sshd::under_pam(site.path(), "test-host", &name);
+    let service = PamService::new("setup");
+    let host = Sshd::under_pam(site.path(), "test-host", &service.name());
     // Sockets have short names.
     let dir = tempfile::TempDir::with_prefix_in("jit-ssh-setup-", "/run").unwrap();
     let run = dir.path().join("run");
@@ -39,7 +24,7 @@ fn a_host_that_is_set_up_with_a_guard_ends_what_it_let_in() {
     let said = setup(&["--json"]).ended(1);
     assert_eq!(said.text("error"), "NO_GUARD");
     assert!(said.err.contains("start it as root"), "{}", said.err);
-    assert_eq!(fs::read_to_string(&service.0).unwrap(), PAM);
+    assert_eq!(fs::read_to_string(&service.0).unwrap(), PamService::TEXT);
     assert!(!host.etc.join("jit-ssh").exists());
 
     let guard = Program::new("jit-ssh-host").args(["guard", "--etc"]).args([&host.etc]);
@@ -85,7 +70,7 @@ fn a_host_that_is_set_up_with_a_guard_ends_what_it_let_in() {
     assert!(session.is_running());
     setup(&["--guard", "off", "--end-sessions"]).fine();
     assert_ne!(session.wait().code, 0);
-    assert_eq!(fs::read_to_string(&service.0).unwrap(), PAM);
+    assert_eq!(fs::read_to_string(&service.0).unwrap(), PamService::TEXT);
     setup(&[]).fine();
     let mut session = live();
     let said = setup(&["--remove", "--leave-sessions"]).fine();
@@ -102,6 +87,6 @@ fn a_host_that_is_set_up_with_a_guard_ends_what_it_let_in() {
     setup(&["--guard", "optional"]).fine();
     assert_eq!(alice.ssh(&host, "echo in").out, "in\n", "{}", host.log());
     setup(&["--remove"]).fine();
-    assert_eq!(fs::read_to_string(&service.0).unwrap(), PAM);
+    assert_eq!(fs::read_to_string(&service.0).unwrap(), PamService::TEXT);
     assert_ne!(alice.ssh(&host, "echo in").out, "in\n");
 }

@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use jit_ssh_api::agent::Agent;
 use jit_ssh_api::join::JoinToken;
 use jit_ssh_api::own_key::{KeyFile, OwnKey, SigningError};
 use jit_ssh_api::{CaUrl, Client, v1};
-use jit_ssh_core::bundle::Glob;
+use jit_ssh_core::bundle::{Glob, Hosts};
 use jit_ssh_core::digest::Digest;
+use jit_ssh_core::enrolment::judge_token;
 use jit_ssh_core::key::SubjectKey;
 use jit_ssh_core::names::{ActorId, HostName, LabelKey, LabelValue, Login};
 use jit_ssh_core::statement::{self, Body, Host, Token};
@@ -65,6 +66,9 @@ pub(crate) struct TokenArgs {
     /// How long from now on hosts may join
     #[arg(long, value_name = "SPAN", default_value = "1h")]
     until: Seconds,
+    /// Does not ask the CA whether the enroller may lend this: for machines without a way there
+    #[arg(long)]
+    unchecked: bool,
 }
 
 /// Vouches for a host.
@@ -100,7 +104,7 @@ struct PrintedHost<'h> {
     until: UnixTime,
 }
 
-/// Makes a join token; nothing is asked of the CA, which hears of it when the first host joins.
+/// Makes a join token that the bundle in force allows. The CA hears of it when the first host joins.
 pub(crate) fn cmd_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let Offer { ca, enroller, identity, logins, json, .. } = &args.offer;
     let now = clock::now();
@@ -118,8 +122,22 @@ pub(crate) fn cmd_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
         now,
         now.plus(args.until),
     );
+    // Before somebody touches a key for nothing.
+    let hosts = match args.unchecked {
+        true => None,
+        false => Some(hosts_in_force(ca).context(
+            "no token is made, since the CA does not say whether the enroller may lend it (--unchecked does not ask)",
+        )?),
+    };
     let (bytes, signature) = sign(identity, &body)?;
     let token = JoinToken::new(ca.clone(), &bytes, &signature, seed)?;
+    if let Some(hosts) = hosts {
+        judge_token(token.token(), &hosts).map_err(|no| {
+            let refused =
+                Failure::named(no.reason.as_str(), format!("no token is made: {}", no.message));
+            no.hint.iter().fold(refused, |refused, hint| refused.hint(hint))
+        })?;
+    }
     let word = token.reveal();
     terminal::say(&format!(
         "whoever has this token can join as {} until {}, {} at most; it is a secret",
@@ -179,6 +197,26 @@ impl Offer {
         }
         Ok(labels)
     }
+}
+
+/// The `hosts.toml` that the admins signed.
+fn hosts_in_force(ca: &CaUrl) -> anyhow::Result<Hosts> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let root = Client::fetch_root(ca).await?;
+        let client = Client::connect(ca, &root).await?;
+        let parts = vec![v1::BundlePart::Hosts.into()];
+        let answer = client.get_bundle(v1::GetBundleRequest { parts, proposal: false }).await?;
+        let sent = answer.bundle.context("the CA has no bundle yet")?;
+        let signatures: Vec<Vec<u8>> = sent.signatures.iter().map(|one| one.to_vec()).collect();
+        let bundle = statement::open_bundle(&sent.statement, &signatures, &root)
+            .context("the CA's bundle does not hold")?;
+        ensure!(bundle.is_complete(&root), "the CA's bundle is not signed by enough admins");
+        let is_signed = |file: &&v1::BundleFile| Digest::of(&file.content) == bundle.body.hosts;
+        let file = answer.files.iter().find(is_signed);
+        let file = file.context("the CA did not send the hosts.toml that the admins signed")?;
+        Hosts::parse(&file.content).context("the CA's hosts.toml can not be read by this version")
+    })
 }
 
 /// Encodes a statement and signs it with the enroller's key.

@@ -7,14 +7,12 @@ use jit_ssh_core::time::UnixTime;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::FormatItem;
-use time::macros::format_description;
 
 use crate::failure::Failure;
 
 /// A moment in UTC: `2026-05-20 14:03:10 UTC`.
 pub(crate) fn utc(moment: UnixTime) -> String {
-    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    formatted(moment, format).unwrap_or_else(|| format!("{moment} s"))
+    moment.utc()
 }
 
 /// A moment in UTC in a format; `None` where it is too far off for a date.

@@ -5,8 +5,6 @@ use std::cmp::Ordering;
 
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::time::UnixTime;
-use time::OffsetDateTime;
-use time::macros::format_description;
 use unicode_width::UnicodeWidthChar as _;
 
 /// At most `max` columns of `text`, made harmless.
@@ -79,12 +77,7 @@ pub(crate) fn relative(moment: UnixTime, now: UnixTime) -> String {
 
 /// A moment in UTC: `2026-05-20 14:03:10 UTC`.
 pub(crate) fn utc(moment: UnixTime) -> String {
-    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    i64::try_from(moment.0)
-        .ok()
-        .and_then(|secs| OffsetDateTime::from_unix_timestamp(secs).ok())
-        .and_then(|moment| moment.format(&format).ok())
-        .unwrap_or_else(|| format!("{moment} s"))
+    moment.utc()
 }
 
 /// `a, b or c`.

@@ -35,6 +35,17 @@ impl UnixTime {
     pub fn since(self, earlier: UnixTime) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// As people read it: `2026-05-20 14:03:10 UTC`. What is beyond [`UnixTime::MAX`] is no moment, and
+    /// shown as the count it is.
+    pub fn utc(self) -> String {
+        if self > Self::MAX {
+            return format!("{self} s");
+        }
+        let (day, second) = (Date::of_day(self.0 / DAY), self.0 % DAY);
+        let (hour, minute) = (second / 3_600, second % 3_600 / 60);
+        format!("{day} {hour:02}:{minute:02}:{:02} UTC", second % 60)
+    }
 }
 
 impl fmt::Display for UnixTime {
@@ -144,6 +155,25 @@ impl Date {
         UnixTime(self.days().saturating_add(1).saturating_mul(DAY)).min(UnixTime::MAX)
     }
 
+    /// The day that is so many days after 1970-01-01, of the Gregorian calendar.
+    fn of_day(days: u64) -> Date {
+        let (mut year, mut left) = (1970_u16, days);
+        loop {
+            let length = 337 + u64::from(month_length(year, 2));
+            if left < length {
+                break;
+            }
+            left = left.saturating_sub(length);
+            year = year.saturating_add(1);
+        }
+        let mut month = 1_u8;
+        while left >= u64::from(month_length(year, month)) {
+            left = left.saturating_sub(u64::from(month_length(year, month)));
+            month = month.saturating_add(1);
+        }
+        Date { year, month, day: u8::try_from(left.saturating_add(1)).unwrap_or(u8::MAX) }
+    }
+
     /// Days since 1970-01-01.
     fn days(self) -> u64 {
         let leap = |year: u64| year / 4 - year / 100 + year / 400;
@@ -197,6 +227,25 @@ impl fmt::Display for Date {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_moment_reads_as_date_and_time_in_utc() {
+        for (moment, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_779_285_790, "2026-05-20 14:03:10 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+            (UnixTime::MAX.0, "2242-03-16 12:56:32 UTC"),
+            (UnixTime::MAX.0 + 1, "8589934593 s"),
+            (u64::MAX, "18446744073709551615 s"),
+        ] {
+            assert_eq!(UnixTime(moment).utc(), text);
+        }
+        // Each day there is, there and back.
+        let all = 0..=UnixTime::MAX.0 / DAY;
+        assert!(all.clone().all(|day| Date::of_day(day).days() == day), "{all:?}");
+    }
 
     #[test]
     fn durations_parse_and_refuse() {

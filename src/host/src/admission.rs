@@ -170,6 +170,15 @@ fn groups(keyword: &'static str, effective: &Effective, what: &str) -> Option<Ob
     doubt(keyword, problem, "check the account's groups with: id LOGIN")
 }
 
+/// Whether `AllowGroups` and `DenyGroups` let in somebody of these groups.
+pub(crate) fn groups_let_in(effective: &Effective, groups: &[String]) -> bool {
+    let has_one_of = |patterns: &[String]| {
+        patterns.iter().any(|pattern| groups.iter().any(|group| fits(pattern, group)))
+    };
+    let allowed = effective.all("AllowGroups");
+    (allowed.is_empty() || has_one_of(allowed)) && !has_one_of(effective.all("DenyGroups"))
+}
+
 fn root(login: &Login, effective: &Effective) -> Option<Obstacle> {
     const KEYWORD: &str = "PermitRootLogin";
     let value = effective.get(KEYWORD);

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -76,7 +77,7 @@ pub(crate) fn cmd_enroll(args: &EnrollArgs) -> Result<(), CommandError> {
     })?;
     keep(&args.etc, &vouched)?;
     let body = vouched.host().body();
-    eprintln!("{} has joined until {} (Unix seconds)", body.name, body.until);
+    eprintln!("{} has joined until {}", body.name, body.until.utc());
     if args.json {
         let report = Report {
             name: &body.name,
@@ -168,9 +169,29 @@ fn read_text(path: &Path) -> Result<Zeroizing<String>, CommandError> {
         std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(failed)?;
     } else {
         let file = fs::File::open(path).map_err(failed)?;
+        check_private(path, &file.metadata().map_err(failed)?)?;
         file.take(most).read_to_string(&mut text).map_err(failed)?;
     }
     Ok(text)
+}
+
+/// Refuses a token that others could read, and join with, as ssh refuses such a key. What is no file, a pipe
+/// for one, has no mode that says so.
+fn check_private(path: &Path, found: &fs::Metadata) -> Result<(), CommandError> {
+    let own = rustix::process::geteuid().as_raw();
+    let is_ours = found.uid() == 0 || found.uid() == own;
+    if !found.is_file() || (found.mode() & 0o077 == 0 && is_ours) {
+        return Ok(());
+    }
+    let shown = path.display();
+    Err(CommandError::new(format!(
+        "Others can read the join token in {shown} (mode {:04o}, user {}): whoever has it can join.",
+        found.mode() & 0o7777,
+        found.uid()
+    ))
+    .named("TOKEN_OPEN")
+    .hint(format!("nothing is sent; if nobody else had it: chmod 600 {shown}, as root's"))
+    .hint(format!("where its mode can not be changed: --token - < {shown}")))
 }
 
 /// The key of a `.pub` file, without its comment.
@@ -208,6 +229,8 @@ fn capital(text: &str) -> String {
 const HOST_KEY: &str = "ssh_host_ed25519_key.pub";
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -215,6 +238,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         fs::write(&path, "jit-ssh-join-1.c2VjcmV0\n").unwrap();
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        for open in [0o644, 0o640, 0o604] {
+            mode(open);
+            let error = read_token(&path).err().unwrap();
+            assert!(error.json().contains("TOKEN_OPEN"), "{error}");
+            assert!(!error.to_string().contains("c2VjcmV0"), "{error}");
+        }
+        mode(0o600);
         let error = read_token(&path).err().unwrap().to_string();
         assert!(error.contains("not a join token") && !error.contains("c2VjcmV0"), "{error}");
         // The secret itself in its place is neither taken nor told again.

@@ -1,6 +1,7 @@
 //! The guard as a service of this host: installed and started under systemd; elsewhere somebody
 //! starts it by hand.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::guard::protocol::{self, Answer, Ask};
 use crate::guard::row::Row;
 use crate::guard::state::StateFile;
 use crate::hook;
-use crate::layout::{DEFAULT_ETC, Layout};
+use crate::layout::{DEFAULT_ETC, DEFAULT_STATE, Layout};
 
 /// The service's name.
 const SERVICE: &str = "jit-ssh-guard.service";
@@ -52,11 +53,11 @@ pub(crate) trait GuardService {
     /// What it says.
     fn systemctl(&self, arguments: &[&str]) -> Result<(), String>;
 
-    /// Whether the guard answers on its socket.
+    /// Which guard answers on its socket.
     ///
     /// # Errors
-    /// Why not, as the end of a sentence.
-    fn answers(&self) -> Result<(), String>;
+    /// Why none does, as the end of a sentence.
+    fn answers(&self) -> Result<Answering, String>;
 
     /// The sessions that live, by the table it keeps, whether it runs or not.
     ///
@@ -70,11 +71,11 @@ pub(crate) trait GuardService {
     /// Why there may be some, as the end of a sentence.
     fn end_sessions(&self) -> Result<(), String>;
 
-    /// Waits until it answers, or for long enough.
+    /// Waits until one answers, or for long enough.
     ///
     /// # Errors
-    /// Why it does not answer, as the end of a sentence.
-    fn wait(&self) -> Result<(), String> {
+    /// Why none does, as the end of a sentence.
+    fn wait(&self) -> Result<Answering, String> {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.answers() {
@@ -85,10 +86,56 @@ pub(crate) trait GuardService {
     }
 }
 
+/// The guard that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answering {
+    /// The one of this host's files.
+    Ours,
+    /// One that goes by the host files in another folder.
+    Other(PathBuf),
+    /// One of an older version, which does not say by which files it goes.
+    Older,
+}
+
+impl Answering {
+    /// Refuses a guard whose sessions are those of another host: they are not this one's to end.
+    ///
+    /// # Errors
+    /// Whose it is, as the end of a sentence.
+    pub(crate) fn not_of_another(self) -> Result<(), String> {
+        match self {
+            Answering::Ours | Answering::Older => Ok(()),
+            Answering::Other(etc) => {
+                Err(format!("what answers is the guard of the host files in {}", etc.display()))
+            }
+        }
+    }
+}
+
+/// The guard that answers in `run`, as seen by who goes by the host files in `etc`.
+///
+/// # Errors
+/// Why none does, as the end of a sentence.
+pub(crate) fn answering(run: &Path, etc: &Path) -> Result<Answering, String> {
+    match protocol::ask(run, &Ask::Status, None, Instant::now() + ANSWER_PATIENCE)? {
+        Answer::Status { etc: None, .. } => Ok(Answering::Older),
+        Answer::Status { etc: Some(its), .. } => {
+            // The same folder may have two names.
+            let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            Ok(if real(&its) == real(etc) { Answering::Ours } else { Answering::Other(its) })
+        }
+        Answer::Unable { why } | Answer::Refused { why } => Err(format!("it says that {why}")),
+        Answer::Registered | Answer::Prolonged { .. } | Answer::Events { .. } | Answer::Noted => {
+            Err("what answers there is not the guard".to_owned())
+        }
+    }
+}
+
 /// The real one.
 pub(crate) struct System {
     unit: Option<PathBuf>,
     run: PathBuf,
+    etc: PathBuf,
 }
 
 impl System {
@@ -96,7 +143,7 @@ impl System {
     pub(crate) fn find(layout: &Layout) -> System {
         let is_system = layout.etc() == Path::new(DEFAULT_ETC) && Path::new(SYSTEMD).is_dir();
         let unit = is_system.then(|| Path::new("/etc/systemd/system").join(SERVICE));
-        System { unit, run: layout.run().to_owned() }
+        System { unit, run: layout.run().to_owned(), etc: layout.etc().to_owned() }
     }
 }
 
@@ -118,8 +165,8 @@ impl GuardService for System {
         }
     }
 
-    fn answers(&self) -> Result<(), String> {
-        self.ask(&Ask::Status).map(drop)
+    fn answers(&self) -> Result<Answering, String> {
+        answering(&self.run, &self.etc)
     }
 
     fn sessions(&self) -> Result<Sessions, String> {
@@ -133,6 +180,7 @@ impl GuardService for System {
     }
 
     fn end_sessions(&self) -> Result<(), String> {
+        self.answers()?.not_of_another()?;
         let until = Instant::now() + END_PATIENCE;
         loop {
             match self.ask(&Ask::End)? {
@@ -150,7 +198,7 @@ impl System {
     /// How many sessions the guard says it watches.
     fn ask(&self, ask: &Ask) -> Result<usize, String> {
         match protocol::ask(&self.run, ask, None, Instant::now() + ANSWER_PATIENCE)? {
-            Answer::Status { sessions } => Ok(sessions),
+            Answer::Status { sessions, .. } => Ok(sessions),
             Answer::Unable { why } | Answer::Refused { why } => Err(format!("it says that {why}")),
             Answer::Registered
             | Answer::Prolonged { .. }
@@ -171,6 +219,16 @@ fn is_live(row: &Row) -> bool {
 fn holds(row: &Row, pid: i32) -> bool {
     let descends = Process::open_same(row.monitor).is_some() && descends_from(pid, row.monitor.pid);
     descends || row.cgroup.as_ref().is_some_and(|group| group.members().contains(&pid))
+}
+
+/// How somebody starts the guard without systemd; `state` is where it kept what it keeps, where that is known.
+pub(crate) fn by_hand(etc: &Path, run: &Path, state: Option<&Path>) -> String {
+    let mut words = vec!["jit-ssh-host guard".to_owned()];
+    words.extend(hook::places(etc, run));
+    if let Some(state) = state.filter(|state| *state != Path::new(DEFAULT_STATE)) {
+        words.extend(["--state".to_owned(), state.display().to_string()]);
+    }
+    words.join(" ")
 }
 
 /// The unit for this host, from the one that is shipped.
@@ -216,19 +274,45 @@ impl<'a> Starting<'a> {
         let refused = |why: String| {
             CommandError::new(format!("The guard does not run: {why}.")).named("NO_GUARD")
         };
-        if self.service.unit().is_none() {
-            let hint =
-                format!("there is no systemd here: start it as root, and at each boot: {by_hand}");
-            return self.service.wait().map_err(|why| refused(why).hint(hint));
+        let hint = match self.service.unit() {
+            Some(_) => "see: journalctl -u jit-ssh-guard".to_owned(),
+            None => {
+                format!("there is no systemd here: start it as root, and at each boot: {by_hand}")
+            }
+        };
+        let told = match self.service.unit() {
+            None => Ok(()),
+            Some(_) => self.have_systemd_start_it(),
+        };
+        match told.and_then(|()| self.service.wait()) {
+            Ok(Answering::Ours) => Ok(()),
+            Ok(Answering::Other(etc)) => Err(CommandError::new(format!(
+                "The guard that answers goes by the host files in {}, and not by those of this host: it would know neither its CA keys nor what is revoked.",
+                etc.display()
+            ))
+            .named("OTHER_GUARD")
+            .hint(format!(
+                "one guard serves one --etc: end that one, or give each its own --run DIR, to guard and setup; then: {by_hand}"
+            ))),
+            Ok(Answering::Older) => Err(CommandError::new(
+                "The guard that answers is of an older version, and does not say which host it serves.",
+            )
+            .named("OLD_GUARD")
+            .hint(format!(
+                "end it and start this version's, which takes on its sessions: {by_hand}"
+            ))),
+            Err(why) => Err(refused(why).hint(hint)),
         }
-        // A guard that is started anew resumes its deadlines; no session notices.
-        let verb = if self.is_changed { "restart" } else { "start" };
-        self.service
-            .systemctl(&["daemon-reload"])
-            .and_then(|()| self.service.systemctl(&["enable", SERVICE]))
-            .and_then(|()| self.service.systemctl(&[verb, SERVICE]))
-            .and_then(|()| self.service.wait())
-            .map_err(|why| refused(why).hint("see: journalctl -u jit-ssh-guard"))
+    }
+
+    fn have_systemd_start_it(&self) -> Result<(), String> {
+        // A guard that is started anew resumes its deadlines; no session notices. One that hangs, or is
+        // of an older version, would stay as it is by `start`.
+        let runs = !self.is_changed && self.service.answers() == Ok(Answering::Ours);
+        let verb = if runs { "start" } else { "restart" };
+        self.service.systemctl(&["daemon-reload"])?;
+        self.service.systemctl(&["enable", SERVICE])?;
+        self.service.systemctl(&[verb, SERVICE])
     }
 
     /// Ends a guard that was not there before; to be called while its unit still is.
@@ -266,45 +350,36 @@ pub(crate) fn stop(service: &dyn GuardService) -> Result<(), CommandError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::OwnedFd;
-
-    use rustix::net::{
-        AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind,
-        listen, recv, send, socket_with,
-    };
-
     use super::*;
-
-    fn listener(path: &Path) -> OwnedFd {
-        let socket =
-            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
-        let socket = socket.unwrap();
-        bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
-        listen(&socket, 4).unwrap();
-        socket
-    }
+    use crate::testguard::TestGuard;
 
     #[test]
-    fn only_a_guard_that_says_how_it_goes_answers() {
+    fn only_a_guard_that_says_how_it_goes_answers_and_says_whose_it_is() {
         let dir = tempfile::tempdir().unwrap();
-        let system = System { unit: None, run: dir.path().to_owned() };
+        let (run, etc, link) = (dir.path(), dir.path().join("etc"), dir.path().join("link"));
+        fs::create_dir(&etc).unwrap();
+        std::os::unix::fs::symlink(&etc, &link).unwrap();
+        let system = System { unit: None, run: run.to_owned(), etc: etc.clone() };
         assert!(system.answers().is_err());
-        let socket = listener(&protocol::socket_path(dir.path()));
-        for (answer, good) in [
-            (r#"{"answer":"status","sessions":0}"#, true),
-            (r#"{"answer":"unable","why":"x"}"#, false),
-            ("hello", false),
+        for answer in [r#"{"answer":"unable","why":"x"}"#, r#"{"answer":"noted"}"#, "hello"] {
+            let _guard = TestGuard::answering(run, answer);
+            assert!(system.answers().is_err(), "{answer}");
+        }
+        let _guard = TestGuard::answering(run, r#"{"answer":"status","sessions":0}"#);
+        assert_eq!(system.answers(), Ok(Answering::Older));
+        for (serves, expected) in [
+            (etc.clone(), Answering::Ours),
+            (link, Answering::Ours),
+            ("/none".into(), Answering::Other("/none".into())),
         ] {
-            let result = std::thread::scope(|scope| {
-                let asked = scope.spawn(|| system.answers());
-                let client = accept(&socket).unwrap();
-                let mut buffer = [0_u8; 64];
-                let (length, _) = recv(&client, &mut buffer[..], RecvFlags::empty()).unwrap();
-                assert_eq!(&buffer[..length], br#"{"do":"status"}"#);
-                send(&client, answer.as_bytes(), SendFlags::empty()).unwrap();
-                asked.join().unwrap()
-            });
-            assert_eq!(result.is_ok(), good, "{answer}: {result:?}");
+            let _guard = TestGuard::serving(run, &serves);
+            assert_eq!(system.answers(), Ok(expected));
+            // Those of another host are not ended by who asks in this one's name.
+            let refused = system.end_sessions().unwrap_err();
+            assert_eq!(
+                refused.contains("the guard of the host files"),
+                serves == Path::new("/none")
+            );
         }
     }
 

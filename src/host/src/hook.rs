@@ -63,10 +63,13 @@ pub(crate) fn line(layout: &Layout, program: &Path) -> String {
 
 /// How the hook and the guard are told where files are, where they are not in the usual place.
 pub(crate) fn arguments(layout: &Layout) -> Vec<String> {
+    places(layout.etc(), layout.run())
+}
+
+/// The same for host files in `etc` and the guard's socket in `run`.
+pub(crate) fn places(etc: &Path, run: &Path) -> Vec<String> {
     let mut arguments = Vec::new();
-    for (option, path, usual) in
-        [("--etc", layout.etc(), DEFAULT_ETC), ("--run", layout.run(), DEFAULT_RUN)]
-    {
+    for (option, path, usual) in [("--etc", etc, DEFAULT_ETC), ("--run", run, DEFAULT_RUN)] {
         if path != Path::new(usual) {
             arguments.extend([option.to_owned(), path.display().to_string()]);
         }

@@ -50,6 +50,8 @@ mod settings;
 mod setup;
 mod sshd;
 #[cfg(test)]
+mod testguard;
+#[cfg(test)]
 mod testplace;
 mod verify;
 

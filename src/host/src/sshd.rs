@@ -155,3 +155,18 @@ impl Effective {
         Effective::parse(answer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pam_service_is_a_setting_or_before_that_the_programs_name() {
+        let sshd = Sshd { program: "/usr/sbin/own-sshd".into(), config: "/e".into() };
+        for (answer, expected) in
+            [("usepam yes", "own-sshd"), ("pamservicename sshd", "sshd"), ("PAMServiceName x", "x")]
+        {
+            assert_eq!(sshd.pam_service(&Effective::of(answer)), expected, "{answer}");
+        }
+    }
+}

@@ -25,7 +25,8 @@ pub fn judge_host(
             Reason::Ended,
             format!(
                 "the host {} was vouched for until {}, and that is over.",
-                body.name, body.until
+                body.name,
+                body.until.utc()
             ),
         )
         .hint("let it join anew"));
@@ -125,7 +126,10 @@ fn lent(host: &Verified<Host>, token: &Verified<Token>, hosts: &Hosts) -> Result
     if body.at >= lent.until || body.at.plus_secs(MAX_SKEW) < lent.at {
         return Err(Refusal::new(
             Reason::Lapsed,
-            format!("the token {id} was good until {}, and not when the host joined.", lent.until),
+            format!(
+                "the token {id} was good until {}, and not when the host joined.",
+                lent.until.utc()
+            ),
         )
         .hint("the enroller makes another with: jit-ssh-ca token"));
     }

@@ -253,12 +253,13 @@ impl Enrolled {
             check_in_time(&lent.token, arrival, now)?;
             let most = lent.token.body().uses;
             if lent.used >= most && !here.is_some_and(|known| is_renewal(host, known)) {
+                let spent = match most {
+                    1 => "one host, and that has joined".to_owned(),
+                    most => format!("{most} hosts, and so many have joined"),
+                };
                 return Err(Refusal::new(
                     Reason::TokenSpent,
-                    format!(
-                        "the token {} was for {most} hosts, and so many have joined.",
-                        lent.token.id()
-                    ),
+                    format!("the token {} was for {spent}.", lent.token.id()),
                 )
                 .hint("the enroller makes another with: jit-ssh-ca token"));
             }
@@ -384,7 +385,7 @@ fn check_in_time(token: &Verified<Token>, arrival: Arrival, now: UnixTime) -> Re
     }
     Err(Refusal::new(
         Reason::Lapsed,
-        format!("the token {} was good until {until}, and that is over.", token.id()),
+        format!("the token {} was good until {}, and that is over.", token.id(), until.utc()),
     )
     .hint("the enroller makes another with: jit-ssh-ca token"))
 }
@@ -402,14 +403,19 @@ fn check_name(
     if there && theirs.key != body.key {
         return Err(Refusal::new(
             Reason::NameTaken,
-            format!("another machine is the host {} until {}.", body.name, theirs.until),
+            format!("another machine is the host {} until {}.", body.name, theirs.until.utc()),
         )
         .hint("take another name, or wait until then"));
     }
     if there && theirs.by != body.by {
         return Err(Refusal::new(
             Reason::NameTaken,
-            format!("{} vouches for the host {} until {}.", theirs.by, body.name, theirs.until),
+            format!(
+                "{} vouches for the host {} until {}.",
+                theirs.by,
+                body.name,
+                theirs.until.utc()
+            ),
         ));
     }
     if body.at <= theirs.at {

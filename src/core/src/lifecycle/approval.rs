@@ -51,7 +51,8 @@ impl Counted {
                 self.refusal = Some(Refusal::new(
                     Reason::PolicyRefused,
                     format!(
-                        "a host of this request is there until {until} only, before the access begins."
+                        "a host of this request is there until {} only, before the access begins.",
+                        until.utc()
                     ),
                 ));
             }

@@ -8,7 +8,9 @@ use super::directives::Directive;
 use super::pam_stack::PamLine;
 use crate::config::Found;
 use crate::current::FileState;
+use crate::guard_service::Answering;
 use crate::layout::Layout;
+use crate::link::heard::Heard;
 use crate::settings::{Settings, SettingsError};
 use crate::sshd::Effective;
 
@@ -49,6 +51,8 @@ pub(crate) struct Facts {
     pub(crate) pam: PamFacts,
     /// The guard.
     pub(crate) guard: GuardFacts,
+    /// The guard's link to the CA.
+    pub(crate) link: LinkFacts,
     /// Whether the clock is kept right; `None` if nothing here tells.
     pub(crate) clock_synchronised: Option<bool>,
     /// Whether this system has the one hierarchy of control groups by which all that a session
@@ -244,12 +248,25 @@ pub(crate) struct PamFacts {
 /// The guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GuardFacts {
+    /// The folder where it is looked for.
+    pub(crate) run: PathBuf,
     /// Its socket's folder.
     pub(crate) dir: Look<Node>,
     /// Its socket.
     pub(crate) socket: Look<Node>,
-    /// Whether somebody listens on it.
-    pub(crate) answers: bool,
+    /// Who answers on it; else why nobody does.
+    pub(crate) answers: Result<Answering, String>,
+}
+
+/// The guard's link to the CA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LinkFacts {
+    /// Where it says how it goes.
+    pub(crate) file: PathBuf,
+    /// What it says.
+    pub(crate) heard: Look<Heard>,
+    /// Whether the one that says it runs.
+    pub(crate) runs: bool,
 }
 
 impl Facts {

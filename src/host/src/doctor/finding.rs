@@ -8,6 +8,7 @@ use super::rules::doors::DoorWeakness;
 use super::rules::guard::GuardWeakness;
 use super::rules::host_keys::HostKeyWeakness;
 use super::rules::krl::KrlWeakness;
+use super::rules::link::LinkWeakness;
 use super::rules::pam::PamWeakness;
 use super::rules::principals::PrincipalsWeakness;
 use super::rules::running::RunningWeakness;
@@ -48,6 +49,8 @@ pub(crate) enum Weakness {
     Pam(PamWeakness),
     /// The guard.
     Guard(GuardWeakness),
+    /// The link to the CA.
+    Link(LinkWeakness),
 }
 
 /// A weakness, and where it is.
@@ -116,6 +119,7 @@ impl Weakness {
             Weakness::Running(weakness) => weakness.describe(),
             Weakness::Pam(weakness) => weakness.describe(),
             Weakness::Guard(weakness) => weakness.describe(),
+            Weakness::Link(weakness) => weakness.describe(),
         }
     }
 }
@@ -202,5 +206,6 @@ mod places {
         Running: RunningWeakness,
         Pam: PamWeakness,
         Guard: GuardWeakness,
+        Link: LinkWeakness,
     }
 }

@@ -13,7 +13,7 @@ mod finding;
 pub(crate) mod gather;
 pub(crate) mod pam_stack;
 mod render;
-mod rules;
+pub(crate) mod rules;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -93,6 +93,8 @@ pub(crate) enum Answer {
     Status {
         /// How many sessions it watches.
         sessions: usize,
+        /// The folder of the host files it goes by; an older guard does not tell.
+        etc: Option<PathBuf>,
     },
     /// This login must not be, guard or no guard.
     Refused {

@@ -216,12 +216,17 @@ impl Server {
             },
             Ask::Events => self.table.untold(),
             Ask::Taken { next } => self.table.told(next),
-            Ask::Status => Answer::Status { sessions: self.table.len() },
+            Ask::Status => self.status(),
             Ask::End => {
                 self.table.end_all(Instant::now());
-                Answer::Status { sessions: self.table.len() }
+                self.status()
             }
         }
+    }
+
+    fn status(&self) -> Answer {
+        let etc = std::path::absolute(&self.folders.etc).ok();
+        Answer::Status { sessions: self.table.len(), etc }
     }
 }
 

@@ -7,6 +7,7 @@ use jit_ssh_api::v1::{
     GetBundleRequest, GetKrlRequest, SignedKrl, SignedStatement, WatchHostsResponse,
 };
 use jit_ssh_api::{ApiError, Client, HostWatch};
+use jit_ssh_core::bundle::Signers;
 use jit_ssh_core::certificate::line;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::enrolment::Vouched;
@@ -16,6 +17,7 @@ use jit_ssh_core::statement::{Kind, Nonce, Session, encode};
 use jit_ssh_core::time::Seconds;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::heard::Heard;
 use super::krls::Krls;
 use super::place::Place;
 use super::reports;
@@ -38,6 +40,7 @@ const PROOF: u32 = 60;
 /// What is known through this connection.
 struct Link<'p> {
     place: &'p Place,
+    heard: &'p mut Heard,
     client: Client,
     root: Root,
     bundle: Digest,
@@ -52,8 +55,8 @@ struct Link<'p> {
 ///
 /// # Errors
 /// Why it broke, or what is in the way here.
-pub(super) async fn run(place: &Place) -> Result<(), CommandError> {
-    let mut link = Link::open(place).await?;
+pub(super) async fn run(place: &Place, heard: &mut Heard) -> Result<(), CommandError> {
+    let mut link = Link::open(place, heard).await?;
     let mut watch = link.watch().await?;
     let mut tell = interval(TELL);
     tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -86,11 +89,12 @@ async fn next(watch: &mut Option<HostWatch>) -> Result<Option<WatchHostsResponse
 }
 
 impl<'p> Link<'p> {
-    async fn open(place: &'p Place) -> Result<Link<'p>, CommandError> {
+    async fn open(place: &'p Place, heard: &'p mut Heard) -> Result<Link<'p>, CommandError> {
         let (client, root) = fetch::connect(&place.settings.ca).await?;
         let (bundle, trusted) = bundle(&client, &root, place).await?;
         let krls = place.kept_lists(&trusted);
-        let mut link = Link { place, client, root, bundle, trusted, krls, own: None, said: None };
+        let (own, said) = (None, None);
+        let mut link = Link { place, heard, client, root, bundle, trusted, krls, own, said };
         link.own = link.own_key();
         link.ask_for_lists().await?;
         link.renew().await?;
@@ -165,27 +169,42 @@ impl<'p> Link<'p> {
         if news.bundle_version > self.trusted.version {
             self.refresh().await?;
         }
-        self.take(&news.krls)?;
+        let _told = self.take(&news.krls)?;
         for certificate in &news.prolonging {
             self.prolong(certificate);
         }
         Ok(())
     }
 
-    /// Believes of the lists what holds, and has sshd read it.
-    fn take(&mut self, sent: &[SignedKrl]) -> Result<(), CommandError> {
-        for problem in self.krls.take(&self.trusted.signers, sent) {
-            log::say(Level::Warning, &format!("The CA sent {problem}: it changes nothing."));
-        }
-        self.place.install(&self.trusted, &self.krls)
+    /// Believes of the lists what holds, and has sshd read it; gives a sentence for each that does not.
+    fn take(&mut self, sent: &[SignedKrl]) -> Result<Vec<String>, CommandError> {
+        let problems = self.krls.take(&self.trusted.signers, sent).into_iter();
+        let problems: Vec<_> =
+            problems.map(|problem| format!("The CA sent {problem}: it changes nothing.")).collect();
+        problems.iter().for_each(|problem| log::say(Level::Warning, problem));
+        self.place.install(&self.trusted, &self.krls)?;
+        Ok(problems)
     }
 
     async fn ask_for_lists(&mut self) -> Result<(), CommandError> {
-        match self.client.get_krl(GetKrlRequest {}).await {
-            Ok(lists) => self.take(&lists.krls),
-            Err(ApiError::Refused(_)) => self.take(&[]),
-            Err(error) => Err(no_connection(error.into())),
+        let problems = match self.client.get_krl(GetKrlRequest {}).await {
+            Ok(lists) => {
+                let mut problems = self.take(&lists.krls)?;
+                problems.extend(unserved(&self.trusted.signers, &lists.krls));
+                problems
+            }
+            Err(ApiError::Refused(detail)) => {
+                self.take(&[])?;
+                vec![format!("The CA gives no revocation list: {}", detail.refusal.message)]
+            }
+            Err(error) => return Err(no_connection(error.into())),
+        };
+        match problems.is_empty() {
+            true => self.heard.note(now()),
+            false => self.heard.note_problem(&problems.join(" ")),
         }
+        self.place.keep_heard(self.heard);
+        Ok(())
     }
 
     /// Tells the guard of a certificate that prolongs access: the guard verifies it.
@@ -275,6 +294,15 @@ async fn bundle(
         place.keep_enrolment(vouched)?;
     }
     Ok((word.digest, trusted))
+}
+
+/// A sentence where the CA has no list of some signer: what that one revokes does not arrive.
+fn unserved(signers: &Signers, sent: &[SignedKrl]) -> Option<String> {
+    let lacks = |number: u32| sent.iter().all(|list| list.signer != number);
+    let numbers = signers.iter().map(|signer| u32::from(signer.number.get()));
+    let lacking: Vec<_> = numbers.filter(|n| lacks(*n)).map(|n| n.to_string()).collect();
+    let lacking = (!lacking.is_empty()).then(|| lacking.join(", "));
+    lacking.map(|of| format!("The CA does not serve the revocation list of signer {of}."))
 }
 
 /// What proves which host listens.

@@ -7,9 +7,10 @@
 //!
 //! - [`connection`]: one connection from beginning to end; [`place`]: what it works on;
 //! - [`krls`]: the newest list of each signer; [`reports`]: what the guard saw, for the CA;
-//! - [`supervisor`]: the guard's side of it.
+//! - [`heard`]: how it goes, for `doctor`; [`supervisor`]: the guard's side of it.
 
 mod connection;
+pub(crate) mod heard;
 mod krls;
 mod place;
 mod reports;
@@ -19,10 +20,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::clock::now;
 use crate::error::CommandError;
 use crate::fetch;
 use crate::guard::log::{self, Level};
 use crate::layout::Folders;
+use heard::Heard;
 use place::Place;
 
 /// How long to wait after a first failure, and at most.
@@ -50,17 +53,21 @@ pub(crate) fn cmd_link(args: &LinkArgs) -> Result<(), CommandError> {
 async fn keep_connected(folders: &Folders) -> ! {
     let mut rest = FIRST_REST;
     let mut told = String::new();
+    let mut heard = Heard::begin(folders, now());
     loop {
         let began = Instant::now();
         // Anew each time: setup may have said otherwise meanwhile.
         let connected = match Place::open(folders) {
-            Ok(place) => connection::run(&place).await,
+            Ok(place) => connection::run(&place, &mut heard).await,
             Err(error) => Err(error),
         };
         let problem = match connected {
             Ok(()) => "The connection to the CA ended.".to_owned(),
             Err(error) => error.to_string(),
         };
+        heard.note_problem(&problem);
+        // Who asks for it hears that nothing is known; sshd and guard go on.
+        let _ = heard.write(&folders.run);
         if began.elapsed() > LONGEST_REST {
             (rest, told) = (FIRST_REST, String::new());
         }

@@ -9,6 +9,7 @@ use jit_ssh_api::own_key::{KeyFile, OwnKey};
 use jit_ssh_core::enrolment::Vouched;
 use jit_ssh_core::key::HostKey;
 
+use super::heard::{self, Heard};
 use super::krls::Krls;
 use crate::apply::{self, Applied};
 use crate::current;
@@ -78,6 +79,13 @@ impl Place {
         self.still_set_up()?;
         apply::replace(&path, &file, 0o644)
             .map_err(|e| CommandError::new(format!("{} can not be changed: {e}.", path.display())))
+    }
+
+    /// Keeps how it goes, for `doctor`.
+    pub(super) fn keep_heard(&self, heard: &Heard) {
+        if let Err(error) = heard.write(&self.run) {
+            log::say(Level::Warning, &format!("{}: {error}.", heard::path(&self.run).display()));
+        }
     }
 
     /// Whether `setup` has said otherwise since.

@@ -61,7 +61,7 @@ pub(super) async fn ask(
             host_certificate: None,
             enrolment: Some(enrolment::file(&vouched)),
         };
-        let until = vouched.host().body().until;
+        let until = vouched.host().body().until.utc();
         if question.dry_run {
             eprintln!(
                 "Dry run: {name} would join by the token until {until}, and get a host certificate; nothing is sent."
@@ -97,7 +97,7 @@ fn by_token(
         (None, _) => Ok(None),
         (Some(_), Found::Host(host)) => {
             let is = match host.vouched() {
-                Some(by) => format!("has joined until {}", by.host().body().until),
+                Some(by) => format!("has joined until {}", by.host().body().until.utc()),
                 None => "is in hosts.toml".to_owned(),
             };
             eprintln!("{name} {is}: the token is not used.");

@@ -10,11 +10,12 @@ use jit_ssh_core::names::Login;
 
 use super::run::{Goal, Host, LiveSessions, Told, guard_wanted};
 use crate::admission::{self, Obstacle, Weight};
-use crate::current::Current;
+use crate::current::{Current, Disk};
+use crate::doctor::directives;
 use crate::error::CommandError;
-use crate::guard_service::Sessions;
-use crate::hook;
+use crate::guard_service::{self, Answering, Sessions};
 use crate::layout::Layout;
+use crate::link::heard;
 use crate::lock_out;
 use crate::plan::{Plan, Wanted};
 use crate::sshd::{Effective, Sshd};
@@ -24,7 +25,8 @@ use crate::verify;
 ///
 /// # Errors
 /// If no certificate could log in, something of others would go unsaid, the hook would never run, there
-/// are sessions that nothing would end any more, or there would be no other way in.
+/// are sessions that nothing would end any more, or there would be no other way in. Gives the other ways in,
+/// where it looked for them.
 pub(super) fn foresee(
     host: &Host<'_>,
     goal: &Goal,
@@ -33,15 +35,16 @@ pub(super) fn foresee(
     logins: &[Login],
     told: Told,
     say: &dyn Fn(&str),
-) -> Result<(), CommandError> {
+) -> Result<Vec<String>, CommandError> {
     let mut words = plan.warnings.clone();
     let mut refusal = Ok(());
     if let Goal::SetUp(wanted) = goal {
         let effective = |login| host.sshd.effective(login);
         let before = logins.iter().map(effective).collect::<Result<Vec<_>, _>>()?;
         words.extend(settings_of_others(host.layout, current, &before, told)?);
-        if let (Some(_), Some(before)) = (&wanted.guard, before.first()) {
-            pam_is_used(host, before)?;
+        if wanted.guard.is_some() {
+            before.iter().try_for_each(|before| pam_is_used(host, before))?;
+            words.extend(pam_is_used_elsewhere(host, current, logins)?);
         }
         let (doubts, shut) = admitted(host.layout, wanted, current, &before);
         words.extend(doubts);
@@ -55,7 +58,7 @@ pub(super) fn foresee(
         sessions_end(host, told.live_sessions, say)?;
     }
     if plan.switch.is_empty() || told.allow_lock_out {
-        return Ok(());
+        return Ok(Vec::new());
     }
     another_way(host.sshd, goal)
 }
@@ -97,7 +100,7 @@ fn sessions_end(
         ))
         .hint("run it by another way in: a console, or a key of an administrator")
         .hint(leave)),
-        LiveSessions::End => host.guard.answers().map_err(|why| {
+        LiveSessions::End => host.guard.answers().and_then(Answering::not_of_another).map_err(|why| {
             refused(format!("The guard can not end {some}: {why}."))
                 .hint("start it, then run this again")
                 .hint(leave)
@@ -157,12 +160,49 @@ fn pam_is_used(host: &Host<'_>, before: &Effective) -> Result<(), CommandError> 
         return Ok(());
     }
     Err(CommandError::new(format!(
-        "sshd uses the PAM service `{service}`, and would not read {}.",
+        "sshd uses the PAM service `{service}`, for some logins at least, and would not read {}.",
         file.display()
     ))
     .named("OTHER_PAM_SERVICE")
-    .hint(format!("name its file: --pam {}", file.with_file_name(&service).display()))
+    .hint(format!(
+        "where it is one for all of them, name its file: --pam {}",
+        file.with_file_name(&service).display()
+    ))
+    .hint("where a Match makes it another for some, take PAMServiceName out of that")
     .hint(off))
+}
+
+/// The same for connections that only a `Match` with a `PAMServiceName` of its own fits; a word for each about
+/// which sshd can not be asked.
+fn pam_is_used_elsewhere(
+    host: &Host<'_>,
+    current: &Current,
+    logins: &[Login],
+) -> Result<Vec<String>, CommandError> {
+    let names: Vec<String> = logins.iter().map(ToString::to_string).collect();
+    let text = String::from_utf8_lossy(&current.config.content);
+    let mut words = Vec::new();
+    for line in directives::read(&current.config_path, &text, &Disk) {
+        let Some(under) = line.under.as_ref().filter(|_| line.is("PAMServiceName")) else {
+            continue;
+        };
+        match directives::connection_for(under, &names) {
+            Some((user, connection)) if names.contains(&user) => {
+                if let Ok(effective) = host.sshd.effective_where(&connection) {
+                    pam_is_used(host, &effective)?;
+                }
+            }
+            // Of an account that has no certificates of ours.
+            Some(_) => {}
+            None => words.push(format!(
+                "{}:{}: under `{under}` sshd uses the PAM service `{}`: logins that this fits would not be watched.",
+                line.file.display(),
+                line.line,
+                line.value()
+            )),
+        }
+    }
+    Ok(words)
 }
 
 /// Doubts about logins by certificate in words, and a refusal where none could log in.
@@ -214,28 +254,38 @@ fn obstacles<'a>(
     all
 }
 
-/// Refuses where our certificates would be, or have been, the only way in.
-fn another_way(sshd: &Sshd, goal: &Goal) -> Result<(), CommandError> {
-    if !lock_out::other_ways(sshd)?.is_empty() {
-        return Ok(());
+/// Refuses where our certificates would be, or have been, the only way in; else gives the others.
+fn another_way(sshd: &Sshd, goal: &Goal) -> Result<Vec<String>, CommandError> {
+    let ways = lock_out::other_ways(sshd)?;
+    if !ways.certain.is_empty() {
+        return Ok(ways.certain);
     }
     let message = match goal {
         Goal::SetUp(_) => {
-            "No other way in would be left than certificates of this CA: if CA, guard or PAM fail, nobody gets in to mend it."
+            "No other way in would be left than certificates of this CA, as root or as somebody who becomes root by sudo: if CA, guard or PAM fail, nobody gets in to mend it."
         }
         Goal::Removed => {
-            "Certificates of this CA are the only way in: without them, nobody gets in any more."
+            "Certificates of this CA are the only way in, as root or as somebody who becomes root by sudo: without them, nobody gets in any more."
         }
     };
-    Err(CommandError::new(message)
+    let error = CommandError::new(message)
         .named("LOCK_OUT")
-        .hint("nothing is changed; keep a key of an administrator for an emergency, or a password and a console")
-        .hint("if there is a way that sshd does not know of (a console), say so with --allow-lock-out"))
+        .hint("nothing is changed; keep a key of an administrator for an emergency, or a password and a console");
+    let error = match ways.uncertain.is_empty() {
+        true => error,
+        false => error.hint(format!(
+            "whether these let anybody in can not be told here, so they do not count: {}",
+            ways.uncertain.join("; ")
+        )),
+    };
+    Err(error.hint(
+        "if there is a way that sshd does not know of (a console), or that you have tried, say so with --allow-lock-out",
+    ))
 }
 
-/// How somebody starts the guard.
+/// How somebody starts the guard, as it was started before where that is known.
 pub(super) fn guard_by_hand(layout: &Layout) -> String {
-    let arguments: String =
-        hook::arguments(layout).into_iter().map(|argument| format!(" {argument}")).collect();
-    format!("jit-ssh-host guard{arguments}")
+    let before = heard::read(layout.run()).ok().and_then(Result::ok);
+    let state = before.as_ref().map(|heard| heard.state.as_path());
+    guard_service::by_hand(layout.etc(), layout.run(), state)
 }

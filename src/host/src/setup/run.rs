@@ -83,8 +83,11 @@ pub(super) struct Done {
 pub(super) fn run(host: &Host<'_>, goal: &Goal, told: Told) -> Result<Done, CommandError> {
     let Host { layout, sshd, .. } = host;
     let warn = |word: &str| eprintln!("warning: {word}");
-    let Prepared { current, plan, logins } = prepare(host, goal, told, &warn)?;
+    let Prepared { current, plan, logins, other_ways } = prepare(host, goal, told, &warn)?;
     eprint!("{}", plan.difference());
+    for way in &other_ways {
+        eprintln!("Besides certificates of this CA, there is a way in: {way}.");
+    }
     if told.dry_run {
         eprintln!("Dry run: nothing is written.");
         return Ok(Done { plan, reloaded: false });
@@ -140,6 +143,8 @@ struct Prepared {
     current: Current,
     plan: Plan,
     logins: Vec<Login>,
+    /// Ways in that are left besides our certificates, in words.
+    other_ways: Vec<String>,
 }
 
 fn prepare(
@@ -156,8 +161,8 @@ fn prepare(
         Goal::Removed => plan::plan_remove(layout, &current, host.guard.unit())?,
     };
     let logins = logins_to_ask(goal, &current)?;
-    foresee::foresee(host, goal, &current, &plan, &logins, told, say)?;
-    Ok(Prepared { current, plan, logins })
+    let other_ways = foresee::foresee(host, goal, &current, &plan, &logins, told, say)?;
+    Ok(Prepared { current, plan, logins, other_ways })
 }
 
 /// Takes out what nobody uses any more; before that, where it shall, what the guard watches.

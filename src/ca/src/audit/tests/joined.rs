@@ -118,7 +118,11 @@ fn a_token_that_was_used_too_often_or_never_lent_is_found() {
     assert_eq!(scene.judge().unwrap().enrolments, 2);
     let mut again = scene.clone();
     again.add(20, LENT, &host(&scene, "ci-2", Some(lent.digest()), 20));
-    assert!(again.found().1.contains("was for 1 hosts"), "{}", again.found().1);
+    assert!(
+        again.found().1.contains("was for one host, and that has joined"),
+        "{}",
+        again.found().1
+    );
     let mut unknown = scene.clone();
     unknown.add(20, LENT, &host(&scene, "ci-2", Some(Digest::of(b"x")), 20));
     assert!(unknown.found().1.contains("there is no join token"));

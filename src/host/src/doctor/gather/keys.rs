@@ -9,9 +9,14 @@ use crate::doctor::facts::{Asked, StandingKeys};
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
-    name: String,
-    uid: String,
-    home: PathBuf,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its number.
+    pub(crate) uid: String,
+    /// Its home.
+    pub(crate) home: PathBuf,
+    /// Its shell; empty is `/bin/sh`.
+    pub(crate) shell: String,
 }
 
 /// All accounts that can be listed; a directory service may keep more.
@@ -37,12 +42,20 @@ fn getent(login: Option<&str>) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn account(line: &str) -> Option<Account> {
+/// The account of a line of `passwd(5)`.
+pub(crate) fn account(line: &str) -> Option<Account> {
     let fields: Vec<&str> = line.split(':').collect();
-    let [name, _, uid, _, _, home, _] = fields.as_slice() else {
+    let [name, _, uid, _, _, home, shell] = fields.as_slice() else {
         return None;
     };
-    Some(Account { name: (*name).to_owned(), uid: (*uid).to_owned(), home: PathBuf::from(home) })
+    let [name, uid, shell] = [name, uid, shell].map(|text| (*text).to_owned());
+    Some(Account { name, uid, home: PathBuf::from(home), shell })
+}
+
+/// The files that `value` of `AuthorizedKeysFile` names for an account.
+pub(crate) fn files(account: &Account, value: &str) -> Vec<PathBuf> {
+    let patterns = value.split_whitespace().filter(|pattern| *pattern != "none");
+    patterns.map(|pattern| expand(pattern, account)).collect()
 }
 
 /// Files with keys that stand for an account, by what sshd says is in force for it; for accounts it
@@ -53,8 +66,7 @@ pub(crate) fn standing(accounts: &[Account], asked: &[Asked]) -> Vec<StandingKey
         let for_it =
             asked.iter().find(|asked| asked.user == account.name).or_else(|| asked.first());
         let value = for_it.map_or("none", |asked| asked.effective.get("AuthorizedKeysFile"));
-        for pattern in value.split_whitespace().filter(|pattern| *pattern != "none") {
-            let file = expand(pattern, account);
+        for file in self::files(account, value) {
             if all.iter().any(|known| known.file == file) {
                 continue;
             }
@@ -97,28 +109,31 @@ fn count(text: &str) -> (usize, Vec<usize>) {
             continue;
         }
         keys += 1;
-        if options(line).iter().any(|option| option.eq_ignore_ascii_case("cert-authority")) {
+        if options(line).0.iter().any(|option| option.eq_ignore_ascii_case("cert-authority")) {
             authorities.push(place + 1);
         }
     }
     (keys, authorities)
 }
 
-/// The options at a line's head: parted by commas, up to white space, both outside of quotes.
-fn options(line: &str) -> Vec<String> {
+/// The options at a line's head, parted by commas, up to white space, both outside of quotes; and what
+/// stands behind them.
+pub(crate) fn options(line: &str) -> (Vec<String>, &str) {
     let mut options = vec![String::new()];
     let mut is_quoted = false;
     let mut last = ' ';
-    for char in line.chars() {
+    for (place, char) in line.char_indices() {
         match char {
             '"' if last != '\\' => is_quoted = !is_quoted,
-            char if char.is_whitespace() && !is_quoted => break,
+            char if char.is_whitespace() && !is_quoted => {
+                return (options, line.split_at(place).1.trim_start());
+            }
             ',' if !is_quoted => options.push(String::new()),
             char => options.last_mut().into_iter().for_each(|option| option.push(char)),
         }
         last = char;
     }
-    options
+    (options, "")
 }
 
 #[cfg(test)]

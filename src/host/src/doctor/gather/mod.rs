@@ -8,7 +8,7 @@ mod host_certificate;
 pub(crate) mod keys;
 mod running;
 
-use std::os::unix::net::UnixStream;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,13 +18,17 @@ use jit_ssh_core::time::UnixTime;
 
 use super::directives::{self, Directive};
 use super::facts::{
-    Asked, Facts, GuardFacts, Look, PamFacts, PrincipalsFile, Revoked, RevokedContent, SshdFacts,
+    Asked, Facts, GuardFacts, LinkFacts, Look, PamFacts, PrincipalsFile, Revoked, RevokedContent,
+    SshdFacts,
 };
 use super::pam_stack;
 use super::rules::{ca, system};
 use crate::config;
 use crate::current::Disk;
+use crate::guard::protocol;
+use crate::guard_service;
 use crate::layout::Layout;
+use crate::link::heard::{self, Heard};
 use crate::settings::{self, Settings, SettingsError};
 use crate::sshd::{Effective, Sshd};
 
@@ -81,6 +85,7 @@ pub(super) fn look(places: &Places) -> Facts {
         None => running::find("/run/sshd.pid", layout.config(), &read_at_start),
     };
     let pam = pam(&places.pam);
+    let run = guard_dir(&pam, &places.guard_dir);
     Facts {
         layout: layout.clone(),
         is_root: rustix::process::geteuid().is_root(),
@@ -95,7 +100,8 @@ pub(super) fn look(places: &Places) -> Facts {
         host_keys,
         public_keys,
         host_certificates,
-        guard: guard(&guard_dir(&pam, &places.guard_dir)),
+        guard: guard(&run, layout.etc()),
+        link: link(&run),
         pam,
         clock_synchronised: clock_synchronised(),
         has_cgroup_v2: has_cgroup_v2(),
@@ -169,7 +175,7 @@ fn first_line(error: &str) -> String {
 }
 
 /// The two numbers of `OpenSSH_9.2p1 Debian-2, OpenSSL ...`.
-fn version(text: &str) -> Option<(u32, u32)> {
+pub(crate) fn version(text: &str) -> Option<(u32, u32)> {
     let (major, rest) = text.strip_prefix("OpenSSH_")?.split_once('.')?;
     let end = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
     Some((major.parse().ok()?, rest.get(..end)?.parse().ok()?))
@@ -294,14 +300,21 @@ fn guard_dir(pam: &PamFacts, usual: &Path) -> PathBuf {
     told.unwrap_or(usual).to_owned()
 }
 
-fn guard(dir: &Path) -> GuardFacts {
-    let socket = dir.join("guard.sock");
-    let answers = match UnixStream::connect(&socket) {
-        Ok(_) => true,
-        // Somebody listens, and speaks by another kind of socket.
-        Err(e) => e.raw_os_error() == Some(rustix::io::Errno::PROTOTYPE.raw_os_error()),
+fn guard(run: &Path, etc: &Path) -> GuardFacts {
+    let socket = files::node(&protocol::socket_path(run));
+    let answers = guard_service::answering(run, etc);
+    GuardFacts { run: run.to_owned(), dir: files::node(run), socket, answers }
+}
+
+fn link(run: &Path) -> LinkFacts {
+    let heard = match heard::read(run) {
+        Ok(Ok(heard)) => Look::Seen(heard),
+        Ok(Err(why)) => Look::Unreadable(why),
+        Err(e) if e.kind() == ErrorKind::NotFound => Look::Absent,
+        Err(e) => Look::Unreadable(e.to_string()),
     };
-    GuardFacts { dir: files::node(dir), socket: files::node(&socket), answers }
+    let runs = heard.seen().is_some_and(Heard::runs);
+    LinkFacts { file: heard::path(run), heard, runs }
 }
 
 fn has_cgroup_v2() -> bool {

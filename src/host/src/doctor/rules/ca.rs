@@ -162,6 +162,11 @@ pub(in crate::doctor) fn reads_on_after(line: &str) -> bool {
     read(line) != Line::Malformed
 }
 
+/// Whether this line is a plain key.
+pub(crate) fn is_key(line: &str) -> bool {
+    read(line) == Line::Key
+}
+
 fn read(line: &str) -> Line {
     let line = line.trim_start_matches([' ', '\t']);
     if line.is_empty() || line.starts_with('#') {

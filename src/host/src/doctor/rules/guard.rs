@@ -1,8 +1,12 @@
 //! The guard: whether anybody ends what is open when the grant ends.
 
+use std::path::PathBuf;
+
+use super::start_guard;
 use crate::doctor::facts::{Facts, Kind, Look, Node};
 use crate::doctor::finding::Severity::{Critical, Note, Warning};
 use crate::doctor::finding::{Description, Effect, Finding, Place};
+use crate::guard_service::Answering;
 use crate::settings::{self, Guard};
 
 /// What can be weak here.
@@ -12,8 +16,12 @@ pub(crate) enum GuardWeakness {
     Off,
     /// Logins work without it.
     Optional,
-    /// It does not run; whether logins are refused for it.
-    NotRunning { required: bool },
+    /// It does not run: why, whether logins are refused for it, and how it is started.
+    NotRunning { why: String, required: bool, start: String },
+    /// The one that answers goes by the host files in another folder: which, and how ours is started.
+    OtherEtc { etc: PathBuf, start: String },
+    /// The one that answers is of an older version; how this one's is started.
+    Old { start: String },
     /// Its socket's folder is not as it should be.
     DirOpen(Node),
     /// Its socket is not as it should be.
@@ -24,8 +32,6 @@ pub(crate) enum GuardWeakness {
 
 use GuardWeakness as W;
 
-const START: &str = "systemctl start jit-ssh-guard; or run: jit-ssh-host guard";
-
 impl GuardWeakness {
     /// The weakness in words.
     pub(crate) fn describe(&self) -> Description {
@@ -33,7 +39,7 @@ impl GuardWeakness {
             W::Off => Description::new(
                 "GUARD_OFF",
                 Warning,
-                "The host is set up without a guard: sessions, their forwards and new channels go on after the grant ends or is revoked; sshd looks at certificates at login only.",
+                "The host is set up without a guard: sessions, their forwards and new channels go on after the grant ends or is revoked; sshd looks at certificates at login only. Nobody fetches what is revoked, or renews the host certificate: both are as setup wrote them last.",
                 "jit-ssh-host setup ... --guard required",
             )
             .breaks(Effect::Unended("no guard")),
@@ -43,20 +49,32 @@ impl GuardWeakness {
                 "Logins work while the guard is down; sessions begun then are not ended with the grant.",
                 "if that is not wanted: jit-ssh-host setup ... --guard required",
             ),
-            W::NotRunning { required: true } => Description::new(
+            W::NotRunning { why, required, start } => Description::new(
                 "GUARD_NOT_RUNNING",
                 Critical,
-                "The guard does not run: the hook refuses every session, and those that stand are not ended.",
-                START,
+                format!(
+                    "The guard does not run ({why}): {}, and no revocation arrives.",
+                    match required {
+                        true => "the hook refuses every session, those that stand are not ended",
+                        false => "sessions go on after the grant ends",
+                    }
+                ),
+                start,
             )
             .breaks(Effect::Unended("the guard does not run")),
-            W::NotRunning { required: false } => Description::new(
-                "GUARD_NOT_RUNNING",
+            W::OtherEtc { etc, start } => Description::new(
+                "GUARD_OTHER_ETC",
                 Critical,
-                "The guard does not run: sessions go on after the grant ends.",
-                START,
+                format!("The guard that answers goes by the host files in {}, not by this host's: it knows neither the CA keys nor what is revoked here.", etc.display()),
+                format!("end that guard, or give each its own --run DIR, to guard and setup; then: {start}"),
             )
-            .breaks(Effect::Unended("the guard does not run")),
+            .breaks(Effect::Unended("the guard that answers is of another --etc")),
+            W::Old { start } => Description::new(
+                "GUARD_OLD",
+                Warning,
+                "The guard that runs is of an older version than this program: it does what it did then.",
+                format!("start it anew, which no session notices: {start}"),
+            ),
             W::DirOpen(node) => Description::new(
                 "GUARD_DIR_OPEN",
                 Critical,
@@ -108,12 +126,25 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
             if socket.mode & 0o077 != 0 || socket.owner != 0 {
                 findings.push(W::SocketOpen(socket.clone()).at(Place::file(&socket.path)));
             }
+            let place = Place::file(&socket.path);
+            let start = || start_guard(facts);
             // Only root may knock; that this is not root is told elsewhere.
-            if facts.is_root && !facts.guard.answers {
-                findings.push(W::NotRunning { required }.at(Place::file(&socket.path)));
+            match facts.guard.answers.clone() {
+                _ if !facts.is_root => {}
+                Ok(Answering::Ours) => {}
+                Ok(Answering::Other(etc)) => {
+                    findings.push(W::OtherEtc { etc, start: start() }.at(place));
+                }
+                Ok(Answering::Older) => findings.push(W::Old { start: start() }.at(place)),
+                Err(why) => {
+                    findings.push(W::NotRunning { why, required, start: start() }.at(place));
+                }
             }
         }
-        Look::Absent => findings.push(W::NotRunning { required }.anywhere()),
+        Look::Absent => {
+            let (why, start) = ("there is no socket".to_owned(), start_guard(facts));
+            findings.push(W::NotRunning { why, required, start }.anywhere());
+        }
         // Only root sees it; that this is not root is told elsewhere.
         Look::Unreadable(_) => {}
     }

@@ -3,10 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use jit_ssh_api::own_key::is_open_host_key;
+use jit_ssh_core::time::UnixTime;
 
+use crate::config::What;
+use crate::content;
+use crate::current::FileState;
 use crate::doctor::facts::{Facts, HostCertificate, Look};
 use crate::doctor::finding::Severity::{Critical, Warning};
 use crate::doctor::finding::{Description, Finding, Place};
+use crate::settings::Guard;
 
 /// What can be weak here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +24,8 @@ pub(crate) enum HostKeyWeakness {
     Missing(PathBuf),
     /// There is no certificate.
     NoCertificate,
+    /// Our drop-in, of an older setup, does not say where the link puts certificates.
+    NotRenewed,
     /// A certificate is not there, or can not be read.
     CertificateMissing(PathBuf),
     /// A file holds no certificate.
@@ -76,6 +83,12 @@ impl HostKeyWeakness {
                 "This host has no certificate: people have to take its key on trust when they first connect.",
                 "run jit-ssh-host setup again, which gets one, or says what hosts.toml lacks for it",
             ),
+            W::NotRenewed => Description::new(
+                "HOST_CERTIFICATE_NOT_RENEWED",
+                Warning,
+                "An older version set this host up: its drop-in does not have sshd look where the guard's link puts the host certificate, which is then not renewed, and people are warned when it ends.",
+                "run jit-ssh-host setup once more, with the --ca and --name of host.toml",
+            ),
             W::CertificateMissing(path) => Description::new(
                 "HOST_CERTIFICATE_MISSING",
                 Warning,
@@ -113,8 +126,9 @@ impl HostKeyWeakness {
                 "HOST_CERTIFICATE_EXPIRED",
                 Critical,
                 format!(
-                    "The host certificate {} ended at {at} (Unix seconds): people are warned, or refuse to connect.",
-                    path.display()
+                    "The host certificate {} ended at {}: people are warned, or refuse to connect.",
+                    path.display(),
+                    UnixTime(*at).utc()
                 ),
                 RENEW,
             ),
@@ -122,8 +136,9 @@ impl HostKeyWeakness {
                 "HOST_CERTIFICATE_NOT_YET",
                 Warning,
                 format!(
-                    "The host certificate {} begins only at {at} (Unix seconds): this clock or the CA's is wrong.",
-                    path.display()
+                    "The host certificate {} begins only at {}: this clock or the CA's is wrong.",
+                    path.display(),
+                    UnixTime(*at).utc()
                 ),
                 "set the clock right",
             ),
@@ -140,9 +155,26 @@ impl HostKeyWeakness {
     }
 }
 
+/// Whether an older setup wrote our drop-in: this one has sshd look where the link puts a certificate. It can not
+/// where the drop-in is read under a `Match`, and that is told by itself.
+fn is_of_older_setup(facts: &Facts) -> bool {
+    let line = content::certificate_include_line(&facts.layout);
+    let lacks_it = |state: &FileState| {
+        let text = String::from_utf8_lossy(&state.content).into_owned();
+        content::is_marked(state) && !text.lines().any(|found| found == line.trim_end())
+    };
+    let is_conditional =
+        facts.sshd.found.iter().any(|found| found.what == What::DropIn && found.under.is_some());
+    let has_link = facts.settings().is_some_and(|settings| settings.guard != Guard::Off);
+    has_link && !is_conditional && facts.drop_in.seen().is_some_and(lacks_it)
+}
+
 /// Finds them.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
+    if is_of_older_setup(facts) {
+        findings.push(W::NotRenewed.at(Place::file(&facts.layout.drop_in())));
+    }
     for (path, look) in &facts.host_keys {
         let place = Place::file(path);
         match look {

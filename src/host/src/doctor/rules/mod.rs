@@ -1,19 +1,24 @@
 //! The rules: from what was seen to what is weak. Pure; each file names the weaknesses of one area,
 //! says them in words, and finds them.
 
-pub(super) mod ca;
+pub(crate) mod ca;
 pub(super) mod doors;
 pub(super) mod guard;
 pub(super) mod host_keys;
 pub(super) mod krl;
+pub(super) mod link;
 pub(super) mod pam;
 pub(super) mod principals;
 pub(super) mod running;
 pub(super) mod setting;
 pub(super) mod system;
 
+use std::path::Path;
+
 use super::facts::{Asked, Facts};
 use super::finding::Finding;
+use crate::guard_service;
+use crate::layout::DEFAULT_ETC;
 
 /// All that is weak, the worst first.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -29,6 +34,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         running::judge,
         pam::judge,
         guard::judge,
+        link::judge,
     ] {
         findings.extend(rule(facts));
     }
@@ -78,4 +84,15 @@ fn set(line: &str) -> String {
     format!(
         "write in sshd_config, above every Match and every other line that sets it: {line}; then reload sshd"
     )
+}
+
+/// How this host's guard is started anew, wherever it has its files.
+fn start_guard(facts: &Facts) -> String {
+    let state = facts.link.heard.seen().map(|heard| heard.state.as_path());
+    let by_hand = guard_service::by_hand(facts.layout.etc(), &facts.guard.run, state);
+    // systemd runs the guard of the system's own sshd alone.
+    match facts.layout.etc() == Path::new(DEFAULT_ETC) {
+        true => format!("systemctl restart jit-ssh-guard; without systemd: {by_hand}"),
+        false => by_hand,
+    }
 }

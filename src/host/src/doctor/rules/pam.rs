@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::doctor::facts::{Facts, Look, Node, Running};
+use super::by_value;
+use crate::doctor::facts::{Asked, Facts, Look, Node, Running};
 use crate::doctor::finding::Severity::{Critical, Warning};
 use crate::doctor::finding::{Description, Effect, Finding, Place};
 use crate::doctor::pam_stack::PamLine;
@@ -42,8 +43,8 @@ pub(crate) enum PamWeakness {
     ProgramNotExecutable(PathBuf),
     /// Others may write to it, or to a folder above it.
     ProgramOpen(Node),
-    /// sshd reads another service file: its name there.
-    OtherService(String),
+    /// sshd reads another service file: its name there, and for whom.
+    OtherService { service: String, who: String },
 }
 
 use PamWeakness as W;
@@ -157,11 +158,11 @@ impl PamWeakness {
                 format!("{} (mode {:04o}, user {}) can be changed by others than root, and the hook runs it, or what lies below it, as root at each login.", node.path.display(), node.mode, node.owner),
                 format!("chown root:root {0}; chmod go-w {0}", node.path.display()),
             ),
-            W::OtherService(service) => Description::new(
+            W::OtherService { service, who } => Description::new(
                 "PAM_OTHER_SERVICE",
                 Critical,
-                format!("sshd uses the PAM service `{service}`, so it does not read this file: the hook in it never runs."),
-                format!("jit-ssh-host setup --pam /etc/pam.d/{service}"),
+                format!("For {who}, sshd uses the PAM service `{service}`, so it does not read the file with the hook: the hook never runs there, and nobody ends these sessions."),
+                format!("have PAMServiceName be one for all accounts and connections; then, where it is to be this one: jit-ssh-host setup ... --pam /etc/pam.d/{service}"),
             )
             .breaks(UNHEARD),
         }
@@ -204,11 +205,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         findings.push(W::Open(node.clone()).at(Place::file(&node.path)));
     }
     findings.extend(program(facts, hook).into_iter().map(|weakness| weakness.at(place(hook))));
-    if let Some(service) = service(facts)
-        && facts.pam.file.file_name().is_some_and(|name| *name != *service)
-    {
-        findings.push(W::OtherService(service).at(file()));
-    }
+    findings.extend(other_services(facts));
     findings
 }
 
@@ -271,15 +268,36 @@ fn program(facts: &Facts, hook: &PamLine) -> Vec<PamWeakness> {
     found
 }
 
-/// The PAM service the running sshd uses.
-fn service(facts: &Facts) -> Option<String> {
-    let asked = facts.sshd.asked.first()?;
-    match (facts.sshd.version, asked.effective.get("PAMServiceName"), &facts.running) {
-        (Some(version), name, _) if version >= (9, 8) && name != "none" => Some(name.to_owned()),
-        // Before 9.8, the program's own name.
-        (Some(version), _, Running::Found { words, .. }) if version < (9, 8) => {
-            words.first()?.rsplit('/').next().map(str::to_owned)
+/// The PAM services that sshd uses, for our logins, instead of the one with the hook.
+fn other_services(facts: &Facts) -> Vec<Finding> {
+    let file = &facts.pam.file;
+    let is_other = |service: &str| file.file_name().is_some_and(|name| name != service);
+    match (facts.sshd.version, &facts.running) {
+        // A setting, which a Match can make another for some.
+        (Some(version), _) if version >= (9, 8) => {
+            const KEYWORD: &str = "PAMServiceName";
+            let has_logins = facts.sshd.asked.iter().any(|asked| asked.is_login);
+            let service = |asked: &Asked| {
+                let name = asked.effective.get(KEYWORD);
+                let counts = asked.is_login || !has_logins;
+                (counts && name != "none" && is_other(name)).then(|| name.to_owned())
+            };
+            let found = by_value(facts, service).into_iter();
+            found
+                .map(|(service, who)| {
+                    let place = facts.place_of(KEYWORD, &service);
+                    W::OtherService { service, who }.at(place)
+                })
+                .collect()
         }
-        _ => None,
+        // Before 9.8, the program's own name.
+        (Some(_), Running::Found { words, .. }) => {
+            let name = words.first().and_then(|word| word.rsplit('/').next());
+            let other = name.filter(|name| is_other(name)).map(str::to_owned);
+            let who = "every account".to_owned();
+            let found = other.map(|service| W::OtherService { service, who }.at(Place::file(file)));
+            found.into_iter().collect()
+        }
+        _ => Vec::new(),
     }
 }

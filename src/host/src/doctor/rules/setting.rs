@@ -148,7 +148,7 @@ impl SettingWeakness {
             W::MatchOverrides { under, setting } => Description::new(
                 "MATCH_OVERRIDES",
                 Warning,
-                format!("`{setting}` stands under `{under}`: for connections it matches it decides who gets in, and sshd could not be asked about one here."),
+                format!("`{setting}` stands under `{under}`: for connections it matches it decides who gets in or whether they are watched, and sshd could not be asked about one here."),
                 "take the line out",
             ),
         }
@@ -284,7 +284,10 @@ fn unasked(facts: &Facts) -> Vec<Finding> {
         }
         let opens = DOORS.iter().any(|keyword| line.is(keyword))
             && !matches!(line.value().to_ascii_lowercase().as_str(), "no" | "none");
-        if opens || OUR_KEYWORDS.iter().any(|keyword| line.is(keyword)) {
+        // The hook is in one PAM service, and another has none.
+        let avoids_hook = line.is("PAMServiceName")
+            && facts.pam.file.file_name().is_some_and(|name| *name != *line.value());
+        if opens || avoids_hook || OUR_KEYWORDS.iter().any(|keyword| line.is(keyword)) {
             let setting = format!("{} {}", line.keyword, line.value());
             let place = Place::line(&line.file, line.line);
             findings.push(W::MatchOverrides { under: under.clone(), setting }.at(place));

@@ -252,6 +252,14 @@ const HOST_KEYS: &[Case] = &[
     }),
     // One of sshd's usual ones.
     (&[], |f| f.host_keys[0].1 = Look::Absent),
+    (&["HOST_CERTIFICATE_NOT_RENEWED"], |f| {
+        f.drop_in = file(DROP_IN.replace("Include", "#Include"));
+    }),
+    // Without a guard there is no link to renew it.
+    (&["GUARD_OFF", "HOOK_UNASKED"], |f| {
+        f.drop_in = file(DROP_IN.replace("Include", "#Include"));
+        settings(f).guard = Guard::Off;
+    }),
     (&["NO_HOST_CERTIFICATE"], |f| f.host_certificates.clear()),
     (&["HOST_CERTIFICATE_MISSING"], |f| f.host_certificates[0].1 = Look::Absent),
     (&["HOST_CERTIFICATE_MALFORMED"], |f| f.host_certificates[0].1 = Look::Seen(None)),
@@ -356,6 +364,19 @@ const PAM_CASES: &[Case] = &[
     (&["HOOK_PROGRAM_OPEN"], |f| f.pam.program[0].mode = 0o775),
     (&["HOOK_PROGRAM_OPEN"], |f| f.pam.program[1].owner = 1000),
     (&["PAM_OTHER_SERVICE"], |f| set(f, &[("pamservicename", "other")])),
+    // Under a Match it is another for some; and that of an account without our certificates is no matter.
+    (&["PAM_OTHER_SERVICE"], |f| {
+        f.sshd.asked.push(asked("deploy", &[("pamservicename", "sftp")]));
+    }),
+    (&[], |f| f.sshd.asked.push(asked("bob", &[("pamservicename", "sftp")]))),
+    (&["MATCH_OVERRIDES"], |f| {
+        set_config(f, &format!("{CONFIG}Match Group sftp\nPAMServiceName sftp\n"), &[]);
+        f.sshd.unasked.push("Match Group sftp".to_owned());
+    }),
+    (&[], |f| {
+        set_config(f, &format!("{CONFIG}Match Group sftp\nPAMServiceName sshd\n"), &[]);
+        f.sshd.unasked.push("Match Group sftp".to_owned());
+    }),
     (&["OPENSSH_COMMAS", "OPENSSH_NO_PENALTIES", "PAM_OTHER_SERVICE"], |f| {
         f.sshd.version = Some((9, 2));
         f.running = running(&["/opt/x/sshd-test", "-f", "/e/sshd_config"]);
@@ -370,19 +391,39 @@ const GUARD: &[Case] = &[
         f.guard.socket = Look::Absent;
     }),
     (&["GUARD_OPTIONAL"], |f| settings(f).guard = Guard::Optional),
-    (&["GUARD_NOT_RUNNING"], |f| f.guard.answers = false),
+    (&["GUARD_NOT_RUNNING"], |f| f.guard.answers = Err("nobody does".to_owned())),
     (&["GUARD_NOT_RUNNING"], |f| f.guard.socket = Look::Absent),
     (&["GUARD_NOT_RUNNING", "GUARD_OPTIONAL"], |f| {
         settings(f).guard = Guard::Optional;
-        f.guard.answers = false;
+        f.guard.answers = Err("nobody does".to_owned());
     }),
+    (&["GUARD_OTHER_ETC"], |f| f.guard.answers = Ok(Answering::Other("/x".into()))),
+    (&["GUARD_OLD"], |f| f.guard.answers = Ok(Answering::Older)),
     (&["GUARD_NO_SOCKET"], |f| f.guard.socket = Look::Seen(node("/s", Kind::File, 0o600))),
     (&["GUARD_SOCKET_OPEN"], |f| f.guard.socket = Look::Seen(node("/s", Kind::Socket, 0o666))),
     (&["GUARD_DIR_OPEN"], |f| f.guard.dir = Look::Seen(node("/d", Kind::Dir, 0o777))),
 ];
 
-const ALL: [&[Case]; 10] =
-    [SYSTEM, SETTING, DOORS, CA, PRINCIPALS, KRL, HOST_KEYS, RUNNING, PAM_CASES, GUARD];
+const LINK: &[Case] = &[
+    (&["LINK_NOT_RUNNING"], |f| f.link.runs = false),
+    (&["LINK_NOT_RUNNING"], |f| f.link.heard = Look::Absent),
+    (&["LINK_NOT_RUNNING"], |f| f.link.heard = Look::Unreadable("no".to_owned())),
+    (&["REVOCATIONS_STALE"], |f| heard(f).heard = Some(UnixTime(1_399))),
+    (&[], |f| heard(f).heard = Some(UnixTime(1_400))),
+    (&["REVOCATIONS_STALE"], |f| heard(f).heard = Some(UnixTime(2_601))),
+    (&["REVOCATIONS_STALE"], |f| heard(f).heard = None),
+    // It has just begun, and has a minute; what is in the way for a moment is no weakness.
+    (&[], |f| *heard(f) = Heard::example(UnixTime(1_940), None)),
+    (&[], |f| heard(f).problem = Some("The CA is away.".to_owned())),
+    // Without a guard there is no link, and of a guard that is down it is told as that.
+    (&["GUARD_NOT_RUNNING"], |f| {
+        f.guard.answers = Err("nobody does".to_owned());
+        f.link.runs = false;
+    }),
+];
+
+const ALL: [&[Case]; 11] =
+    [SYSTEM, SETTING, DOORS, CA, PRINCIPALS, KRL, HOST_KEYS, RUNNING, PAM_CASES, GUARD, LINK];
 
 #[test]
 fn a_good_host_has_no_weakness_and_each_weakness_is_found_by_what_makes_it() {
@@ -409,6 +450,7 @@ fn every_code_there_is_has_a_fixture_and_every_weakness_says_what_and_how() {
         include_str!("../rules/running.rs"),
         include_str!("../rules/pam.rs"),
         include_str!("../rules/guard.rs"),
+        include_str!("../rules/link.rs"),
     ];
     let is_code = |text: &&str| {
         text.len() > 4 && text.chars().all(|char| char.is_ascii_uppercase() || "_2".contains(char))
@@ -452,6 +494,37 @@ fn a_finding_points_at_the_line_that_makes_it() {
         place(|f| f.settings = Look::Seen(crate::settings::parse("v = x"))),
         "/e/jit-ssh/host.toml:1"
     );
+}
+
+#[test]
+fn what_does_not_arrive_is_told_with_its_age_its_reason_and_the_guards_own_places() {
+    let told = |code: &str, change: fn(&mut Facts)| {
+        let mut facts = good();
+        facts.now = UnixTime(1_795_000_000);
+        heard(&mut facts).heard = Some(UnixTime(1_795_000_000));
+        change(&mut facts);
+        let told = judge(&facts).into_iter().map(|finding| finding.weakness.describe());
+        told.into_iter().find(|told| told.code == code).unwrap()
+    };
+    let stale = told("REVOCATIONS_STALE", |f| {
+        heard(f).heard = Some(UnixTime(1_795_000_000 - 7_260));
+        heard(f).problem = Some("https://ca.example:7443 does not answer.".to_owned());
+    });
+    assert!(stale.message.contains("at 2026-11-18 09:05:40 UTC (2 hours ago)"), "{stale:?}");
+    assert!(stale.message.ends_with("https://ca.example:7443 does not answer."), "{stale:?}");
+    let dead = told("LINK_NOT_RUNNING", |f| {
+        f.link.runs = false;
+        heard(f).state = "/srv/state".into();
+        f.guard.run = "/srv/run".into();
+    });
+    let line = "jit-ssh-host guard --etc /e --run /srv/run --state /srv/state";
+    assert!(dead.fix.contains(line) && !dead.fix.contains("systemctl"), "{dead:?}");
+    assert!(dead.message.contains("last heard at 2026-11-18 11:06:40 UTC"), "{dead:?}");
+    let usual = told("GUARD_NOT_RUNNING", |f| {
+        f.layout = Layout::new(Path::new("/etc/ssh"), None).unwrap();
+        f.guard.answers = Err("nobody does".to_owned());
+    });
+    assert_eq!(usual.fix, "systemctl restart jit-ssh-guard; without systemd: jit-ssh-host guard");
 }
 
 #[test]

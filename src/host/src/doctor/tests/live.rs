@@ -5,7 +5,6 @@ use std::fs;
 use std::net::TcpListener;
 use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use crate::doctor::gather::{self, Places};
 use crate::plan::HostFacts;
 use crate::reload::{self, Reload};
 use crate::sshd::Sshd;
+use crate::testguard::TestGuard;
 use crate::testplace;
 
 /// What depends on the machine the test runs on, and not on the host the test makes.
@@ -35,7 +35,7 @@ struct Live {
     places: Places,
     port: u16,
     user: String,
-    guard: Option<UnixListener>,
+    guard: Option<TestGuard>,
     sshd: Child,
 }
 
@@ -59,9 +59,7 @@ impl Live {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let layout = Layout::new(&dir.path().join("etc"), None).unwrap();
         write_good(dir.path(), &layout, port, &user);
-        let guard = UnixListener::bind(dir.path().join("run/guard.sock")).unwrap();
-        let socket = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(dir.path().join("run/guard.sock"), socket).unwrap();
+        let guard = TestGuard::serving(&dir.path().join("run"), layout.etc());
         let sshd = Sshd::find(None, layout.config()).unwrap();
         let (pam, guard_dir) = (dir.path().join("pam.d/sshd"), dir.path().join("run"));
         let config = layout.config().to_owned();
@@ -123,12 +121,7 @@ impl Live {
         fs::remove_dir_all(layout.drop_in_dir()).unwrap();
         fs::remove_dir_all(layout.own_dir()).unwrap();
         write_good(self.dir.path(), layout, self.port, &self.user);
-        if self.guard.is_none() {
-            let path = self.path("run/guard.sock");
-            fs::remove_file(&path).unwrap();
-            self.guard = Some(UnixListener::bind(&path).unwrap());
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        }
+        self.guard = Some(TestGuard::serving(&self.path("run"), layout.etc()));
         self.reload();
     }
 
@@ -163,8 +156,10 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
     }
     let sign = ["-s", &path("ca"), "-h", "-I", "h", "-n", "prod-host", "-V", "+1h"];
     keygen(&[&sign[..], &[&path("host_key.pub")]].concat());
+    // What is refused here again and again must not close the address.
+    let newer = testplace::from_9_8("PerSourcePenalties no\n");
     let config = format!(
-        "Include ETC/sshd_config.d/*.conf\nPort {port}\nListenAddress 127.0.0.1\nHostKey DIR/host_key\n\
+        "{newer}Include ETC/sshd_config.d/*.conf\nPort {port}\nListenAddress 127.0.0.1\nHostKey DIR/host_key\n\
          HostCertificate DIR/host_key-cert.pub\nPidFile DIR/sshd.pid\nUsePAM yes\nStrictModes yes\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nAuthorizedKeysFile none\n"
     );
@@ -176,7 +171,7 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
     fs::create_dir_all(layout.drop_in_dir()).unwrap();
     fs::create_dir_all(layout.principals_dir()).unwrap();
     write(layout.config().to_owned(), config);
-    write(layout.drop_in(), content::drop_in(layout, false));
+    write(layout.drop_in(), content::drop_in(layout, true));
 
     let key = fs::read_to_string(dir.join("ca.pub")).unwrap();
     let key = key.split(' ').take(2).collect::<Vec<_>>().join(" ");
@@ -205,6 +200,8 @@ fn write_good(dir: &Path, layout: &Layout, port: u16, user: &str) {
     let program = dir.join("bin/jit-ssh-host");
     write(program.clone(), "#!/bin/sh\n".to_owned());
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let now = crate::clock::now();
+    Heard::example(now, Some(now)).write(&dir.join("run")).unwrap();
     // As Debian has it, with the hook in its place.
     write(dir.join("pam.d/common-session"), COMMON_SESSION.to_owned());
     write(dir.join("pam.d/sshd"), PAM_SSHD.to_owned());
@@ -268,6 +265,9 @@ const CASES: &[Case] = &[
     }),
     (&["KRL_EMPTY"], |h| h.write("etc/jit-ssh/revoked.krl", "")),
     (&["NO_REVOKED_KEYS"], |h| h.replace("etc/sshd_config.d/00-jit-ssh.conf", "RevokedKeys ", "#")),
+    (&["HOST_CERTIFICATE_NOT_RENEWED"], |h| {
+        h.replace("etc/sshd_config.d/00-jit-ssh.conf", "\nInclude ", "\n# ");
+    }),
     (&["OPEN_TO_OTHERS"], |h| {
         let open = fs::Permissions::from_mode(0o666);
         fs::set_permissions(h.path("etc/jit-ssh/user_ca.pub"), open).unwrap();
@@ -311,6 +311,26 @@ const CASES: &[Case] = &[
         fs::set_permissions(h.path("bin/jit-ssh-host"), open).unwrap();
     }),
     (&["GUARD_NOT_RUNNING"], |h| h.guard = None),
+    (&["GUARD_OTHER_ETC"], |h| {
+        h.guard = Some(TestGuard::serving(&h.path("run"), Path::new("/etc/ssh")));
+    }),
+    (&["GUARD_OLD"], |h| {
+        let answer = r#"{"answer":"status","sessions":3}"#;
+        h.guard = Some(TestGuard::answering(&h.path("run"), answer));
+    }),
+    (&["LINK_NOT_RUNNING"], |h| fs::remove_file(h.path("run/link.json")).unwrap()),
+    (&["LINK_NOT_RUNNING"], |h| {
+        let mut ended = Command::new("true").spawn().unwrap();
+        let pid = ended.id().to_string();
+        ended.wait().unwrap();
+        let text = h.read("run/link.json");
+        let own = format!("\"pid\":{}", std::process::id());
+        h.write("run/link.json", &text.replace(&own, &format!("\"pid\":{pid}")));
+    }),
+    (&["REVOCATIONS_STALE"], |h| {
+        let before = UnixTime(crate::clock::now().0 - 3_600);
+        Heard::example(before, Some(before)).write(&h.path("run")).unwrap();
+    }),
     (&["SETTINGS_MALFORMED"], |h| h.add("etc/jit-ssh/host.toml", "port = 22\n")),
 ];
 
@@ -385,6 +405,24 @@ fn a_later_command_for_principals_is_found_only_where_this_sshd_obeys_it() {
     let found = codes(&host.findings());
     assert_eq!(found.contains(&"ORDER_FAULT"), is_obeyed, "{found:?}");
     assert!(!found.contains(&"PRINCIPALS_COMMAND") && found.contains(&"KEYS_COMMAND"), "{found:?}");
+}
+
+#[test]
+fn another_pam_service_is_found_on_an_sshd_that_can_be_told_of_one() {
+    let mut host = Live::new();
+    let baseline = codes(&host.findings());
+    assert!(!baseline.contains(&"PAM_OTHER_SERVICE"), "{baseline:?}");
+    for (who, is_found) in [("", true), ("Match User USER\n", true), ("Match User bob\n", false)] {
+        let lines = format!("{who}PAMServiceName other\n").replace("USER", &host.user);
+        host.add("etc/sshd_config", &lines);
+        if host.places.sshd.test().is_err() {
+            return eprintln!("skipped: this sshd knows no PAMServiceName");
+        }
+        host.reload();
+        let found = codes(&host.findings());
+        assert_eq!(found.contains(&"PAM_OTHER_SERVICE"), is_found, "{lines}: {found:?}");
+        host.mend();
+    }
 }
 
 /// What is said to follow does: the judge is a login.

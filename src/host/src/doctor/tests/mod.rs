@@ -19,7 +19,9 @@ use super::pam_stack::{self, PamLine};
 use super::rules::judge;
 use crate::config::{self, Includes};
 use crate::current::{FileState, Owner};
+use crate::guard_service::Answering;
 use crate::layout::Layout;
+use crate::link::heard::Heard;
 use crate::settings::{Guard, Settings};
 use crate::sshd::Effective;
 
@@ -54,6 +56,7 @@ const DROP_IN: &str = "# Written by `jit-ssh-host setup`; undo with `jit-ssh-hos
 TrustedUserCAKeys /e/jit-ssh/user_ca.pub
 AuthorizedPrincipalsFile /e/jit-ssh/principals/%u
 AuthorizedPrincipalsCommand none
+Include /e/jit-ssh/host_certificate.conf
 ";
 
 const PAM: &str = "auth required pam_unix.so
@@ -179,9 +182,15 @@ fn good() -> Facts {
             ],
         },
         guard: GuardFacts {
+            run: "/run/jit-ssh".into(),
             dir: Look::Seen(node("/run/jit-ssh", Kind::Dir, 0o755)),
             socket: Look::Seen(node("/run/jit-ssh/guard.sock", Kind::Socket, 0o600)),
-            answers: true,
+            answers: Ok(Answering::Ours),
+        },
+        link: LinkFacts {
+            file: "/run/jit-ssh/link.json".into(),
+            heard: Look::Seen(Heard::example(UnixTime(1_500), Some(UnixTime(1_700)))),
+            runs: true,
         },
         clock_synchronised: Some(true),
         has_cgroup_v2: true,
@@ -217,6 +226,13 @@ fn settings(facts: &mut Facts) -> &mut Settings {
     match &mut facts.settings {
         Look::Seen(Ok(settings)) => settings,
         _ => panic!("the good host has settings"),
+    }
+}
+
+fn heard(facts: &mut Facts) -> &mut Heard {
+    match &mut facts.link.heard {
+        Look::Seen(heard) => heard,
+        _ => panic!("the good host has a link"),
     }
 }
 

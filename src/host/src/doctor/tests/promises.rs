@@ -36,7 +36,10 @@ fn each_promise_holds_as_far_as_the_findings_leave_it() {
 
     let session = |change| promises(change)[1].clone();
     assert_eq!(session(|f| settings(f).guard = Guard::Off), "go on after the grant ends: no guard");
-    assert!(session(|f| f.guard.answers = false).contains("the guard does not run"));
+    assert!(
+        session(|f| f.guard.answers = Err("nobody does".to_owned()))
+            .contains("the guard does not run")
+    );
     assert!(session(|f| f.pam.lines = pam("")).contains("there is no PAM hook"));
     assert!(session(|f| set(f, &[("usepam", "no")])).contains("does not use PAM"));
     assert!(

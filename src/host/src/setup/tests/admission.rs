@@ -89,14 +89,26 @@ fn a_host_without_another_way_in_is_set_up_and_taken_out_only_when_told() {
     let error = host.run(&Goal::Removed, careful).err().unwrap().to_string();
     assert!(error.contains("the only way in"), "{error}");
 
-    // The neighbours: a command that names keys, and an administrator's own key.
+    // A command may name keys, or none: it is named, and does not count.
     let command = "AuthorizedKeysCommand /bin/true\nAuthorizedKeysCommandUser nobody\n";
     let with_command = TestHost::new(&format!("{closed}{command}"));
-    with_command.run(&with_command.goal(KEY, &["deploy"]), careful).unwrap();
+    let error = with_command.run(&with_command.goal(KEY, &["deploy"]), careful);
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("`AuthorizedKeysCommand /bin/true`"), "{error}");
+    // The neighbour: an administrator's own key, in a file where keys that open no shell stand besides.
     let keys = closed.replace("KeysFile none", "KeysFile ETC/keys/%u");
     let with_key = TestHost::new(&keys);
     let setting_up = |host: &TestHost| host.run(&host.goal(KEY, &["deploy"]), careful);
-    with_key.write("keys/root", "# none as yet\n");
+    for no_way in [
+        "# none as yet\n".to_owned(),
+        format!("command=\"backup\" {KEY}\ncert-authority {KEY}\n"),
+        format!("expiry-time=\"20200101Z\" {KEY}\n"),
+    ] {
+        with_key.write("keys/root", &no_way);
+        assert!(setting_up(&with_key).is_err(), "{no_way}");
+    }
+    // An account without a shell is none either.
+    with_key.write("keys/nobody", &format!("{KEY}\n"));
     assert!(setting_up(&with_key).is_err());
     with_key.write("keys/root", &format!("{KEY} admin\n"));
     setting_up(&with_key).unwrap();

@@ -112,6 +112,45 @@ fn a_guard_that_does_not_come_up_changes_nothing_unless_it_is_optional() {
 }
 
 #[test]
+fn a_guard_of_another_host_or_an_older_one_is_not_taken_for_this_hosts() {
+    for systemd in [true, false] {
+        let host = host("", systemd, true);
+        host.guard.down.replace(None);
+        let before = timeless(host.snapshot());
+        for (is, word, name) in [
+            (Answering::Other("/srv/ssh".into()), "host files in /srv/ssh", "OTHER_GUARD"),
+            (Answering::Older, "of an older version", "OLD_GUARD"),
+        ] {
+            // Under systemd the older one is started anew, and is this version's then.
+            let is_mended = systemd && is == Answering::Older;
+            host.guard.is.replace(is);
+            let done = host.run(&goal(&host, Guard::Required), ANYWAY);
+            if is_mended {
+                done.unwrap();
+                assert!(pam(&host).contains(HOOK));
+                continue;
+            }
+            let error = done.err().unwrap();
+            assert!(error.json().contains(name), "{}", error.json());
+            let error = error.to_string();
+            let line = format!("jit-ssh-host guard --etc {}", host.layout.etc().display());
+            assert!(error.contains(word) && error.contains(&line), "{error}");
+            assert_eq!((timeless(host.snapshot()), pam(&host).as_str()), (before.clone(), PAM));
+        }
+        host.guard.is.replace(Answering::Ours);
+        host.run(&goal(&host, Guard::Required), ANYWAY).unwrap();
+        assert!(pam(&host).contains(HOOK));
+        // Nothing is to be changed any more, and an older guard is still replaced.
+        told(&host);
+        host.guard.is.replace(Answering::Older);
+        let again = host.run(&goal(&host, Guard::Required), ANYWAY);
+        assert_eq!(again.is_ok(), systemd);
+        let restarts = told(&host).iter().any(|told| told.starts_with("restart "));
+        assert_eq!(restarts, systemd);
+    }
+}
+
+#[test]
 fn what_sshd_does_not_confirm_takes_hook_and_guard_back_too() {
     let host = host("Match User deploy\n  TrustedUserCAKeys /other\n", true, true);
     let before = timeless(host.snapshot());
@@ -142,6 +181,25 @@ fn a_hook_that_sshd_would_not_call_is_refused() {
     fs::write(&named, PAM).unwrap();
     other.layout = other.layout.clone().with_pam(&named).unwrap();
     assert!(refusal(&other).contains("sshd uses the PAM service `sshd`"));
+
+    // From 9.8 the service is a setting, which a Match can make another for some.
+    for (line, is_refused) in [
+        ("PAMServiceName other", true),
+        ("PAMServiceName sshd", false),
+        ("Match User deploy\nPAMServiceName other", true),
+        ("Match Address 10.0.0.0/8\nPAMServiceName other", true),
+        ("Match User bob\nPAMServiceName other", false),
+    ] {
+        let host = host(&format!("{line}\n"), true, true);
+        if host.sshd.test().is_err() {
+            // This sshd knows no such word.
+            continue;
+        }
+        match is_refused {
+            true => assert!(refusal(&host).contains("PAM service `other`"), "{line}"),
+            false => drop(host.run(&goal(&host, Guard::Required), ANYWAY).unwrap()),
+        }
+    }
 
     let gone = host("", true, true);
     fs::remove_file(gone.layout.pam()).unwrap();

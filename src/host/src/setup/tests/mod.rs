@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use super::run::Done;
 use super::*;
-use crate::guard_service::{GuardService, Sessions};
+use crate::guard_service::{Answering, GuardService, Sessions};
 use crate::plan::HostFacts;
 use crate::revoked::Lists;
 use crate::testplace;
@@ -170,19 +170,17 @@ struct FakeGuard {
     starts: bool,
     /// What it watches; nobody can tell where it is none.
     sessions: Cell<Option<Sessions>>,
+    /// Which one answers.
+    is: RefCell<Answering>,
     told: RefCell<Vec<String>>,
 }
 
 impl Default for FakeGuard {
     fn default() -> FakeGuard {
+        let (down, is, told) =
+            (RefCell::default(), RefCell::new(Answering::Ours), RefCell::default());
         let sessions = Cell::new(Some(Sessions::default()));
-        FakeGuard {
-            unit: None,
-            down: RefCell::default(),
-            starts: false,
-            sessions,
-            told: RefCell::default(),
-        }
+        FakeGuard { unit: None, down, starts: false, sessions, is, told }
     }
 }
 
@@ -196,11 +194,17 @@ impl GuardService for FakeGuard {
         if matches!(arguments, ["start" | "restart", _]) && self.starts {
             self.down.replace(None);
         }
+        if matches!(arguments, ["restart", _]) && *self.is.borrow() == Answering::Older {
+            self.is.replace(Answering::Ours);
+        }
         Ok(())
     }
 
-    fn answers(&self) -> Result<(), String> {
-        self.down.borrow().clone().map_or(Ok(()), Err)
+    fn answers(&self) -> Result<Answering, String> {
+        match self.down.borrow().clone() {
+            Some(why) => Err(why),
+            None => Ok(self.is.borrow().clone()),
+        }
     }
 
     fn sessions(&self) -> Result<Sessions, String> {
@@ -210,10 +214,10 @@ impl GuardService for FakeGuard {
     fn end_sessions(&self) -> Result<(), String> {
         self.told.borrow_mut().push("end sessions".to_owned());
         self.sessions.set(Some(Sessions::default()));
-        self.answers()
+        self.answers().map(drop)
     }
 
-    fn wait(&self) -> Result<(), String> {
+    fn wait(&self) -> Result<Answering, String> {
         self.answers()
     }
 }

@@ -21,7 +21,9 @@ impl Running {
     /// An sshd with more lines in its main file. `program` is what it is started by.
     fn start(config: &str, program: impl Fn(&TestHost) -> PathBuf) -> Running {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let host = TestHost::new(&format!("Port {port}\nListenAddress 127.0.0.1\n{config}"));
+        // What is refused here again and again must not close the address.
+        let newer = testplace::from_9_8("PerSourcePenalties no\n");
+        let host = TestHost::new(&format!("Port {port}\nListenAddress 127.0.0.1\n{newer}{config}"));
         let program = program(&host);
         let host =
             TestHost { sshd: Sshd::find(Some(&program), host.layout.config()).unwrap(), ..host };
@@ -187,7 +189,7 @@ fn sshd_calls_the_hook_once_at_a_login_and_not_at_all_after_removal() {
     if !rustix::process::geteuid().is_root() {
         return eprintln!("not root: a PAM service can not be made");
     }
-    // Before 9.8 the service is named after the program: so this one has its own.
+    // Before 9.8 the service is named after the program: so this one has its own; from then on by a setting.
     let name = format!("jit-ssh-test-{}", std::process::id());
     let service = PamService(Path::new("/etc/pam.d").join(&name));
     let stock_pam = "auth required pam_deny.so\naccount required pam_permit.so\n\
@@ -201,7 +203,8 @@ fn sshd_calls_the_hook_once_at_a_login_and_not_at_all_after_removal() {
         std::os::unix::fs::symlink("/usr/sbin/sshd", &link).unwrap();
         link
     };
-    let mut sshd = Running::start("UsePAM yes\n", link);
+    let own_service = testplace::from_9_8(&format!("PAMServiceName {name}\n"));
+    let mut sshd = Running::start(&format!("UsePAM yes\n{own_service}"), link);
     let main = sshd.host.read("sshd_config").replace("UsePAM no\n", "");
     sshd.host.write("sshd_config", &main);
     let layout = sshd.host.layout.clone().with_pam(&service.0).unwrap();
