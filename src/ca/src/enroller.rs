@@ -66,7 +66,7 @@ pub(crate) struct TokenArgs {
     /// How long from now on hosts may join
     #[arg(long, value_name = "SPAN", default_value = "1h")]
     until: Seconds,
-    /// Does not ask the CA whether the enroller may lend this: for machines without a way there
+    /// Make it without asking the CA whether the enroller may
     #[arg(long)]
     unchecked: bool,
 }
