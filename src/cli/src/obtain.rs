@@ -470,7 +470,7 @@ impl Access {
         ));
         if valid_before < access_until {
             ui.say(&format!(
-                "The access itself lasts until {}; the same login command renews the certificate.",
+                "The access itself lasts until {}; the same command renews the certificate.",
                 utc(*access_until)
             ));
         }

@@ -161,21 +161,21 @@ async fn heard_again(ca: &mut Ca<'_>, pause: &mut Pause) -> bool {
     !matches!(Feed::open(ca).await, Err(Broke::ForNow(_)))
 }
 
-/// A request that waits, in one line, and what to do; harmless.
+/// A request that waits, and below it what to do; harmless.
 fn arrival(view: &View) -> String {
     let (asked, id) = (view.asked(), view.id());
     let what = format!("{} for {}", all_of(&view.principals()), asked.r#for);
     let why = harmless(&asked.reason);
     match &asked.break_glass {
         Some(second) => format!(
-            "{id}: {} went ahead without approvals: {what}: {why}; {}. Review it with: jit-ssh approve {id}, or: jit-ssh deny {id}",
+            "{id}: {} went ahead without approvals: {what}: {why}; {}.\n  Review it with: jit-ssh approve {id}, or: jit-ssh deny {id}",
             asked.by,
             harmless(second)
         ),
         None => {
             let lapses = relative(UnixTime(view.said.decide_by), clock::now());
             format!(
-                "{id}: {} wants {what}: {why}. Lapses {lapses}; decide with: jit-ssh approve {id}, or: jit-ssh deny {id}",
+                "{id}: {} wants {what}: {why}.\n  Lapses {lapses}; decide with: jit-ssh approve {id}, or: jit-ssh deny {id}",
                 asked.by
             )
         }
