@@ -8,7 +8,9 @@
 //! - [`api`]: the gRPC API, called as another program would;
 //! - [`network`]: several machines on one; [`pipeline`]: who vouches for hosts that join;
 //! - [`program`]: runs a program and keeps what it said; [`pty`]: the same on a terminal;
-//! - [`snapshot`]: what programs say, held against a file.
+//! - [`snapshot`]: what programs say, held against a file;
+//! - [`town`]: people with accounts and homes of their own, for root alone; [`recording`]: a session of
+//!   theirs, as a recording and a picture.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can not go on must stop")]
 
 pub mod api;
@@ -19,9 +21,11 @@ mod persona;
 pub mod pipeline;
 pub mod program;
 pub mod pty;
+pub mod recording;
 mod site;
 pub mod snapshot;
 mod sshd;
+pub mod town;
 
 pub use persona::{ASK, Persona};
 pub use program::{Program, Said};

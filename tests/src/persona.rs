@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::network::Machine;
 use crate::program::{Program, Running, Said, wait_until};
+use crate::town::Account;
 
 /// What a person types who wants production for two minutes.
 pub const ASK: [&str; 6] = ["login", "prod-host", "--because", "INC-42 disk full", "--for", "2m"];
@@ -18,6 +19,8 @@ pub struct Persona {
     pub home: PathBuf,
     /// Where their programs run, if not here.
     pub machine: Option<Machine>,
+    /// The account they have, if not that of whoever runs the tests.
+    account: Option<Account>,
     agent: Option<Running>,
 }
 
@@ -34,7 +37,21 @@ impl Persona {
         let file = home.join("id");
         let make = ["-q", "-t", kind, "-N", "", "-C", id, "-f"];
         Program::new("ssh-keygen").args(make).args([&file]).run().fine();
-        let mut persona = Persona { id: id.to_owned(), home, machine: None, agent: None };
+        let mut persona =
+            Persona { id: id.to_owned(), home, machine: None, account: None, agent: None };
+        persona.start_agent(&[]);
+        persona.program("ssh-add").args(["-q"]).args([&file]).run().fine();
+        persona
+    }
+
+    /// Makes a key and an agent for somebody with an account and a home of their own, in which
+    /// everything of theirs lies where it lies on a real machine.
+    pub fn with_account(account: Account) -> Persona {
+        let (id, home) = (account.name.clone(), account.home());
+        let mut persona = Persona { id, home, machine: None, account: Some(account), agent: None };
+        let (id, file) = (persona.id.clone(), persona.key_file());
+        let make = ["-q", "-t", "ed25519", "-N", "", "-C", &id, "-f"];
+        persona.program("ssh-keygen").args(make).args([&file]).run().fine();
         persona.start_agent(&[]);
         persona.program("ssh-add").args(["-q"]).args([&file]).run().fine();
         persona
@@ -51,7 +68,8 @@ impl Persona {
         let options = options.iter().flat_map(|option| ["-O", option]);
         let make = Program::new("ssh-keygen").args(make).args([provider]).args(options);
         make.args(["-f"]).args([&file]).run().fine();
-        let mut persona = Persona { id: id.to_owned(), home, machine: None, agent: None };
+        let mut persona =
+            Persona { id: id.to_owned(), home, machine: None, account: None, agent: None };
         persona.start_agent(&["-P", &provider.display().to_string()]);
         let add = persona.program("ssh-add").args(["-q", "-S"]).args([provider]);
         add.args([&file]).run().fine();
@@ -60,7 +78,7 @@ impl Persona {
 
     fn start_agent(&mut self, options: &[&str]) {
         let socket = self.socket();
-        let agent = Program::new("ssh-agent").args(options).args(["-D", "-a"]).args([&socket]);
+        let agent = self.program("ssh-agent").args(options).args(["-D", "-a"]).args([&socket]);
         let agent = agent.env("JIT_SSH_TEST_UNTOUCHED", self.home.join("untouched")).start();
         // Its file is there a moment before anybody listens on it.
         wait_until("ssh-agent", || UnixStream::connect(&socket).is_ok());
@@ -84,11 +102,12 @@ impl Persona {
 
     /// A program in this person's surroundings.
     pub fn program(&self, name: &str) -> Program {
-        let program = match &self.machine {
-            Some(machine) => machine.program(name),
-            None => Program::new(name),
+        let program = match (&self.machine, &self.account) {
+            (Some(machine), _) => machine.program(name).env("JIT_SSH_HOME", &self.home),
+            (None, Some(account)) => account.program(name),
+            (None, None) => Program::new(name).env("JIT_SSH_HOME", &self.home),
         };
-        program.env("JIT_SSH_HOME", &self.home).env("SSH_AUTH_SOCK", self.socket())
+        program.env("SSH_AUTH_SOCK", self.socket())
     }
 
     /// `jit-ssh` with these arguments.

@@ -51,6 +51,11 @@ impl Terminal {
         String::from_utf8_lossy(&self.wrote.lock().unwrap()).into_owned()
     }
 
+    /// What was written after the first `from` bytes, as it is.
+    pub(crate) fn raw_after(&self, from: usize) -> Vec<u8> {
+        self.wrote.lock().unwrap()[from..].to_vec()
+    }
+
     /// Waits until this was written.
     #[track_caller]
     pub fn sees(&self, text: &str) {

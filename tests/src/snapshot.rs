@@ -66,8 +66,13 @@ impl Snapshots {
     fn plain(&self, text: &str) -> String {
         let named =
             self.names.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
-        named.split_inclusive('\n').map(settled).collect()
+        plain(&named)
     }
+}
+
+/// A text with moments, spans, fingerprints, digests and serials replaced.
+pub fn plain(text: &str) -> String {
+    text.split_inclusive('\n').map(settled).collect()
 }
 
 /// A line with moments, spans, fingerprints, digests and serials replaced.
