@@ -239,7 +239,7 @@ pub(crate) fn everywhere(
     now: UnixTime,
 ) -> Result<(Vec<Held>, Option<AgentError>), Failure> {
     let mut held = files::list(home, owner, now)?;
-    match in_agent(owner, now) {
+    match in_agent(owner, now, all) {
         Ok(loaded) => held.extend(loaded),
         Err(AgentError::Absent) => {}
         Err(error) => return Ok((held, Some(error))),
@@ -247,10 +247,27 @@ pub(crate) fn everywhere(
     Ok((held, None))
 }
 
-fn in_agent(owner: &Owner, now: UnixTime) -> Result<Vec<Held>, AgentError> {
+/// The same for whoever asks only whether something is there, and waits for the answer: where a
+/// certificate is in the agent, it is not tried whether the agent keeps it to its hosts, for which a
+/// second connection has to be made and bound.
+pub(crate) fn at_once(home: &Home, owner: &Owner, now: UnixTime) -> Result<Vec<Held>, Failure> {
+    let mut held = in_agent(owner, now, |agent, owner| {
+        let all = agent.list()?;
+        Ok(all.iter().filter_map(|identity| Held::read(identity, owner, &all)).collect())
+    })
+    .unwrap_or_default();
+    held.extend(files::list(home, owner, now)?);
+    Ok(held)
+}
+
+fn in_agent(
+    owner: &Owner,
+    now: UnixTime,
+    look: impl Fn(&mut Agent, &Owner) -> Result<Vec<Held>, AgentError>,
+) -> Result<Vec<Held>, AgentError> {
     let mut agent = Agent::open()?;
     let (good, over): (Vec<Held>, Vec<Held>) =
-        all(&mut agent, owner)?.into_iter().partition(|held| held.valid_before > now);
+        look(&mut agent, owner)?.into_iter().partition(|held| held.valid_before > now);
     for held in over {
         // Only an agent that keeps no lifetimes has it still; it may go this very moment.
         let _ = agent.remove(&held.blob);

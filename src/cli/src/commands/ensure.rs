@@ -70,7 +70,7 @@ pub(super) fn standing(
     now: UnixTime,
 ) -> Result<Standing, Failure> {
     let wanted = std::slice::from_ref(wanted);
-    let (held, _) = held::everywhere(home, &trust::owner(home, enrolment)?, now)?;
+    let held = held::at_once(home, &trust::owner(home, enrolment)?, now)?;
     if held.iter().any(|held| held.is_at_hand(wanted, now)) {
         return Ok(Standing::AtHand);
     }
