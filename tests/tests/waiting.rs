@@ -47,11 +47,12 @@ fn a_login_waits_in_one_line_that_fits_and_is_updated_in_place() {
     terminal.sees(&line);
 
     // Who is told is seen while it waits.
-    let told = carol.jit(&["watch", "--to-decide"]).start();
+    let told = Terminal::start(carol.jit(&["watch", "--to-decide"]), 100, 24);
     terminal.sees("told: carol");
-    Terminal::signal_to(told.pid(), "INT");
-    let told = told.wait().fine();
-    assert!(told.out.contains(&format!("decide with: jit-ssh approve {id}")), "{}", told.out);
+    // The CA knows that she was told a moment before she reads it.
+    told.sees(&format!("decide with: jit-ssh approve {id}"));
+    told.signal("INT");
+    assert_eq!(told.wait().0, 0);
 
     // Narrower: it is drawn anew at once, and never wider than the terminal.
     let before = terminal.len();
