@@ -193,13 +193,42 @@ setting_up() {
   local url
   url=$(tail -n 1 init.out)
   picture >before
+  # Nobody but root can mend this machine, and root has neither key nor password yet.
+  check "setup is refused where nobody else gets in as root" refused LOCK_OUT --ca "$url" --name prod-host
+  install -d -m 0700 /root/.ssh
+  # A key that runs a backup only is no way in.
+  echo "command=\"/bin/true\" $(cat plain.key.pub)" >/root/.ssh/authorized_keys
+  check "and where a key of root runs one command only" refused LOCK_OUT --ca "$url" --name prod-host
+  install -m 0600 plain.key.pub /root/.ssh/authorized_keys
+  check "nothing was written" as_before
   check "a dry run writes nothing" dry_run "$url"
   check "setup is done" jit-ssh-host setup --ca "$url" --name prod-host
   check "setup again changes nothing" again "$url"
   check "systemd runs the guard, enabled" guard_runs
+  # A service of PAM that does not call the hook, where this sshd can be told of one.
+  if sshd -T -o PAMServiceName=sshd >/dev/null 2>&1; then
+    printf 'Match User deploy\nPAMServiceName login\n' >/etc/ssh/sshd_config.d/zz-other.conf
+    check "doctor finds another PAM service" finds PAM_OTHER_SERVICE
+    check "setup refuses it" refused OTHER_PAM_SERVICE --ca "$url" --name prod-host
+    rm /etc/ssh/sshd_config.d/zz-other.conf
+    check "doctor finds none any more" not finds PAM_OTHER_SERVICE
+  fi
+  check "the link writes under the hardened unit how it goes" soon link_heard
   check "doctor finds what is weak on this machine, and nothing else" doctor_finds
   jit-ssh-host doctor 2>&1 | sed 's/^/    /'
   systemd-analyze security --no-pager jit-ssh-guard.service 2>/dev/null | tail -n 1 | sed 's/^/    /'
+}
+
+# refused NAME ARGUMENT...  setup refuses, by this name.
+refused() {
+  local name=$1
+  shift
+  ! jit-ssh-host setup --json "$@" >refused.out 2>refused.err && cat refused.out refused.err && grep -q "\"$name\"" refused.out refused.err
+}
+
+link_heard() {
+  cat /run/jit-ssh/link.json
+  [ "$(stat -c '%a %U' /run/jit-ssh/link.json)" = '600 root' ] && grep -q '"heard":[0-9]' /run/jit-ssh/link.json
 }
 
 dry_run() {
@@ -235,6 +264,11 @@ login() {
   check "the CA hears of it" soon told_used
   jit-ssh release "$id" --yes >/dev/null 2>&1
   check "released: the session is gone" soon none_alive 70001
+}
+
+by_2222() {
+  plain other -p 2222 'exec sleep 71503' </dev/null >/dev/null 2>&1 &
+  soon alive 71503
 }
 
 in_scope() {
@@ -284,6 +318,15 @@ ends() {
   soon access root 15s
   check "a session of root" soon open_session root 7140
   check "expired: root's session and detached children are gone" soon gone 7140
+
+  soon access root 15s
+  as root '/usr/sbin/sshd -p 2222 -o PidFile=/run/sshd.2222; (setsid sleep 71501 &); exec sleep 71502' </dev/null >/dev/null 2>&1 &
+  check "a session of root that starts another sshd" soon all_alive 71501 71502
+  check "somebody logs in by that" by_2222
+  check "expired: root's session and what it detached are gone" soon none_alive 71501 71502
+  check "that sshd and who came by it go on" all_alive 71503
+  check "and it still lets in" plain other -p 2222 true
+  kill "$(cat /run/sshd.2222)"
 
   check "the sessions of others were left alone" all_alive 80001 80002 80003
   check "the guard watches nothing any more" soon watches_nothing
@@ -342,8 +385,37 @@ restarts() {
   check "without the guard nobody gets in with a certificate" not as deploy true
   check "and others do" plain other true
   check "no connection stays open" not lingering_monitor
+  check "doctor says that it does not run" grep -q GUARD_NOT_RUNNING <(codes)
   check "it starts again" systemctl start jit-ssh-guard
   check "and a login works" soon as deploy true
+  check "a crowd that says nothing to the guard keeps nobody out" in_a_crowd as deploy true
+  say "A guard without its link"
+  local override=/run/systemd/system/jit-ssh-guard.service.d
+  install -d "$override"
+  printf '[Service]\nExecStart=\nExecStart=/usr/local/bin/jit-ssh-host guard --no-link\n' >"$override/test.conf"
+  systemctl daemon-reload
+  systemctl restart jit-ssh-guard
+  check "doctor finds that no revocation arrives" soon finds LINK_NOT_RUNNING
+  rm -r "$override"
+  systemctl daemon-reload
+  systemctl restart jit-ssh-guard
+  check "and no more, once it has its link" soon not finds LINK_NOT_RUNNING
+}
+
+finds() { grep -q "$1" <(codes); }
+
+# in_a_crowd COMMAND...  runs it while 300 connections to the guard, of root, say nothing.
+in_a_crowd() {
+  # shellcheck disable=SC2016 # perl's own
+  perl -MSocket -e 'my @all; for (1..300) { socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0) or last;
+    connect($s, pack_sockaddr_un("/run/jit-ssh/guard.sock")) or last; push @all, $s } print scalar(@all), "\n"; STDOUT->flush; sleep 20' >crowd.out &
+  local crowd=$! result
+  soon grep -q . crowd.out
+  cat crowd.out
+  "$@"
+  result=$?
+  kill "$crowd"
+  return "$result"
 }
 
 another_guard() {
@@ -410,9 +482,25 @@ removed() {
   check "until then a certificate gets in" soon as deploy true
   as deploy 'exec sleep 70051' </dev/null >/dev/null 2>&1 &
   check "somebody is in" soon alive 70051
-  check "with a live session it is refused" not jit-ssh-host setup --remove
+  local url
+  url=$(tail -n 1 init.out)
+  check "with a live session it is refused" refused LIVE_SESSIONS --remove
+  check "and so is --guard off" refused LIVE_SESSIONS --ca "$url" --name prod-host --guard off
+  check "to end it, from within it, is refused" from_within LIVE_SESSIONS --remove --end-sessions
+  check "the session was left alone" alive 70051
+  # It was the last one that was asked for.
+  soon access deploy 10m
+  check "--guard off leaves it where that is said" jit-ssh-host setup --ca "$url" --name prod-host --guard off --leave-sessions
+  check "it goes on" alive 70051
+  check "doctor names the guard that is off" finds GUARD_OFF
+  check "the guard is set up again" jit-ssh-host setup --ca "$url" --name prod-host
+  check "and has no session of before" soon watches_nothing
+  as deploy 'exec sleep 70052' </dev/null >/dev/null 2>&1 &
+  check "somebody is in again" soon alive 70052
+  # Nobody watches this one any more.
+  pkill -f 'sleep 7005[1]'
   check "it is done" jit-ssh-host setup --remove --end-sessions
-  check "the session has ended" none_alive 70051
+  check "the session that was watched has ended" none_alive 70052
   check "the guard is gone" not systemctl is-active --quiet jit-ssh-guard
   check "/etc and units are as before" as_before
   check "nothing of ours is in /run" not test -e /run/jit-ssh
@@ -420,6 +508,16 @@ removed() {
   echo "prod-host $(cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub)" >"$known"
   check "no certificate gets in" not as deploy true
   check "others do" soon plain other true
+}
+
+# from_within NAME ARGUMENT...  setup refuses, run in a session of root that the guard watches.
+from_within() {
+  local name=$1
+  shift
+  soon access root 10m || return 1
+  as root "jit-ssh-host setup --json $*" >within.out 2>&1 && return 1
+  cat within.out
+  grep -q "$name" within.out && grep -q 'runs in one of them' within.out
 }
 
 as_before() { picture >after && diff before after; }

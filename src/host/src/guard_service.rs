@@ -171,7 +171,8 @@ impl GuardService for System {
 
     fn sessions(&self) -> Result<Sessions, String> {
         let unknown = |e| format!("{} can not be read: {e}", self.run.display());
-        let rows = StateFile::new(&self.run).and_then(|file| file.read()).map_err(unknown)?;
+        let file = StateFile::new(&self.run);
+        let rows = file.and_then(|file| file.read_of_any_boot()).map_err(unknown)?;
         let own = i32::try_from(std::process::id()).unwrap_or_default();
         Ok(Sessions {
             count: rows.iter().filter(|row| is_live(row)).count(),

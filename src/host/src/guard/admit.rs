@@ -81,6 +81,16 @@ impl Server {
             // A hook that stands twice in the PAM file: what was recorded ends no later.
             return Ok(Admitted { token, login: None });
         }
+        let most_of_one = (self.max_sessions / 2).max(1);
+        if self.table.len() >= most_of_one
+            && let Some(own) = judged.certificate.our_key_id()
+            && self.table.iter().filter(|(_, other)| other.row.is_of(&own.subject)).count()
+                >= most_of_one
+        {
+            // Refused, guard or no guard, as who brings too many logins at once.
+            let why = format!("{} has {most_of_one} sessions already", own.subject);
+            return Err(Refused(why));
+        }
         if self.table.len() >= self.max_sessions {
             return Err(Unable(format!("{} sessions are watched already", self.max_sessions)));
         }

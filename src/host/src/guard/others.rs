@@ -24,7 +24,8 @@ const ROUNDS: usize = 10;
 /// parents before their children.
 pub(super) fn among(candidates: impl IntoIterator<Item = i32>, monitor: i32) -> Vec<Stat> {
     let roots = candidates.into_iter().filter(|pid| *pid != monitor && is_another_sshd(*pid));
-    let roots: Vec<Stat> = roots.filter_map(stat).collect();
+    let roots: Vec<Stat> =
+        roots.filter_map(stat).filter(|stat| !is_of_monitor(stat, monitor)).collect();
     if roots.is_empty() {
         return roots;
     }
@@ -39,6 +40,13 @@ pub(super) fn among(candidates: impl IntoIterator<Item = i32>, monitor: i32) -> 
         }
     }
     found
+}
+
+/// Whether it is the monitor's own child, which serves the user: from OpenSSH 9.9 on it is an sshd as root
+/// with the connection's socket where root logs in. It stays in the session (`setsid(2)`) that its monitor
+/// began; whatever it runs for the user begins one of its own.
+fn is_of_monitor(stat: &Stat, monitor: i32) -> bool {
+    stat.session == monitor || stat.parent == monitor
 }
 
 /// A listener, or the monitor of a connection.
@@ -123,6 +131,19 @@ mod tests {
         drop(listener);
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn the_child_of_a_monitor_is_its_own_even_when_the_monitor_has_gone() {
+        let of = |parent, session| Stat {
+            id: super::super::process::ProcessId { pid: 9, start: 1 },
+            parent,
+            session,
+            terminal: 0,
+        };
+        assert!(is_of_monitor(&of(7, 7), 7) && is_of_monitor(&of(1, 7), 7));
+        // An sshd that does not call setsid stands below the user's shell.
+        assert!(!is_of_monitor(&of(1, 9), 7) && !is_of_monitor(&of(8, 8), 7));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use jit_ssh_core::certificate::{KeyId, Presented};
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::key::CaKey;
 use jit_ssh_core::krl::Named;
-use jit_ssh_core::names::{Jump, Principal};
+use jit_ssh_core::names::{ActorId, Jump, Principal};
 use jit_ssh_core::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
@@ -200,6 +200,11 @@ impl Row {
         self.grants.push(Grant::new(ca, certificate, theirs.access_until, now));
         self.plan_warning(now.wall);
         true
+    }
+
+    /// Whether this person logged in.
+    pub(crate) fn is_of(&self, subject: &ActorId) -> bool {
+        self.key_id().is_some_and(|own| own.subject == *subject)
     }
 
     fn key_id(&self) -> Option<KeyId> {

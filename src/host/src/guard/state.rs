@@ -55,20 +55,44 @@ impl StateFile {
     /// # Errors
     /// If there is one and it can not be read: then nobody knows what it holds.
     pub(crate) fn read(&self) -> io::Result<Vec<Row>> {
-        if self.marked()?.is_some_and(|boot| boot != self.boot) {
+        if self.is_of_another_boot()? {
             return Ok(Vec::new());
         }
+        // After a restart of the machine none of these processes lives, and the numbers are others'.
+        let read = self.parse()?.filter(|read| read.boot == self.boot);
+        Ok(read.map_or_else(Vec::new, |read| read.sessions))
+    }
+
+    /// The sessions recorded, whichever boot the file names, for who asks of each whether it lives: in a
+    /// container the boot may have one name for who runs there, and another for a unit that systemd shows
+    /// the kernel's own `/proc/sys`.
+    ///
+    /// # Errors
+    /// If there is such a file of this boot and it can not be read.
+    pub(crate) fn read_of_any_boot(&self) -> io::Result<Vec<Row>> {
+        match self.parse() {
+            Ok(read) => Ok(read.map_or_else(Vec::new, |read| read.sessions)),
+            // What lay there when the power went may be damaged.
+            Err(_) if self.is_of_another_boot()? => Ok(Vec::new()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn is_of_another_boot(&self) -> io::Result<bool> {
+        Ok(self.marked()?.is_some_and(|boot| boot != self.boot))
+    }
+
+    fn parse(&self) -> io::Result<Option<Read>> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
         let read: Read = serde_json::from_slice(&bytes)?;
         if read.v != VERSION {
             return Err(io::Error::other(format!("it is of version {}", read.v)));
         }
-        // After a restart of the machine none of these processes lives, and the numbers are others'.
-        Ok(if read.boot == self.boot { read.sessions } else { Vec::new() })
+        Ok(Some(read))
     }
 
     /// Says that the file is of this boot from now on; before the first [`StateFile::write`].

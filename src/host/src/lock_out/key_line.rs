@@ -5,21 +5,27 @@ use jit_ssh_core::time::{Date, UnixTime};
 use crate::doctor::gather::keys::options;
 use crate::doctor::rules::ca;
 
+/// What a line of a DSA key begins with.
+const DSA: &str = "ssh-dss";
+
 /// The furthest that a clock of this earth is ahead of UTC, in seconds.
 const FURTHEST_AHEAD: u32 = 14 * 3_600;
 
 /// Whether whoever holds this line's key gets a shell by it at `now`, as far as the line itself says: not
-/// where it forces a command, has expired, or trusts a CA, whose key is no key to log in with.
+/// where it forces a command, has expired, or trusts a CA, whose key is no key to log in with; nor by a DSA
+/// key, which no sshd takes by itself since OpenSSH 7.0.
 pub(super) fn opens_shell(line: &str, now: UnixTime) -> bool {
     let line = line.trim();
     if line.starts_with('#') {
         return false;
     }
-    if ca::is_key(line) {
-        return true;
-    }
-    let (options, key) = options(line);
-    ca::is_key(key) && options.iter().all(|option| allows_shell(option, now))
+    let (options, key) = match ca::is_key(line) {
+        true => (Vec::new(), line),
+        false => options(line),
+    };
+    ca::is_key(key)
+        && !key.starts_with(DSA)
+        && options.iter().all(|option| allows_shell(option, now))
 }
 
 fn allows_shell(option: &str, now: UnixTime) -> bool {
@@ -94,6 +100,8 @@ mod tests {
             format!("expiry-time=\"20261341\" {KEY}"),
             format!("expiry-time {KEY}"),
             "command=\"x\"".to_owned(),
+            "ssh-dss AAAAB3NzaC1kc3MAAAABeA== old".to_owned(),
+            "no-pty ssh-dss AAAAB3NzaC1kc3MAAAABeA== old".to_owned(),
         ] {
             assert!(!opens(&bad), "{bad}");
         }
