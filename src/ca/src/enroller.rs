@@ -122,7 +122,7 @@ pub(crate) fn cmd_token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
         now,
         now.plus(args.until),
     );
-    // Before somebody touches a key for nothing.
+    // First, so that nobody touches a key for nothing where the CA is not in reach.
     let hosts = match args.unchecked {
         true => None,
         false => Some(hosts_in_force(ca).context(
