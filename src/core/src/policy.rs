@@ -22,7 +22,7 @@ mod set;
 mod texts;
 
 use crate::bundle::{
-    Actor, Allow, Approval, Deny, Host, ReasonRule, Selection, SourceRule, Strength, Who,
+    Actor, Allow, Approval, Deny, Host, Permit, ReasonRule, Selection, SourceRule, Strength, Who,
 };
 use crate::cidr::Cidr;
 use crate::enrolment::View;
@@ -179,6 +179,7 @@ fn parties<'p>(asked: Asked<'p>, view: View<'p>, now: UnixTime) -> Result<Partie
                 .hint("a request names the person who will use the access, as people.toml has them")
         })?
     };
+    check_command(request)?;
     let hosts = hosts(request, view, now)?;
     let jumps = view.bundle.hosts.jumps(hosts.iter().map(|host| &host.name));
     if jumps.len() > MAX_JUMPS {
@@ -190,6 +191,17 @@ fn parties<'p>(asked: Asked<'p>, view: View<'p>, now: UnixTime) -> Result<Partie
     }
     let bastions = jumps.iter().filter_map(|jump| view.bundle.hosts.get(jump.bastion())).collect();
     Ok(Parties { requester: asked.requester, subject, hosts, bastions })
+}
+
+/// Refuses what would open more than the one command that a request names, whatever a rule permits: who
+/// approves `only command uptime` must not have approved a tunnel.
+fn check_command(request: &Request) -> Result<(), Refusal> {
+    let more: Vec<_> = request.permit.iter().filter(|permit| **permit != Permit::Pty).collect();
+    if request.command.is_none() || more.is_empty() {
+        return Ok(());
+    }
+    Err(refused(format!("beside one command it asks for {}", list(&more)))
+        .hint("beside a command only pty can be asked for: whatever else there is opens more"))
 }
 
 /// The hosts of the request, each offering each login.

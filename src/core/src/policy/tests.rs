@@ -54,6 +54,31 @@ fn a_rule_for_commands_takes_requests_for_one_of_them_and_no_others() {
 }
 
 #[test]
+fn beside_one_command_nothing_is_asked_for_that_opens_more() {
+    let permits = "permit = [\"pty\", \"port-forwarding\", \"agent-forwarding\"]";
+    let bundle = texts(&allow("people", permits)).bundle();
+    let supposed = supposed("10m", "INC-42");
+    let mut request = supposed.judge(&bundle).unwrap().request;
+    let requester = bundle.people.get(&supposed.by).unwrap();
+    let mut decide = |command: Option<&str>, permit: &[Permit]| {
+        request.command = command.map(str::to_owned);
+        request.permit = permit.to_vec();
+        let asked =
+            Asked { request: &request, requester, presence: Presence::Software, extension: None };
+        super::decide(asked, &bundle, supposed.at).map(|rule| rule.name.to_string())
+    };
+    let people = Ok("people".to_owned());
+    assert_eq!(decide(Some("uptime"), &[]), people);
+    assert_eq!(decide(Some("uptime"), &[Permit::Pty]), people);
+    assert_eq!(decide(None, &[Permit::PortForwarding, Permit::Pty]), people);
+    for more in [Permit::PortForwarding, Permit::AgentForwarding] {
+        let refused = decide(Some("uptime"), &[more, Permit::Pty]).unwrap_err();
+        assert_eq!(refused.reason, Reason::PolicyRefused);
+        assert!(refused.message.contains(&format!("beside one command it asks for {more}")));
+    }
+}
+
+#[test]
 fn a_rule_for_security_keys_takes_no_other_key() {
     let rules = allow("strong", "subject_key = \"hardware\"");
     let bundle = texts(&rules).bundle();
