@@ -72,7 +72,9 @@ fn common_logins(known: &Hosts, hosts: &[HostName]) -> Result<Vec<Login>, Failur
                 either(&some)
             )));
         }
-        let fits = |login: &&Login| common.as_ref().is_none_or(|common| common.contains(login));
+        let fits = |login: &&Login| {
+            !login.is_jump() && common.as_ref().is_none_or(|common| common.contains(login))
+        };
         common = Some(offered.into_iter().filter(fits).cloned().collect());
     }
     match common {

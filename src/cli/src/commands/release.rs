@@ -21,7 +21,7 @@ use crate::wish;
 /// Give live access of yours back before its time is over.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  jit-ssh release 7kq2m9xw4p\n\n\
-    What prolongs it ends with it. Sessions that are open are not cut.")]
+    What prolongs it ends with it, and so do open sessions on hosts with a guard.")]
 pub(crate) struct ReleaseArgs {
     /// The request's id, or the first 4 or more characters of it.
     pub(super) id: RequestRef,

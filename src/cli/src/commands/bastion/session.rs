@@ -289,6 +289,7 @@ fn ended(request: &RequestRef) -> Failure {
 pub(super) struct Departure {
     closed: watch::Receiver<bool>,
     hangup: Signal,
+    quit: Signal,
     terminate: Signal,
 }
 
@@ -306,6 +307,7 @@ impl Departure {
         Ok(Departure {
             closed,
             hangup: signal(SignalKind::hangup()).map_err(unheard)?,
+            quit: signal(SignalKind::quit()).map_err(unheard)?,
             terminate: signal(SignalKind::terminate()).map_err(unheard)?,
         })
     }
@@ -315,6 +317,7 @@ impl Departure {
         tokio::select! {
             _ = self.closed.wait_for(|closed| *closed) => {}
             _ = self.hangup.recv() => {}
+            _ = self.quit.recv() => {}
             _ = self.terminate.recv() => {}
         }
     }
