@@ -6,6 +6,7 @@
 //! - `login.rs`: the cold `jit-ssh login` process;
 //! - `host`: logins with and without the hook, and the guard;
 //! - `policy.rs`, `world.rs`: a small company beside a large one;
+//! - `watches.rs`: many bastions that watch;
 //! - `machine.rs`: what machine this is, and what processes use.
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +23,7 @@ mod load;
 mod login;
 mod machine;
 mod policy;
+mod watches;
 mod world;
 
 fn main() {
@@ -36,6 +38,7 @@ fn main() {
         ["host"] => println!("{}", host::bench()),
         ["policy"] => println!("{}", policy::bench(1_000_000)),
         ["policy", past] => println!("{}", policy::bench(past.parse().unwrap())),
+        ["watches"] => println!("{}", watches::bench()),
         ["enter-scope", slice] => host::scope::enter(slice.as_ref()),
         ["time-hook", command @ ..] => host::hook::time(command),
         ["echo-server", dir] => echo::serve(dir.as_ref()),
@@ -46,7 +49,9 @@ fn main() {
             );
         }
         _ => {
-            eprintln!("usage: jit-ssh-bench issue | login | host | policy [PAST_REQUESTS]");
+            eprintln!(
+                "usage: jit-ssh-bench issue | login | host | policy [PAST_REQUESTS] | watches"
+            );
             std::process::exit(2);
         }
     }

@@ -13,6 +13,7 @@ use ssh_key::private::{Ed25519Keypair, PrivateKey};
 pub(crate) const LIMITS: &str = "
 [limits]
 requests_per_person_per_minute = 100000000
+decisions_per_person_per_minute = 100000000
 certificates_per_person_per_minute = 100000000
 ";
 
