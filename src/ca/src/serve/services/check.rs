@@ -151,7 +151,7 @@ impl Followed {
             if told.as_ref() != Some(&said) {
                 told = Some(said.clone());
                 let news = v1::WatchResponse { access: None, check: Some(said) };
-                self.answers.send(Ok(news)).await.map_err(|_| Over::Gone)?;
+                self.answers.tell(news).await?;
             }
             tokio::select! {
                 concerned = self.concerned(changes) => if !concerned? { return Ok(()) },

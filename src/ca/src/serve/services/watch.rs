@@ -2,7 +2,9 @@
 //! prolongs; of the bundle; and those that the clock brings.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use jit_ssh_api::{status_of, v1};
 use jit_ssh_core::chain::Chain;
@@ -11,7 +13,7 @@ use jit_ssh_core::lifecycle::{evaluate, is_live};
 use jit_ssh_core::refusal::{Reason, Refusal};
 use jit_ssh_core::time::UnixTime;
 use tokio::sync::{broadcast, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
 use tonic::{Request, Status};
 
 use super::check::Followed;
@@ -28,10 +30,41 @@ const WAITING: usize = 16;
 /// Requests read from the store at a time.
 const CHUNK: u32 = 128;
 
+/// What a watch tells. Boxed, since a channel makes room for 32 of them at once, for each of the many watches that tell
+/// one thing and then wait.
+type Told = Box<Result<v1::WatchResponse, Status>>;
+
 /// The answers of one watch.
-pub(super) type Watch = ReceiverStream<Result<v1::WatchResponse, Status>>;
+pub(in crate::serve) struct Watch(mpsc::Receiver<Told>);
+
 /// Where they are put.
-pub(super) type Answers = mpsc::Sender<Result<v1::WatchResponse, Status>>;
+pub(super) struct Answers(mpsc::Sender<Told>);
+
+impl Stream for Watch {
+    type Item = Result<v1::WatchResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context).map(|told| told.map(|told| *told))
+    }
+}
+
+impl Answers {
+    /// Waits until there is room for one more.
+    async fn room(&self) -> Result<mpsc::Permit<'_, Told>, Over> {
+        self.0.reserve().await.map_err(|_| Over::Gone)
+    }
+
+    /// Tells this, as soon as there is room.
+    pub(super) async fn tell(&self, news: v1::WatchResponse) -> Result<(), Over> {
+        self.room().await?.send(Box::new(Ok(news)));
+        Ok(())
+    }
+
+    /// Waits until the receiver is gone.
+    pub(super) async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
 
 /// What is watched.
 enum What {
@@ -67,7 +100,7 @@ pub(super) enum Over {
 /// Tells the receiver why a watch is over; one that is gone needs no reason.
 pub(super) async fn end(answers: &Answers, over: Result<(), Over>) {
     if let Err(Over::Refused(refusal)) = over {
-        let _ = answers.send(Err(status_of(&refusal))).await;
+        let _ = answers.0.send(Box::new(Err(status_of(&refusal)))).await;
     }
 }
 
@@ -86,13 +119,14 @@ pub(super) async fn watch(
     let caller = call.caller()?;
     // Before the first look, so that nothing falls between the two.
     let changes = front.memory.changes();
-    let (answers, stream) = mpsc::channel(WAITING);
+    let (answers, told) = mpsc::channel(WAITING);
+    let (answers, watch) = (Answers(answers), Watch(told));
     let what = match request.into_inner().what {
         Some(v1::watch_request::What::Check(question)) => {
             let counted = front.watching.begin(&caller.id, front)?;
             let followed = Followed::begin(call, &question, answers, counted)?;
             tokio::spawn(followed.run(changes));
-            return Ok(ReceiverStream::new(stream));
+            return Ok(watch);
         }
         Some(v1::watch_request::What::Id(id)) => {
             let digest = find(front, &in_force, &caller, &id).await?.chain.digest();
@@ -120,7 +154,7 @@ pub(super) async fn watch(
         _counted: counted,
     };
     tokio::spawn(watcher.run(changes));
-    Ok(ReceiverStream::new(stream))
+    Ok(watch)
 }
 
 impl Watcher {
@@ -271,14 +305,14 @@ impl Watcher {
             // It waits for nobody here any more: told once more, and done with.
             self.sent.remove(&request);
         }
-        let place = self.answers.reserve().await.map_err(|_| Over::Gone)?;
+        let place = self.answers.room().await?;
         if matches!(self.what, What::ToDecide) && news.status() == v1::Status::Pending {
             let until = UnixTime(news.decide_by);
             if self.front.heard.note(request, caller.id, until, now) {
                 self.front.memory.announce(Change::Request(request));
             }
         }
-        place.send(Ok(v1::WatchResponse { access: Some(news), check: None }));
+        place.send(Box::new(Ok(v1::WatchResponse { access: Some(news), check: None })));
         Ok(())
     }
 }
