@@ -171,6 +171,12 @@ impl View {
         self.said.principals.iter().map(|principal| harmless(principal)).collect()
     }
 
+    /// The commands that decide on it, as they can be typed: a no needs its reason.
+    pub(crate) fn verdicts(&self) -> String {
+        let id = self.id();
+        format!("jit-ssh approve {id}, or: jit-ssh deny {id} --because TEXT")
+    }
+
     /// What approves it, as the CA says.
     pub(crate) fn basis(&self) -> v1::Basis {
         self.said.basis()
