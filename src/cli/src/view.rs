@@ -22,7 +22,7 @@ mod timeline;
 mod waiting;
 
 pub(crate) use ballot::EarlierRow;
-pub(crate) use details::{asked_lines, lay_out};
+pub(crate) use details::lay_out;
 pub(crate) use row::{RequestRow, StepRow, UseRow, basis_name};
 pub(crate) use standing::step_words;
 pub(crate) use timeline::{Event, timeline};
