@@ -51,6 +51,7 @@ fn a_login_waits_in_one_line_that_fits_and_is_updated_in_place() {
     terminal.sees("told: carol");
     // The CA knows that she was told a moment before she reads it.
     told.sees(&format!("decide with: jit-ssh approve {id}"));
+    told.sees(&format!("jit-ssh deny {id} --because TEXT"));
     told.signal("INT");
     assert_eq!(told.wait().0, 0);
 

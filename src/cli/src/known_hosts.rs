@@ -29,6 +29,15 @@ pub(crate) fn path(home: &Home) -> PathBuf {
     home.state(FILE)
 }
 
+/// The hosts that joined and are there still, by the file as it is kept: the statements of these held when
+/// it was written.
+pub(crate) fn joined_now(home: &Home) -> Result<BTreeSet<HostName>, Failure> {
+    let Some(bytes) = home::read(&path(home))? else { return Ok(BTreeSet::new()) };
+    let (text, now) = (std::str::from_utf8(&bytes).unwrap_or(""), clock::now());
+    let there = known_hosts::joined(text).into_iter().filter(|(_, until)| *until > now);
+    Ok(there.map(|(name, _)| name).collect())
+}
+
 /// The file for the bundle in force: a line that says of which, one for each host and signer, and the
 /// same for those of `joined` that are there.
 pub(crate) async fn lines(

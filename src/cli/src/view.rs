@@ -22,7 +22,7 @@ mod timeline;
 mod waiting;
 
 pub(crate) use ballot::EarlierRow;
-pub(crate) use details::{asked_lines, lay_out};
+pub(crate) use details::lay_out;
 pub(crate) use row::{RequestRow, StepRow, UseRow, basis_name};
 pub(crate) use standing::step_words;
 pub(crate) use timeline::{Event, timeline};
@@ -169,6 +169,12 @@ impl View {
                 .collect();
         }
         self.said.principals.iter().map(|principal| harmless(principal)).collect()
+    }
+
+    /// The commands that decide on it, as they can be typed: a no needs its reason.
+    pub(crate) fn verdicts(&self) -> String {
+        let id = self.id();
+        format!("jit-ssh approve {id}, or: jit-ssh deny {id} --because TEXT")
     }
 
     /// What approves it, as the CA says.

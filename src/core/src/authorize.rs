@@ -193,9 +193,6 @@ pub fn authorize<'b>(
             ));
         }
     };
-    let mut permit: Vec<Permit> =
-        request.permit.iter().copied().filter(|permit| rule.permit.contains(permit)).collect();
-    permit.sort();
     Ok(Authorized {
         request: chain.digest(),
         rule: rule.name.clone(),
@@ -207,7 +204,7 @@ pub fn authorize<'b>(
         access_until,
         source,
         command: request.command.clone(),
-        permit,
+        permit: rule.permitted(&request.permit),
         subject_key: rule.subject_key,
     })
 }

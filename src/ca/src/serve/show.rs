@@ -70,6 +70,9 @@ pub(super) fn access(known: &Known, views: &Views, now: UnixTime) -> v1::AccessS
         extensions: known.extensions.iter().map(|(_, digest)| digest.to_string()).collect(),
         uses: Vec::new(),
         told: Vec::new(),
+        permits: evaluation.rule.map(|rule| v1::Permits {
+            names: rule.permitted(&request.permit).iter().map(ToString::to_string).collect(),
+        }),
     }
 }
 

@@ -165,17 +165,17 @@ async fn heard_again(ca: &mut Ca<'_>, pause: &mut Pause) -> bool {
 fn arrival(view: &View) -> String {
     let (asked, id) = (view.asked(), view.id());
     let what = format!("{} for {}", all_of(&view.principals()), asked.r#for);
-    let why = harmless(&asked.reason);
+    let (why, verdicts) = (harmless(&asked.reason), view.verdicts());
     match &asked.break_glass {
         Some(second) => format!(
-            "{id}: {} went ahead without approvals: {what}: {why}; {}.\n  Review it with: jit-ssh approve {id}, or: jit-ssh deny {id}",
+            "{id}: {} went ahead without approvals: {what}: {why}; {}.\n  Review it with: {verdicts}",
             asked.by,
             harmless(second)
         ),
         None => {
             let lapses = relative(UnixTime(view.said.decide_by), clock::now());
             format!(
-                "{id}: {} wants {what}: {why}.\n  Lapses {lapses}; decide with: jit-ssh approve {id}, or: jit-ssh deny {id}",
+                "{id}: {} wants {what}: {why}.\n  Lapses {lapses}; decide with: {verdicts}",
                 asked.by
             )
         }

@@ -14,7 +14,7 @@ use crate::commands::show::fetch;
 use crate::enrolment::Enrolment;
 use crate::failure::Failure;
 use crate::text::span;
-use crate::view::{RequestRef, View, asked_lines, status_name};
+use crate::view::{RequestRef, View, status_name};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -44,7 +44,7 @@ pub(super) async fn end(
     let because_shown = because.as_deref().map_or_else(|| "-".to_owned(), harmless);
     let standing = ("status", view.standing(clock::now()));
     let question = format!("{question} {id} as {}?", enrolment.id);
-    let mut lines = asked_lines(&view.request);
+    let mut lines = view.asked_lines();
     lines.extend([standing, (verb, because_shown)]);
     confirm(context, &lines, &question).await?;
     let (by, digest) = (enrolment.id.clone(), view.digest());

@@ -101,9 +101,7 @@ async fn tell_to_decide(context: &Context, ca: &mut Ca<'_>, views: &[View]) -> R
         let earlier = earlier.as_ref();
         ui.object(&ToDecide { request: view.row(), earlier_grant: view.earlier_row(earlier) })?;
         let mut lines = view.ballot(earlier, now);
-        let id = view.id();
-        let verdicts = format!("jit-ssh approve {id}, or: jit-ssh deny {id} --because TEXT");
-        lines.push(("decide with", verdicts));
+        lines.push(("decide with", view.verdicts()));
         let gap = if place == 0 { "" } else { "\n" };
         ui.data(&format!("{gap}{}", lay_out(&lines)))?;
     }

@@ -93,8 +93,9 @@ pub(super) async fn cmd_ssh_config(
         ui.data(&text)?;
         return Ok(Outcome::Done);
     }
-    ssh_config::write(home, &mut trust, ca.client()).await?;
+    // First: the hosts that joined are known by it.
     known_hosts::keep(ui, home, &mut trust, ca.client(), &[]).await?;
+    ssh_config::write(home, &mut trust, ca.client()).await?;
     let changed = include::install(home, &config, &line)?;
     ui.say(&match changed {
         true => format!("Done: ssh knows this CA's hosts by {}.", include.display()),

@@ -1,5 +1,5 @@
-//! ssh's configuration for the hosts of the CA: one file that is made of the bundle, and made anew when
-//! that changes.
+//! ssh's configuration for the hosts of the CA: one file that is made of the bundle and of the hosts that
+//! joined and are known here, and made anew when those change.
 //!
 //! - here: what the file says, and when it is written;
 //! - `include.rs`: the one line by which ssh reads it;
@@ -8,8 +8,10 @@
 pub(crate) mod include;
 mod logins;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jit_ssh_api::Client;
 use jit_ssh_core::bundle::{Host, Hosts};
@@ -119,6 +121,7 @@ pub(crate) fn usual_login(host: &Host, logins: &Logins) -> Option<Login> {
 fn render(
     stamp: &str,
     hosts: &Hosts,
+    joined: &BTreeSet<HostName>,
     logins: &Logins,
     surroundings: &Surroundings,
 ) -> Result<String, Failure> {
@@ -129,7 +132,24 @@ fn render(
         block(&mut out, host, logins, surroundings)?;
         way(&mut out, host, hosts, surroundings)?;
     }
+    // A name that the bundle lists is that of the listed host.
+    for name in joined.iter().filter(|name| find(hosts, name).is_none()) {
+        block(&mut out, &of_joined(name, logins), logins, surroundings)?;
+    }
     Ok(out)
+}
+
+/// A host that joined: reached by its name alone, as the account last asked for there.
+fn of_joined(name: &HostName, logins: &Logins) -> Host {
+    Host {
+        name: name.clone(),
+        address: None,
+        aliases: Vec::new(),
+        key: None,
+        labels: Arc::default(),
+        logins: Arc::new(logins.get(name).cloned().into_iter().collect()),
+        via: None,
+    }
 }
 
 fn block(
@@ -225,23 +245,31 @@ pub(crate) async fn text(
     client: &Client,
 ) -> Result<String, Failure> {
     let (surroundings, logins) = (Surroundings::find(home)?, Logins::load(home)?);
-    let stamp = stamp(&trust.digest(), &surroundings, &logins);
-    render(&stamp, &trust.hosts(client).await?, &logins, &surroundings)
+    let joined = known_hosts::joined_now(home)?;
+    let stamp = stamp(&trust.digest(), &joined, &surroundings, &logins);
+    render(&stamp, &trust.hosts(client).await?, &joined, &logins, &surroundings)
 }
 
 /// The first line: says of what the file was made, so that nobody reads all hosts to find out.
-fn stamp(bundle: &Digest, surroundings: &Surroundings, logins: &Logins) -> String {
-    let made_of = format!("{bundle} {surroundings:?} {logins:?}");
+fn stamp(
+    bundle: &Digest,
+    joined: &BTreeSet<HostName>,
+    surroundings: &Surroundings,
+    logins: &Logins,
+) -> String {
+    let made_of = format!("{bundle} {joined:?} {surroundings:?} {logins:?}");
     format!("# Written by jit-ssh ({}).", Digest::of(made_of.as_bytes()))
 }
 
-/// Writes the file for the bundle in force, if it is not that already.
+/// Writes the file for the bundle in force and the hosts that joined, if it is not that already.
 pub(crate) async fn write(
     home: &Home,
     trust: &mut Trust<'_>,
     client: &Client,
 ) -> Result<(), Failure> {
-    let stamp = stamp(&trust.digest(), &Surroundings::find(home)?, &Logins::load(home)?);
+    let joined = known_hosts::joined_now(home)?;
+    let (surroundings, logins) = (Surroundings::find(home)?, Logins::load(home)?);
+    let stamp = stamp(&trust.digest(), &joined, &surroundings, &logins);
     let path = path(home);
     let kept = home::read(&path)?;
     let first = kept.as_deref().and_then(|bytes| bytes.split(|byte| *byte == b'\n').next());

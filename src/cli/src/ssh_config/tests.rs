@@ -16,7 +16,7 @@ fn surroundings() -> Surroundings {
 }
 
 fn rendered(hosts: &Hosts, logins: &Logins) -> String {
-    render("# stamp", hosts, logins, &surroundings()).unwrap()
+    render("# stamp", hosts, &BTreeSet::new(), logins, &surroundings()).unwrap()
 }
 
 const ALL: &str = r#"
@@ -127,16 +127,18 @@ fn of_several_accounts_the_one_last_asked_for_is_meant() {
 #[test]
 fn the_first_line_changes_with_whatever_the_file_is_made_of() {
     let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
-    let logins = Logins::default();
-    let stamped = stamp(&one, &surroundings(), &logins);
-    assert_eq!(stamped, stamp(&one, &surroundings(), &logins));
-    assert_ne!(stamped, stamp(&other, &surroundings(), &logins));
+    let (logins, none) = (Logins::default(), BTreeSet::new());
+    let stamped = stamp(&one, &none, &surroundings(), &logins);
+    assert_eq!(stamped, stamp(&one, &none, &surroundings(), &logins));
+    assert_ne!(stamped, stamp(&other, &none, &surroundings(), &logins));
+    let joined = BTreeSet::from(["ci-7".parse().unwrap()]);
+    assert_ne!(stamped, stamp(&one, &joined, &surroundings(), &logins));
     let moved = Surroundings { keys: "/elsewhere".into(), ..surroundings() };
-    assert_ne!(stamped, stamp(&one, &moved, &logins));
+    assert_ne!(stamped, stamp(&one, &none, &moved, &logins));
     let dir = tempfile::tempdir().unwrap();
     let home = Home::under(dir.path());
     Logins::note(&home, &["root@bastion".parse().unwrap()]).unwrap();
-    assert_ne!(stamped, stamp(&one, &surroundings(), &Logins::load(&home).unwrap()));
+    assert_ne!(stamped, stamp(&one, &none, &surroundings(), &Logins::load(&home).unwrap()));
 }
 
 #[test]
@@ -167,4 +169,32 @@ fn a_further_name_stands_for_its_host_and_none_is_named_twice() {
     assert_eq!(of(&["ci-7"]).as_deref(), Some("ci-7"));
     assert_eq!(of(&["www", "prod-host"]), None);
     assert_eq!(of(&["bastion", "bastion"]), None);
+}
+
+#[test]
+fn a_host_that_joined_has_its_block_and_a_listed_one_of_the_name_stands_for_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::under(dir.path());
+    Logins::note(&home, &["runner@ci-7".parse().unwrap()]).unwrap();
+    let logins = Logins::load(&home).unwrap();
+    let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+    let with = |joined: BTreeSet<HostName>| {
+        render("# stamp", &hosts(ALL), &joined, &logins, &surroundings()).unwrap()
+    };
+    let expected = r#"
+Host ci-7
+  User runner
+  HostKeyAlias ci-7
+  UserKnownHostsFile ~/.ssh/known_hosts "/s/known_hosts"
+  IdentityFile "/run/hosts/ci-7"
+Match originalhost ci-7 !exec "exec /usr/bin/jit-ssh ensure ci-7 --login runner"
+  ProxyCommand false
+  LogLevel QUIET
+"#;
+    let text = with(names(&["ci-7"]));
+    assert!(text.ends_with(expected), "{text}");
+    assert!(!with(BTreeSet::new()).contains("ci-7"));
+    // As who is not known yet: `ensure` asks.
+    assert!(with(names(&["ci-8"])).contains("ensure ci-8\"\n"));
+    assert_eq!(with(names(&["v6", "www"])), with(BTreeSet::new()));
 }

@@ -7,7 +7,7 @@ use jit_ssh_core::statement::{Decision, Verdict};
 use jit_ssh_core::time::UnixTime;
 use serde::Serialize;
 
-use super::details::{access, asked_lines, key_words};
+use super::details::{access, key_words};
 use super::{View, step_words};
 use crate::text::{all_of, relative};
 
@@ -30,7 +30,7 @@ impl View {
         now: UnixTime,
     ) -> Vec<(&'static str, String)> {
         let said = &self.said;
-        let mut lines = asked_lines(&self.request);
+        let mut lines = self.asked_lines();
         let rule = match (said.rule.as_str(), said.steps.as_slice()) {
             ("", _) => "no rule covers this any more".to_owned(),
             (rule, []) => harmless(rule),

@@ -1,11 +1,11 @@
 //! Every field of a request, one a line, for people.
 
 use jit_ssh_api::v1::{Basis, Status};
+use jit_ssh_core::bundle::Permit;
 use jit_ssh_core::key::SignerKey;
 use jit_ssh_core::names::{HostName, Login};
 use jit_ssh_core::plain::harmless;
 use jit_ssh_core::sshsig::Presence;
-use jit_ssh_core::statement::{Request, Verified};
 use jit_ssh_core::time::{Seconds, UnixTime};
 
 use super::{Event, View, basis_name, step_words};
@@ -15,7 +15,7 @@ impl View {
     /// Every field, and what happened. Everything asked comes from the signed bytes.
     pub(crate) fn details(&self, events: &[Event], now: UnixTime) -> String {
         let said = &self.said;
-        let mut lines = asked_lines(&self.request);
+        let mut lines = self.asked_lines();
         lines.push(("status", self.standing(now)));
         if !said.rule.is_empty() {
             lines.push(("rule", harmless(&said.rule)));
@@ -57,6 +57,70 @@ impl View {
         }
         text
     }
+
+    /// What was asked, field by field, from the signed bytes; of what it may permit, what the rule leaves.
+    pub(crate) fn asked_lines(&self) -> Vec<(&'static str, String)> {
+        let (request, asked) = (&self.request, self.asked());
+        let mut lines = vec![("request", request.id().to_string())];
+        lines.push(("who", asked.by.to_string()));
+        if asked.subject != asked.by {
+            lines.push(("for whom", asked.subject.to_string()));
+        }
+        lines
+            .push(("where", all_of(&asked.hosts.iter().map(HostName::as_str).collect::<Vec<_>>())));
+        lines.push(("as", all_of(&asked.logins.iter().map(Login::as_str).collect::<Vec<_>>())));
+        lines.push(("how long", asked.r#for.to_string()));
+        if let Some(opens) = asked.not_before {
+            lines.push(("from", utc(opens)));
+        }
+        if let Some(extends) = &asked.extends {
+            lines.push(("prolongs", format!("{} ({extends})", extends.short_id())));
+        }
+        lines.push(("why", harmless(&asked.reason)));
+        if let Some(second) = &asked.break_glass {
+            lines.push((
+                "break-glass",
+                format!("goes ahead without approvals: {}", harmless(second)),
+            ));
+        }
+        lines.extend(self.permits());
+        if !asked.source.is_empty() {
+            let ranges: Vec<_> = asked.source.iter().map(ToString::to_string).collect();
+            lines.push(("only from", all_of(&ranges)));
+        }
+        if let Some(command) = &asked.command {
+            lines.push(("only command", harmless(command)));
+        }
+        lines.push(("asked at", utc(asked.at)));
+        lines.push((
+            "key to certify",
+            format!("{} {}", asked.key.type_name(), asked.key.fingerprint()),
+        ));
+        lines.push(("signed by key", key_words(request.key(), request.presence())));
+        lines
+    }
+
+    /// What a certificate for it permits, and apart from that what was asked beyond it. Of what the CA says
+    /// only what was asked counts.
+    fn permits(&self) -> Vec<(&'static str, String)> {
+        let asked = &self.asked().permit;
+        let names = |permits: &[Permit]| match permits {
+            [] => "nothing beside commands".to_owned(),
+            _ => all_of(&permits.iter().map(|permit| permit.as_str()).collect::<Vec<_>>()),
+        };
+        let Some(said) = self.said.permits.as_ref().filter(|_| !asked.is_empty()) else {
+            let left = if asked.is_empty() { "" } else { ", as far as a rule allows it" };
+            return vec![("permit", format!("{}{left}", names(asked)))];
+        };
+        let is_said = |permit: &Permit| said.names.iter().any(|name| name == permit.as_str());
+        let (granted, beyond): (Vec<_>, Vec<_>) = asked.iter().copied().partition(is_said);
+        let mut lines = vec![("permit", names(&granted))];
+        if !beyond.is_empty() {
+            let beyond = format!("{}: asked for, and not granted by the rule", names(&beyond));
+            lines.push(("not permitted", beyond));
+        }
+        lines
+    }
 }
 
 fn used(logins: usize) -> String {
@@ -65,45 +129,6 @@ fn used(logins: usize) -> String {
         1 => "1 login".to_owned(),
         many => format!("{many} logins"),
     }
-}
-
-/// What was asked, field by field, from the signed bytes alone.
-pub(crate) fn asked_lines(request: &Verified<Request>) -> Vec<(&'static str, String)> {
-    let asked = request.body();
-    let mut lines = vec![("request", request.id().to_string())];
-    lines.push(("who", asked.by.to_string()));
-    if asked.subject != asked.by {
-        lines.push(("for whom", asked.subject.to_string()));
-    }
-    lines.push(("where", all_of(&asked.hosts.iter().map(HostName::as_str).collect::<Vec<_>>())));
-    lines.push(("as", all_of(&asked.logins.iter().map(Login::as_str).collect::<Vec<_>>())));
-    lines.push(("how long", asked.r#for.to_string()));
-    if let Some(opens) = asked.not_before {
-        lines.push(("from", utc(opens)));
-    }
-    if let Some(extends) = &asked.extends {
-        lines.push(("prolongs", format!("{} ({extends})", extends.short_id())));
-    }
-    lines.push(("why", harmless(&asked.reason)));
-    if let Some(second) = &asked.break_glass {
-        lines.push(("break-glass", format!("goes ahead without approvals: {}", harmless(second))));
-    }
-    let permits: Vec<_> = asked.permit.iter().map(|permit| permit.as_str()).collect();
-    let permits =
-        if permits.is_empty() { "nothing beside commands".to_owned() } else { all_of(&permits) };
-    lines.push(("permit", permits));
-    if !asked.source.is_empty() {
-        let ranges: Vec<_> = asked.source.iter().map(ToString::to_string).collect();
-        lines.push(("only from", all_of(&ranges)));
-    }
-    if let Some(command) = &asked.command {
-        lines.push(("only command", harmless(command)));
-    }
-    lines.push(("asked at", utc(asked.at)));
-    lines
-        .push(("key to certify", format!("{} {}", asked.key.type_name(), asked.key.fingerprint())));
-    lines.push(("signed by key", key_words(request.key(), request.presence())));
-    lines
 }
 
 /// Who, where and how long: `10m as deploy on prod-host`.

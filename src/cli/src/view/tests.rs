@@ -1,6 +1,7 @@
 use super::*;
 use crate::grants::Grant;
 use crate::grants::tests::{ca, grant, grant_with};
+use jit_ssh_core::bundle::Permit;
 use jit_ssh_core::statement::Cause;
 use ssh_key::encoding::Encode as _;
 use ssh_key::{Algorithm, HashAlg, PrivateKey};
@@ -270,4 +271,40 @@ fn access_that_was_cut_short_is_not_said_to_last() {
         assert!(text.contains("was to last until") && !text.contains("access until"), "{text}");
     }
     assert!(details(v1::Status::Active).contains("access until"));
+}
+
+#[test]
+fn whoever_decides_is_shown_what_a_certificate_will_permit_and_apart_what_was_asked_beyond() {
+    let both = vec![Permit::Pty, Permit::PortForwarding];
+    let lines = |asked: &[Permit], rule: Option<&[&str]>| {
+        let view =
+            shown(&grant_with("INC-42", |request| request.permit = asked.to_vec()), |said| {
+                said.permits = rule.map(|names| v1::Permits {
+                    names: names.iter().map(ToString::to_string).collect(),
+                });
+            });
+        let lines = view.ballot(None, NOW).into_iter();
+        let of_permits = lines.filter(|(name, _)| name.contains("permit"));
+        of_permits.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        lines(&both, Some(&["pty"])),
+        ["permit: pty", "not permitted: port-forwarding: asked for, and not granted by the rule"]
+    );
+    assert_eq!(
+        lines(&both, Some(&["pty", "port-forwarding"])),
+        ["permit: pty and port-forwarding"]
+    );
+    assert_eq!(
+        lines(&both[..1], Some(&[])),
+        [
+            "permit: nothing beside commands",
+            "not permitted: pty: asked for, and not granted by the rule"
+        ]
+    );
+    // A CA can not have more shown than was signed.
+    assert_eq!(lines(&both[..1], Some(&["pty", "x11\u{1b}[2J", "user-rc"])), ["permit: pty"]);
+    assert_eq!(lines(&[], Some(&["pty"])), ["permit: nothing beside commands"]);
+    // No rule covers it, or the CA is an older one.
+    assert_eq!(lines(&both, None), ["permit: pty and port-forwarding, as far as a rule allows it"]);
 }

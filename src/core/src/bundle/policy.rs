@@ -134,6 +134,16 @@ pub struct Allow {
     pub extend: Option<Extend>,
 }
 
+impl Allow {
+    /// What a certificate permits of what was asked, sorted: no more than the rule does.
+    pub fn permitted(&self, asked: &[Permit]) -> Vec<Permit> {
+        let mut permit: Vec<Permit> =
+            asked.iter().copied().filter(|permit| self.permit.contains(permit)).collect();
+        permit.sort();
+        permit
+    }
+}
+
 /// Going ahead without approvals, for a second reason, reviewed afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakGlass {

@@ -57,7 +57,7 @@ pub(crate) fn play(in_peace: bool) -> Cast {
     studio.rests(Duration::from_millis(500));
     studio.types(hers, "10m");
     studio.sees(hers, "told: bob");
-    studio.sees(his, "or: jit-ssh deny ");
+    studio.sees(his, " --because TEXT");
     studio.marks("asked");
     studio.rests(Duration::from_secs(2));
 

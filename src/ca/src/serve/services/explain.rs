@@ -135,7 +135,6 @@ fn response(
         _ => rule.max_for,
     };
     let pattern = rule.reason.pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
-    let permit = request.permit.iter().filter(|permit| rule.permit.contains(permit));
     v1::ExplainResponse {
         rule: rule.name.to_string(),
         approvals_needed: steps.iter().map(|step| step.needed).fold(0, u32::saturating_add),
@@ -144,7 +143,7 @@ fn response(
         use_within: rule.use_within.get(),
         cert_for: rule.cert_for.get(),
         max_for: longest.get(),
-        permit: permit.map(ToString::to_string).collect(),
+        permit: rule.permitted(&request.permit).iter().map(ToString::to_string).collect(),
         basis: show::basis(Some(basis)).into(),
         steps,
         typical_of: show::count(waits.len()),
