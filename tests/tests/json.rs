@@ -1,8 +1,11 @@
-//! What programs read: every line of `--json` obeys `docs/schema/jit-ssh.json`, and a script needs no text.
+//! What programs read: every line of `--json` obeys the command's file in `docs/schema`, and a script needs
+//! no text.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
-use jit_ssh_tests::program::{Said, binaries};
-use jit_ssh_tests::{ASK, POLICY, Persona, Site, me};
+use std::fs;
+
+use jit_ssh_tests::program::{Program, Said, binaries, free_port};
+use jit_ssh_tests::{ASK, POLICY, Persona, Site, Sshd, me, pipeline};
 use serde_json::Value;
 
 fn schema() -> Value {
@@ -80,17 +83,14 @@ fn fault(schema: &Value, rule: &Value, value: &Value) -> Option<String> {
 
 /// Every line is of exactly the kinds that the schema says of this command.
 #[track_caller]
-fn obeys(command: &str, said: &Said) {
-    let schema = schema();
+fn obeys(schema: &Value, command: &str, said: &Said) {
     let kinds = schema["commands"][command].as_array().unwrap_or_else(|| panic!("{command}"));
     let rows = said.json();
     assert!(!rows.is_empty(), "{command}: {said:?}");
     for row in rows {
         let kinds = kinds.iter().map(|kind| kind.as_str().unwrap()).chain(["failure"]);
         let faults: Vec<String> = kinds
-            .map(|kind| {
-                fault(&schema, &schema["$defs"][kind], &row).map(|e| format!("{kind}: {e}"))
-            })
+            .map(|kind| fault(schema, &schema["$defs"][kind], &row).map(|e| format!("{kind}: {e}")))
             .map_while(|found| found)
             .collect();
         let tried = schema["commands"][command].as_array().unwrap().len() + 1;
@@ -100,7 +100,7 @@ fn obeys(command: &str, said: &Said) {
 
 fn run(persona: &Persona, args: &[&str]) -> Said {
     let said = persona.jit(args).args(["--yes", "--json"]).run();
-    obeys(args[0], &said);
+    obeys(&schema(), args[0], &said);
     said
 }
 
@@ -144,6 +144,81 @@ fn every_command_prints_what_the_schema_says() {
     ] {
         assert!(fault(&schema, failure, &bad).is_some(), "{bad}");
     }
+}
+
+#[test]
+fn what_the_admin_runs_prints_what_its_schema_says() {
+    let schema: Value =
+        serde_json::from_str(include_str!("../../docs/schema/jit-ssh-ca.json")).unwrap();
+    let (site, alice, pipeline) = pipeline::site();
+    let host = Sshd::new(site.path(), "ci-2");
+    let run = |command: &str, args: &[&str]| {
+        let words: Vec<&str> = command.split(' ').collect();
+        let said = site.ca(&[&words[..], args, &["--json"]].concat()).run();
+        obeys(&schema, command, &said);
+        said
+    };
+    let config = ["--config", "ca-config"];
+    let listen = format!("127.0.0.1:{}", free_port());
+    let init = ["--config", "new", "--state", "new-state", "--admin", "admin.pub", "--listen"];
+    run("init", &[&init[..], &[&listen]].concat()).fine();
+
+    let key = pipeline.key_file();
+    let login = me();
+    let offer = ["--ca", &site.url, "--enroller", "pipeline", "--labels", "env=ci"];
+    let offer = [&offer[..], &["--logins", &login, "--for", "1h", "--identity"]].concat();
+    let offer = [&offer[..], &[key.to_str().unwrap()]].concat();
+    run("token", &[&offer[..], &["--name", "ci-*"]].concat()).fine();
+    let public = host.etc.join("host_key.pub");
+    let of_host = ["--name", host.name(), "--key", public.to_str().unwrap()];
+    run("vouch", &[&offer[..], &of_host].concat()).fine();
+
+    pipeline::login(&alice, host.name(), "2m").fine();
+    run("log verify", &config).fine();
+    run("log show", &config).fine();
+    run("log export", &[&config[..], &["--to", "copy"]].concat()).fine();
+    run("report", &config).fine();
+    run("policy replay", &[&config[..], &["--since", "1d"]].concat()).fine();
+
+    // The files before, and after one rule is gone and one field is spelt wrong.
+    let file = site.config().join("policy.toml");
+    let policy = fs::read_to_string(&file).unwrap();
+    let old = site.path().join("old");
+    fs::create_dir(&old).unwrap();
+    for name in ["people.toml", "hosts.toml", "policy.toml", "signers.toml"] {
+        fs::copy(site.config().join(name), old.join(name)).unwrap();
+    }
+    fs::write(&file, policy.replacen("max_for = \"", "max_for = \"1", 1)).unwrap();
+    run("policy diff", &["old", "ca-config"]).fine();
+    run("apply", &[&config[..], &["--identity", "admin", "--yes"]].concat()).fine();
+    fs::write(&file, format!("{policy}\nno_such_field = 1\n")).unwrap();
+    run("policy lint", &config).ended(1);
+
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/policies/break-glass");
+    run("policy test", &["--config", example]).fine();
+    // The same rule twice: the second never decides.
+    let twice = format!("{policy}{}", policy.replacen("name = \"ci\"", "name = \"again\"", 1));
+    fs::write(old.join("policy.toml"), twice).unwrap();
+    run("policy lint", &["--config", "old"]);
+}
+
+#[test]
+fn what_a_host_runs_prints_what_its_schema_says() {
+    let schema: Value =
+        serde_json::from_str(include_str!("../../docs/schema/jit-ssh-host.json")).unwrap();
+    let (site, _alice, pipeline) = pipeline::site();
+    let host = Sshd::new(site.path(), "ci-1");
+    obeys(&schema, "setup", &host.setup(&site.url, &["--json"]).ended(1));
+    let token = pipeline::token(&site, &pipeline, "1h", "1");
+    let enroll = Program::new("jit-ssh-host").args(["enroll", "--json", "--name", host.name()]);
+    let enroll = enroll.args(["--token-file", &token, "--host-key"]);
+    let enroll = enroll.args([host.etc.join("host_key.pub")]).args(["--etc"]).args([&host.etc]);
+    obeys(&schema, "enroll", &enroll.run().fine());
+    obeys(&schema, "setup", &host.setup(&site.url, &["--json"]).fine());
+    let doctor = Program::new("jit-ssh-host").args(["doctor", "--json", "--etc"]);
+    let said = doctor.args([&host.etc]).run();
+    obeys(&schema, "doctor", &said);
+    assert!(said.json().len() >= 4, "the four promises: {said:?}");
 }
 
 #[test]
