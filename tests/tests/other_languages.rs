@@ -1,5 +1,6 @@
 //! The API is open: clients in other languages, made of a stock gRPC library, JSON and ssh-keygen alone
-//! (`examples`), and reflection by its reference implementation. `./run` installs what they need.
+//! (`examples`), one in Rust on the crate `jit-ssh-api` (its `examples`), and reflection by its reference
+//! implementation. `./run` installs what they need.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::fs;
@@ -21,21 +22,35 @@ fn python() -> String {
     python.display().to_string()
 }
 
-/// How an example is started: the program and the script.
-fn clients() -> [(String, PathBuf); 2] {
+/// The example of the crate `jit-ssh-api`: cargo builds it for the tests of the whole workspace.
+fn rust() -> String {
+    let example = binaries().join("examples/access");
+    let shown = example.display().to_string();
+    assert!(example.is_file(), "{shown} is not there: cargo build -p jit-ssh-api --example access");
+    shown
+}
+
+/// How an example is started: the program, and the script where it needs one.
+fn clients() -> [(String, Option<PathBuf>); 3] {
     let examples = repository().join("examples");
     assert!(examples.join("node/node_modules").is_dir(), "run the tests by ./run test");
     [
-        (python(), examples.join("python/access.py")),
-        ("node".to_owned(), examples.join("node/access.js")),
+        (rust(), None),
+        (python(), Some(examples.join("python/access.py"))),
+        ("node".to_owned(), Some(examples.join("node/access.js"))),
     ]
 }
 
 /// The example, asked for a login on a host by `who`, to run `ssh ... id -un` there.
-fn example(client: &(String, PathBuf), url: &str, who: &Persona, host: &Sshd) -> Program {
+fn example(
+    (program, script): &(String, Option<PathBuf>),
+    url: &str,
+    who: &Persona,
+    host: &Sshd,
+) -> Program {
     let target = format!("{}@{}", jit_ssh_tests::me(), host.name());
-    who.program(&client.0)
-        .args([&client.1])
+    who.program(program)
+        .args(script)
         .args([url, &who.id])
         .args([who.key_file()])
         .args([&target, "INC-42 \"a look\" ü", "--", "ssh"])
@@ -94,7 +109,7 @@ fn programs_in_other_languages_show_refusals_and_believe_the_pinned_ca_alone() {
         let said = example(&client, &site.url, &stranger, &host).run().ended(1);
         assert!(said.err.contains("the CA refuses: "), "{said:?}");
         let said = example(&client, &format!("{address}#{pin}"), &alice, &host).run().ended(1);
-        assert!(said.err.contains("the CA's root has the fingerprint"), "{said:?}");
+        assert!(said.err.contains("has the fingerprint"), "{said:?}");
     }
     // The control: the same stranger under a name and with a key that the bundle has.
     stranger.id = "alice".to_owned();

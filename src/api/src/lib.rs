@@ -9,6 +9,9 @@
 //! - [`join`]: join tokens as they are handed to machines;
 //! - [`agent`]: the ssh-agent; [`own_key`]: a person's key, in a file or in the agent, and statements
 //!   signed with it.
+//!
+//! `examples/access.rs` is a whole client: it requests, waits by [`Client::watch`], takes the certificate,
+//! checks it as `jit-ssh` does, and runs ssh. `cargo run -p jit-ssh-api --example access` says its usage.
 
 use jit_ssh_core::statement::Verified;
 use prost::bytes::Bytes;
