@@ -53,7 +53,8 @@ impl Host {
         let config = format!(
             "Include {shown}/etc/sshd_config.d/*.conf\nListenAddress {}:22\nHostKey {shown}/key\n\
              PidFile {shown}/sshd.pid\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             PermitRootLogin prohibit-password\nAuthorizedKeysFile none\nUsePAM yes\nUseDNS no\nSubsystem sftp internal-sftp\n",
+             PermitRootLogin prohibit-password\nAuthorizedKeysFile none\nUsePAM yes\nUseDNS no\nSubsystem sftp internal-sftp\n\
+             # bash leaves root's own start file alone, which may be slow.\nSetEnv SHLVL=1\n",
             machine.address
         );
         let path = etc.join("sshd_config");

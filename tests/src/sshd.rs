@@ -56,6 +56,8 @@ impl Sshd {
         }
         let port = free_port();
         let shown = etc.display();
+        // Sessions can tell which host they are on. By the level, bash leaves the account's own start file alone:
+        // what that runs may be slow, and stay behind locked where a test cuts a session off.
         let config = format!(
             "Include {shown}/sshd_config.d/*.conf\n\
              ListenAddress 127.0.0.1:{port}\n\
@@ -64,6 +66,7 @@ impl Sshd {
              PasswordAuthentication no\n\
              AuthorizedKeysFile none\n\
              LogLevel VERBOSE\n\
+             SetEnv SHLVL=1 WHERE={name}\n\
              {pam}\
              # Tests lie under folders that others can write to.\n\
              StrictModes no\n"

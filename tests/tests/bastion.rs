@@ -69,7 +69,7 @@ impl World {
         let [mut bastion, mut test, mut prod] =
             ["bastion", "test-host", "prod-host"].map(|name| Sshd::new(site.path(), name));
         for sshd in [&mut test, &mut prod] {
-            sshd.configure("Subsystem sftp internal-sftp\nSetEnv WHERE=target");
+            sshd.configure("Subsystem sftp internal-sftp");
         }
         let (alice, bob) = site.populate(RULES);
         let machine = Persona::new(site.path(), "bastion-1");
@@ -108,7 +108,7 @@ impl World {
             sshd.setup(&site.url, &[]).fine();
         }
         bastion.configure(&format!(
-            "Subsystem sftp internal-sftp\nSetEnv WHERE=bastion\nAcceptEnv JIT_SSH_TO JIT_SSH_BECAUSE JIT_SSH_FOR\n\
+            "Subsystem sftp internal-sftp\nAcceptEnv JIT_SSH_TO JIT_SSH_BECAUSE JIT_SSH_FOR\n\
              ExposeAuthInfo yes\nDisableForwarding yes\nForceCommand env JIT_SSH_HOME={} {} bastion",
             machine.home.display(),
             Program::path("jit-ssh").display()
@@ -187,7 +187,7 @@ fn one_command_runs_there_with_its_input_output_and_exit_code_and_the_person_is_
     // What is typed reaches no shell of the bastion: what it says there is said by the host's.
     let tricky = "echo $WHERE `echo $WHERE` $(echo $WHERE); echo '$WHERE'  \"a  b\" | cat";
     let said = world.ssh(&[], &[&because[..], &[tricky]].concat()).run();
-    assert_eq!(ran(said, 0), "target target target\n$WHERE a  b\n");
+    assert_eq!(ran(said, 0), "test-host test-host test-host\n$WHERE a  b\n");
     // Input, as long as a pipe is not; and bytes that are no text.
     let input = world.site.path().join("input");
     fs::write(&input, vec![0xA7; 300_000]).unwrap();
@@ -233,7 +233,7 @@ fn a_person_on_a_terminal_chooses_says_why_waits_and_has_a_shell_there() {
     terminal.sees("alice: ");
     let from = terminal.len();
     terminal.types("echo \"at $WHERE on $(tty | cut -c1-5) $((40+2))\"\n");
-    terminal.sees_after(from, "at target on /dev/ 42");
+    terminal.sees_after(from, "at prod-host on /dev/ 42");
     // Escapes of ssh's are for nobody here: by them there would be a shell of the bastion.
     let from = terminal.len();
     terminal.types("\n~C\u{3}\n~?\u{3}\necho st''ill\n");
@@ -268,7 +268,7 @@ fn sftp_scp_and_rsync_name_the_host_by_a_variable_that_stock_clients_send() {
     }
     // A plain command beside the variable is wholly for the host.
     let said = tool("ssh").args(["bastion", "echo", "$WHERE", "--for", "x"]).run();
-    assert_eq!(ran(said, 0), "target --for x\n");
+    assert_eq!(ran(said, 0), "test-host --for x\n");
     // Without the variable nothing says which host. sshd passes on no word of a subsystem: as a command, it does.
     let nowhere = |more: &[&str]| {
         let sftp = world.alice.program("sftp").args(world.way()).args(more).args(["-b"]);
