@@ -96,7 +96,11 @@ impl Host {
         match self.skew {
             None => program,
             // Not by the program `faketime`, which would be killed in its child's stead.
-            Some(skew) => program.env("LD_PRELOAD", fake_clock()).env("FAKETIME", skew),
+            // It reads its own files again after 10 s by default: sshd's sandbox kills who does that there.
+            Some(skew) => program
+                .env("LD_PRELOAD", fake_clock())
+                .env("FAKETIME", skew)
+                .env("FAKETIME_CACHE_DURATION", "1000000"),
         }
     }
 
