@@ -23,7 +23,7 @@ use crate::home::Home;
 mod destinations;
 pub(crate) mod files;
 
-pub(crate) use destinations::{Bounds, bounds, bounds_of_jump};
+pub(crate) use destinations::{Bounds, bounds};
 
 /// How our comments begin.
 const MARK: &str = "jit-ssh:";

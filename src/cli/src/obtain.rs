@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jit_ssh_api::{ApiError, Reason, v1};
+use jit_ssh_core::bundle::Hosts;
 use jit_ssh_core::certificate::Scope;
 use jit_ssh_core::digest::Digest;
 use jit_ssh_core::entry::Entry;
@@ -139,33 +140,27 @@ async fn place(
     let certificate = &certificates.access;
     let accepted = check(ca, trust, grant, &Scope::Access, certificate).await?;
     catch_up(trust, ca, certificate).await?;
-    let jumps = check_jumps(ca, trust, grant, &accepted, &certificates.jumps).await?;
+    // Read once: there may be very many.
+    let hosts = trust.hosts(ca.client()).await?;
+    let jumps = check_jumps(ca, trust, grant, &hosts, &accepted, &certificates.jumps).await?;
     let now = clock::now();
     let owner = Owner { id: ca.enrolment.id.clone(), signers: Some(trust.signers().clone()) };
-    let bounds = match grant.keeping {
+    let bounds = |opens: &Opens| match grant.keeping {
         Keeping::Unbound | Keeping::Files => Bounds::Unwished,
         Keeping::Agent | Keeping::Confirmed => {
-            let hosts = trust.hosts(ca.client()).await?;
-            let permit = &grant.request.body().permit;
-            held::bounds(accepted.opens.logins(), permit, &hosts, trust.signers())
+            held::bounds(opens, &grant.request.body().permit, &hosts, trust.signers())
         }
     };
     // Kept as long as the access: to be renewed, or when another takes its place in the agent.
     grant.store(home, accepted.access_until)?;
     let loading = Loading { ui, home, owner: &owner, grant, accepted: &accepted, now };
-    let loaded = loading.load(bounds)?;
+    let loaded = loading.load(bounds(&accepted.opens))?;
     for (jump, accepted) in &jumps {
         if held::has_jump_beyond(home, &owner, jump, accepted.valid_before)? {
             continue;
         }
-        let bounds = match grant.keeping {
-            Keeping::Unbound | Keeping::Files => Bounds::Unwished,
-            Keeping::Agent | Keeping::Confirmed => {
-                held::bounds_of_jump(jump, &trust.hosts(ca.client()).await?, trust.signers())
-            }
-        };
         // What has to be told was told of the access.
-        Loading { ui: None, accepted, ..loading }.load(bounds)?;
+        Loading { ui: None, accepted, ..loading }.load(bounds(&accepted.opens))?;
     }
     let logins = accepted.opens.logins();
     let commands = logins.iter().map(|one| held::command(home, &loaded, one)).collect();
@@ -204,11 +199,11 @@ async fn check_jumps(
     ca: &Ca<'_>,
     trust: &mut Trust<'_>,
     grant: &Grant,
+    hosts: &Hosts,
     access: &Accepted,
     came: &[v1::Certificate],
 ) -> Result<Vec<(Jump, Accepted)>, Failure> {
-    let hosts = access.opens.logins().iter().map(Principal::host);
-    let expected = trust.hosts(ca.client()).await?.jumps(hosts);
+    let expected = hosts.jumps(access.opens.logins().iter().map(Principal::host));
     if expected.len() != came.len() {
         return Err(Failure::untrue(format!(
             "the CA sent {} certificates for jumps, and by the bundle that its admins signed there are {}.",

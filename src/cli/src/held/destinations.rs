@@ -5,7 +5,7 @@
 
 use jit_ssh_api::agent::{Destination, Hop, HopKey};
 use jit_ssh_core::bundle::{Hosts, Permit, Signers};
-use jit_ssh_core::names::{HostName, Jump, Principal};
+use jit_ssh_core::names::{HostName, Jump, Opens, Principal};
 
 /// To which hosts a certificate can be bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +18,15 @@ pub(crate) enum Bounds {
     Unwished,
 }
 
-/// The bounds of a certificate for `principals`.
-pub(crate) fn bounds(
+/// The bounds of a certificate that opens this.
+pub(crate) fn bounds(opens: &Opens, permit: &[Permit], hosts: &Hosts, signers: &Signers) -> Bounds {
+    match opens {
+        Opens::Logins(principals) => of_logins(principals, permit, hosts, signers),
+        Opens::Jump(jump) => of_jump(jump, hosts, signers),
+    }
+}
+
+fn of_logins(
     principals: &[Principal],
     permit: &[Permit],
     hosts: &Hosts,
@@ -48,8 +55,8 @@ pub(crate) fn bounds(
     if unknown.is_empty() { Bounds::To(ways) } else { Bounds::Unknown(unknown) }
 }
 
-/// The bounds of a jump's certificate: it is shown to the bastion alone.
-pub(crate) fn bounds_of_jump(jump: &Jump, hosts: &Hosts, signers: &Signers) -> Bounds {
+/// A jump's certificate is shown to the bastion alone.
+fn of_jump(jump: &Jump, hosts: &Hosts, signers: &Signers) -> Bounds {
     match hop(jump.bastion(), hosts, signers) {
         Some(to) => {
             let login = Some(Jump::LOGIN.to_owned());
@@ -87,7 +94,7 @@ mod tests {
         };
         let wanted = ["x@a", "y@a", "x@b"].map(|text| text.parse().unwrap());
         let keyed = hosts(&format!("key = \"{}\"", host_key(2)));
-        let ways = |permit: &[Permit]| match bounds(&wanted, permit, &keyed, &bundle.signers) {
+        let ways = |permit: &[Permit]| match of_logins(&wanted, permit, &keyed, &bundle.signers) {
             Bounds::To(ways) => ways,
             other => unreachable!("{other:?}"),
         };
@@ -105,7 +112,7 @@ mod tests {
         let through = ["- *@jump", "jump x@a", "- x@a", "- *@jump", "jump y@a", "- y@a", "- x@b"];
         assert_eq!(forwarded, through);
 
-        let unknown = bounds(&wanted, &[], &hosts(""), &bundle.signers);
+        let unknown = of_logins(&wanted, &[], &hosts(""), &bundle.signers);
         assert_eq!(unknown, Bounds::Unknown(vec!["b".parse().unwrap()]));
     }
 }
