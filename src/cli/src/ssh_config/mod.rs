@@ -152,6 +152,19 @@ fn of_joined(name: &HostName, logins: &Logins) -> Host {
     }
 }
 
+/// What a person can type for it.
+fn names(host: &Host) -> Vec<&str> {
+    std::iter::once(&host.name).chain(&host.aliases).map(HostName::as_str).collect()
+}
+
+/// The lines that say where a host is reached.
+fn place(address: &str, port: u16) -> String {
+    match port {
+        SSH_PORT => format!("  HostName {address}"),
+        _ => format!("  HostName {address}\n  Port {port}"),
+    }
+}
+
 fn block(
     out: &mut String,
     host: &Host,
@@ -161,15 +174,11 @@ fn block(
     let mut say = |line: std::fmt::Arguments<'_>| {
         writeln!(out, "{line}").expect("a text grows without limit");
     };
-    let names: Vec<&str> =
-        std::iter::once(&host.name).chain(&host.aliases).map(HostName::as_str).collect();
+    let names = names(host);
     let login = usual_login(host, logins);
     say(format_args!("\nHost {}", names.join(" ")));
     if let Some((address, port)) = host.place() {
-        say(format_args!("  HostName {address}"));
-        if port != SSH_PORT {
-            say(format_args!("  Port {port}"));
-        }
+        say(format_args!("{}", place(address, port)));
     }
     if let Some(login) = &login {
         say(format_args!("  User {login}"));
@@ -203,8 +212,6 @@ fn way(
     let mut say = |line: std::fmt::Arguments<'_>| {
         writeln!(out, "{line}").expect("a text grows without limit");
     };
-    let names: Vec<&str> =
-        std::iter::once(&host.name).chain(&host.aliases).map(HostName::as_str).collect();
     // A `Match` ends with the next `Host`.
     let through = |host: &Host| match jump(host, hosts) {
         Some(jump) => Some(jump.label()),
@@ -212,16 +219,13 @@ fn way(
     };
     say(format_args!(
         "Host {}\n  ProxyJump {}",
-        names.join(" "),
+        names(host).join(" "),
         through(host).unwrap_or_default()
     ));
     let (Some(jump), Some(bastion)) = (jump(host, hosts), hosts.get(via)) else { return Ok(()) };
     let (address, port) = bastion.place().unwrap_or((via.as_str(), SSH_PORT));
     let label = jump.label();
-    say(format_args!("Host {label}\n  HostName {address}"));
-    if port != SSH_PORT {
-        say(format_args!("  Port {port}"));
-    }
+    say(format_args!("Host {label}\n{}", place(address, port)));
     say(format_args!("  User {}\n  HostKeyAlias {via}", Jump::LOGIN));
     say(format_args!("  UserKnownHostsFile ~/.ssh/known_hosts {}", surroundings.known_hosts));
     // The first certificate that the bastion accepts decides where to: show it this one alone.
@@ -238,19 +242,38 @@ fn jump(host: &Host, hosts: &Hosts) -> Option<Jump> {
     hosts.way(&host.name).pop().filter(|jump| *jump.host() == host.name)
 }
 
+/// What the file is made of beside the hosts of the bundle, and its first line, which says so: nobody has to read
+/// all hosts to find out whether it is of now.
+struct Sources {
+    joined: BTreeSet<HostName>,
+    logins: Logins,
+    surroundings: Surroundings,
+    stamp: String,
+}
+
+impl Sources {
+    fn gather(home: &Home, bundle: &Digest) -> Result<Sources, Failure> {
+        let joined = known_hosts::joined_now(home)?;
+        let (surroundings, logins) = (Surroundings::find(home)?, Logins::load(home)?);
+        let stamp = stamp(bundle, &joined, &surroundings, &logins);
+        Ok(Sources { joined, logins, surroundings, stamp })
+    }
+
+    async fn text(&self, trust: &mut Trust<'_>, client: &Client) -> Result<String, Failure> {
+        let hosts = trust.hosts(client).await?;
+        render(&self.stamp, &hosts, &self.joined, &self.logins, &self.surroundings)
+    }
+}
+
 /// The file for the bundle in force.
 pub(crate) async fn text(
     home: &Home,
     trust: &mut Trust<'_>,
     client: &Client,
 ) -> Result<String, Failure> {
-    let (surroundings, logins) = (Surroundings::find(home)?, Logins::load(home)?);
-    let joined = known_hosts::joined_now(home)?;
-    let stamp = stamp(&trust.digest(), &joined, &surroundings, &logins);
-    render(&stamp, &trust.hosts(client).await?, &joined, &logins, &surroundings)
+    Sources::gather(home, &trust.digest())?.text(trust, client).await
 }
 
-/// The first line: says of what the file was made, so that nobody reads all hosts to find out.
 fn stamp(
     bundle: &Digest,
     joined: &BTreeSet<HostName>,
@@ -267,16 +290,14 @@ pub(crate) async fn write(
     trust: &mut Trust<'_>,
     client: &Client,
 ) -> Result<(), Failure> {
-    let joined = known_hosts::joined_now(home)?;
-    let (surroundings, logins) = (Surroundings::find(home)?, Logins::load(home)?);
-    let stamp = stamp(&trust.digest(), &joined, &surroundings, &logins);
+    let sources = Sources::gather(home, &trust.digest())?;
     let path = path(home);
     let kept = home::read(&path)?;
     let first = kept.as_deref().and_then(|bytes| bytes.split(|byte| *byte == b'\n').next());
-    if first == Some(stamp.as_bytes()) {
+    if first == Some(sources.stamp.as_bytes()) {
         return Ok(());
     }
-    let text = text(home, trust, client).await?;
+    let text = sources.text(trust, client).await?;
     home::write(&path, text.as_bytes())
 }
 
