@@ -15,7 +15,6 @@ use jit_ssh_core::plain::harmless;
 use crate::clock;
 use crate::failure::Failure;
 use crate::home::{self, Home};
-use crate::ssh_config;
 use crate::trust::Trust;
 use crate::ui::Ui;
 
@@ -107,15 +106,14 @@ fn judged(
     }
 }
 
-/// Brings the file up to date for who has access to `hosts`. Tells how to use it when it names a host for
-/// the first time.
+/// Brings the file up to date for who has access to `hosts`. Says whether it names a host for the first time.
 pub(crate) async fn keep(
     ui: &Ui,
     home: &Home,
     trust: &mut Trust<'_>,
     client: &Client,
     hosts: &[HostName],
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let path = path(home);
     let before = home::read(&path)?;
     let before = before.as_deref().map_or("", |bytes| std::str::from_utf8(bytes).unwrap_or(""));
@@ -127,21 +125,14 @@ pub(crate) async fn keep(
         let listed = trust.hosts(client).await?;
         let is_told = |name: &&HostName| listed.get(name).is_some() || known.contains_key(*name);
         if hosts.iter().all(|name| is_told(&name)) {
-            return Ok(());
+            return Ok(false);
         }
     }
     let there = known.into_iter().filter(|(_, until)| *until > now).map(|(name, _)| name);
     let joined = there.chain(hosts.iter().cloned()).collect();
     let after = lines(ui, trust, client, &joined).await?;
     home::write(&path, after.as_bytes())?;
-    if names_hosts(&after) && !names_hosts(before) && !ssh_config::path(home).exists() {
-        ui.say(&format!(
-            "{} lets ssh know this CA's hosts.\n\
-             hint: have ssh use it, and ask for access by itself: jit-ssh ssh-config --install",
-            path.display()
-        ));
-    }
-    Ok(())
+    Ok(names_hosts(&after) && !names_hosts(before))
 }
 
 fn heading(trust: &Trust<'_>) -> String {

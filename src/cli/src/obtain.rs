@@ -169,7 +169,8 @@ async fn place(
     Ok(Access::of(grant, certificate, &accepted, commands, &loaded))
 }
 
-/// Brings up to date what ssh reads: the hosts it may trust, and how it reaches them.
+/// Brings up to date what ssh reads: the hosts it may trust, and how it reaches them. Tells once how to have ssh
+/// read it.
 async fn keep_ssh_files(
     ui: &Ui,
     home: &Home,
@@ -177,7 +178,16 @@ async fn keep_ssh_files(
     trust: &mut Trust<'_>,
     grant: &Grant,
 ) -> Result<(), Failure> {
-    known_hosts::keep(ui, home, trust, ca.client(), &grant.request.body().hosts).await?;
+    let hosts = &grant.request.body().hosts;
+    if known_hosts::keep(ui, home, trust, ca.client(), hosts).await?
+        && !ssh_config::path(home).exists()
+    {
+        ui.say(&format!(
+            "{} lets ssh know this CA's hosts.\n\
+             hint: have ssh use it, and ask for access by itself: jit-ssh ssh-config --install",
+            known_hosts::path(home).display()
+        ));
+    }
     ssh_config::keep(home, trust, ca.client()).await
 }
 

@@ -120,8 +120,6 @@ pub(super) async fn cmd_ssh(context: &Context, args: SshArgs) -> Result<Outcome,
         _ => {
             let ca = Ca::connect(home, &enrolment).await?;
             let mut trust = Trust::load(home, &enrolment.root, ca.client()).await?;
-            // `jit-ssh ssh` names the file to ssh: nobody need be told to install it.
-            ssh_config::write(home, &mut trust, ca.client()).await?;
             let asked = std::slice::from_ref(&args.to.host);
             known_hosts::keep(&context.ui, home, &mut trust, ca.client(), asked).await?;
             ssh_config::write(home, &mut trust, ca.client()).await?;
