@@ -22,7 +22,7 @@ mod set;
 mod texts;
 
 use crate::bundle::{
-    Actor, Allow, Approval, Deny, Host, Permit, ReasonRule, Selection, SourceRule, Strength, Who,
+    Actor, Allow, Approval, Deny, Host, ReasonRule, Selection, SourceRule, Strength, Who,
 };
 use crate::cidr::Cidr;
 use crate::enrolment::View;
@@ -196,7 +196,7 @@ fn parties<'p>(asked: Asked<'p>, view: View<'p>, now: UnixTime) -> Result<Partie
 /// Refuses what would open more than the one command that a request names, whatever a rule permits: who
 /// approves `only command uptime` must not have approved a tunnel.
 fn check_command(request: &Request) -> Result<(), Refusal> {
-    let more: Vec<_> = request.permit.iter().filter(|permit| **permit != Permit::Pty).collect();
+    let more: Vec<_> = request.permit.iter().filter(|permit| permit.exceeds_command()).collect();
     if request.command.is_none() || more.is_empty() {
         return Ok(());
     }

@@ -291,6 +291,11 @@ impl Permit {
         }
     }
 
+    /// Whether it opens more than the command of a session: what can not stand beside one single command.
+    pub fn exceeds_command(self) -> bool {
+        self != Permit::Pty
+    }
+
     /// The certificate extension (OpenSSH `PROTOCOL.certkeys`).
     pub fn extension(self) -> &'static str {
         match self {

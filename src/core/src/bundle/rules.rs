@@ -89,7 +89,7 @@ impl<'a> Rules<'a, '_> {
         let for_commands = commands.as_ref().is_some_and(Option::is_some);
         let permit = table.or("permit", Vec::new(), |item| {
             let permit: Vec<Permit> = item.unique(Empty::Fine, Item::parse).whole()?;
-            if for_commands && permit.iter().any(|permit| *permit != Permit::Pty) {
+            if for_commands && permit.iter().any(|permit| permit.exceeds_command()) {
                 item.problem_with_help(
                     "beside `commands`, only `pty` can be permitted".to_owned(),
                     "whatever else there is opens more than the command",

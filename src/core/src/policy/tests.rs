@@ -3,6 +3,7 @@
 use super::judgement::Supposed;
 use super::texts::{allow, texts};
 use super::*;
+use crate::bundle::Permit;
 
 /// alice, who wants in as deploy on web-1.
 fn supposed(span: &str, reason: &str) -> Supposed {

@@ -153,8 +153,8 @@ impl LoginArgs {
 
     /// Refuses what makes no sense together.
     fn check(&self) -> Result<(), Failure> {
-        let more = |permit: &Permit| *permit != Permit::Pty;
-        if self.command.is_some() && self.permit.iter().flatten().any(more) {
+        let mut asked = self.permit.iter().flatten();
+        if self.command.is_some() && asked.any(|permit| permit.exceeds_command()) {
             let message = "--permit: beside --command there is only pty.";
             return Err(Failure::usage(message)
                 .hint("whatever else there is opens more than the one command"));
