@@ -36,15 +36,7 @@ fn checked(site: &Site, host: &str, certificate: &Certificate) -> AcceptedHost {
     let read = |name: &str| fs::read(site.config().join(name)).unwrap();
     let hosts = Hosts::parse(&read("hosts.toml")).unwrap();
     let identity = HostIdentity::of(hosts.get(&host.parse().unwrap()).unwrap()).unwrap();
-    let proof: Vec<Vec<u8>> = certificate.proof.iter().map(|hash| hash.to_vec()).collect();
-    let receipt = Receipt {
-        certificate: &certificate.certificate,
-        entry: &certificate.entry,
-        index: certificate.index,
-        checkpoint: &certificate.checkpoint,
-        proof: &proof,
-        signer: certificate.signer,
-    };
+    let receipt = Receipt::from(certificate);
     let signers = Signers::parse(&read("signers.toml")).unwrap();
     check_host(&receipt, &identity, &signers, UnixTime(now())).unwrap()
 }

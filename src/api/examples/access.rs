@@ -172,15 +172,7 @@ fn checked(
     request: &Verified<Request>,
     signers: &Signers,
 ) -> Outcome<String> {
-    let proof: Vec<_> = certificate.proof.iter().map(|hash| hash.to_vec()).collect();
-    let receipt = Receipt {
-        certificate: &certificate.certificate,
-        entry: &certificate.entry,
-        index: certificate.index,
-        checkpoint: &certificate.checkpoint,
-        proof: &proof,
-        signer: certificate.signer,
-    };
+    let receipt = Receipt::from(certificate);
     let accepted = receipt::check(&receipt, request, &Scope::Access, signers, None, now())?;
     eprintln!("access until {}", accepted.access_until.utc());
     Ok(format!("{}\n", accepted.certificate.to_openssh()?))

@@ -13,6 +13,7 @@
 //! `examples/access.rs` is a whole client: it requests, waits by [`Client::watch`], takes the certificate,
 //! checks it as `jit-ssh` does, and runs ssh. `cargo run -p jit-ssh-api --example access` says its usage.
 
+use jit_ssh_core::receipt::Receipt;
 use jit_ssh_core::statement::Verified;
 use prost::bytes::Bytes;
 
@@ -40,6 +41,20 @@ impl<T> From<&Verified<T>> for v1::SignedStatement {
         v1::SignedStatement {
             statement: Bytes::copy_from_slice(statement.bytes()),
             signatures: vec![Bytes::copy_from_slice(statement.signature())],
+        }
+    }
+}
+
+/// A certificate as it is checked.
+impl<'a> From<&'a v1::Certificate> for Receipt<'a> {
+    fn from(sent: &'a v1::Certificate) -> Receipt<'a> {
+        Receipt {
+            certificate: &sent.certificate,
+            entry: &sent.entry,
+            index: sent.index,
+            checkpoint: &sent.checkpoint,
+            proof: sent.proof.iter().map(AsRef::as_ref).collect(),
+            signer: sent.signer,
         }
     }
 }

@@ -238,15 +238,7 @@ pub(crate) async fn check(
     scope: &Scope,
     certificate: &v1::Certificate,
 ) -> Result<Accepted, Failure> {
-    let proof: Vec<Vec<u8>> = certificate.proof.iter().map(|hash| hash.to_vec()).collect();
-    let receipt = Receipt {
-        certificate: &certificate.certificate,
-        entry: &certificate.entry,
-        index: certificate.index,
-        checkpoint: &certificate.checkpoint,
-        proof: &proof,
-        signer: certificate.signer,
-    };
+    let receipt = Receipt::from(certificate);
     let check = |trust: &Trust<'_>| {
         let now = clock::now();
         receipt::check(&receipt, &grant.request, scope, trust.signers(), grant.prolongs, now)

@@ -22,7 +22,7 @@ use crate::statement::{MAX_SKEW, Request, Verified};
 use crate::time::UnixTime;
 
 /// A certificate as it arrives.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Receipt<'a> {
     /// The certificate in wire encoding.
     pub certificate: &'a [u8],
@@ -33,7 +33,7 @@ pub struct Receipt<'a> {
     /// A signed checkpoint of a tree that holds it.
     pub checkpoint: &'a [u8],
     /// The inclusion proof, leaf to root.
-    pub proof: &'a [Vec<u8>],
+    pub proof: Vec<&'a [u8]>,
     /// The number of the signer.
     pub signer: u32,
 }
@@ -150,7 +150,7 @@ fn in_log<'s>(
     let proof: Vec<Hash> = receipt
         .proof
         .iter()
-        .map(|hash| hash.as_slice().try_into().map(Hash))
+        .map(|hash| (*hash).try_into().map(Hash))
         .collect::<Result<_, _>>()
         .map_err(|_| ReceiptError::OtherEntry("a hash of its proof has not 32 bytes"))?;
     let tree = checkpoint.checkpoint();

@@ -147,15 +147,7 @@ fn verified(
     signers: &Signers,
     now: UnixTime,
 ) -> Result<Vec<u8>, CommandError> {
-    let proof: Vec<Vec<u8>> = sent.proof.iter().map(|hash| hash.to_vec()).collect();
-    let receipt = Receipt {
-        certificate: &sent.certificate,
-        entry: &sent.entry,
-        index: sent.index,
-        checkpoint: &sent.checkpoint,
-        proof: &proof,
-        signer: sent.signer,
-    };
+    let receipt = Receipt::from(sent);
     check_host(&receipt, identity, signers, now)
         .map_err(|e| untrue(format!("The host certificate that the CA sent is not used: {e}.")))?;
     let line = line(&sent.certificate)

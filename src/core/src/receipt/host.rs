@@ -129,7 +129,7 @@ mod tests {
                 entry: &self.entry,
                 index: self.index,
                 checkpoint: self.checkpoint.as_bytes(),
-                proof: &self.proof,
+                proof: self.proof.iter().map(Vec::as_slice).collect(),
                 signer: self.signer,
             };
             check_host(&receipt, &self.identity, &self.signers, now)

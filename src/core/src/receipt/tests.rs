@@ -78,7 +78,7 @@ impl Received {
             entry: &self.entry,
             index: self.index,
             checkpoint: self.checkpoint.as_bytes(),
-            proof: &self.proof,
+            proof: self.proof.iter().map(Vec::as_slice).collect(),
             signer: self.signer,
         };
         check(&receipt, &self.request, &Scope::Access, &self.signers, None, now)

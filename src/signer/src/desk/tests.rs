@@ -177,13 +177,12 @@ impl Node {
 
     /// The same for one of the request's other certificates.
     fn check_within(&self, scope: &Scope, issuance: &Issuance, request: &Verified<Request>) {
-        let proof: Vec<Vec<u8>> = issuance.proof.0.chunks(32).map(<[u8]>::to_vec).collect();
         let receipt = Receipt {
             certificate: &issuance.certificate.0,
             entry: issuance.entry.as_bytes(),
             index: issuance.index,
             checkpoint: issuance.checkpoint.as_bytes(),
-            proof: &proof,
+            proof: issuance.proof.0.chunks(32).collect(),
             signer: 1,
         };
         let signers = self.world.bundle(POLICY).signers;

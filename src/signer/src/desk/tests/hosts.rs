@@ -33,13 +33,12 @@ fn certified(outcome: Outcome) -> HostIssuance {
 fn check(node: &Node, issuance: &HostIssuance) -> AcceptedHost {
     let bundle = node.world.bundle(POLICY);
     let host = bundle.hosts.get(&"prod-host".parse().unwrap()).unwrap();
-    let proof: Vec<Vec<u8>> = issuance.proof.0.chunks(32).map(<[u8]>::to_vec).collect();
     let receipt = Receipt {
         certificate: &issuance.certificate.0,
         entry: issuance.entry.as_bytes(),
         index: issuance.index,
         checkpoint: issuance.checkpoint.as_bytes(),
-        proof: &proof,
+        proof: issuance.proof.0.chunks(32).collect(),
         signer: 1,
     };
     let identity = HostIdentity::of(host).unwrap();
