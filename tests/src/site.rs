@@ -165,6 +165,16 @@ impl Site {
         fs::write(self.config().join("people.toml"), text).unwrap();
     }
 
+    /// Adds a machine to people.toml, in a group of its kind.
+    pub fn add_machine(&self, machine: &Persona, group: &str) {
+        let path = self.config().join("people.toml");
+        let people = fs::read_to_string(&path).unwrap();
+        let (id, key) = (&machine.id, machine.public_key());
+        let block =
+            format!("[[machine]]\nid = \"{id}\"\nkeys = [\"{key}\"]\ngroups = [\"{group}\"]\n");
+        fs::write(path, people + &block).unwrap();
+    }
+
     /// Writes hosts.toml.
     pub fn write_hosts(&self) {
         let host = |name: &str, env: &str| {

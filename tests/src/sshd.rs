@@ -110,6 +110,21 @@ impl Sshd {
         line.split(' ').take(2).collect::<Vec<_>>().join(" ")
     }
 
+    /// Its block in `hosts.toml`, of this environment and for the user who runs the tests, with these lines more.
+    pub fn listed(&self, env: &str, more: &str) -> String {
+        self.listed_for(&me(), env, more)
+    }
+
+    /// The same for another account.
+    pub fn listed_for(&self, login: &str, env: &str, more: &str) -> String {
+        format!(
+            "[[host]]\nname = \"{}\"\naddress = \"127.0.0.1:{}\"\nkey = \"{}\"\nlabels = {{ env = \"{env}\" }}\nlogins = [\"{login}\"]\n{more}\n",
+            self.name,
+            self.port,
+            self.host_key()
+        )
+    }
+
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port

@@ -73,24 +73,9 @@ impl World {
         }
         let (alice, bob) = site.populate(RULES);
         let machine = Persona::new(site.path(), "bastion-1");
-        let people = site.config().join("people.toml");
-        let text = fs::read_to_string(&people).unwrap();
-        let own = format!(
-            "[[machine]]\nid = \"bastion-1\"\nkeys = [\"{}\"]\ngroups = [\"bastions\"]\n",
-            machine.public_key()
-        );
-        fs::write(people, text + &own).unwrap();
-        let host = |sshd: &Sshd, env: &str| {
-            format!(
-                "[[host]]\nname = \"{}\"\naddress = \"127.0.0.1:{}\"\nkey = \"{}\"\nlabels = {{ env = \"{env}\" }}\nlogins = [\"{}\"]\n",
-                sshd.name(),
-                sshd.port(),
-                sshd.host_key(),
-                me()
-            )
-        };
-        let behind = "via = \"bastion\"\n".to_owned();
-        let hosts = [host(&bastion, "edge"), host(&test, "test"), host(&prod, "prod"), behind];
+        site.add_machine(&machine, "bastions");
+        let behind = prod.listed("prod", "via = \"bastion\"");
+        let hosts = [bastion.listed("edge", ""), test.listed("test", ""), behind];
         fs::write(site.config().join("hosts.toml"), hosts.concat()).unwrap();
         site.serve();
         site.apply();

@@ -79,22 +79,8 @@ impl World {
         let other = days[(today.trim().parse::<usize>().unwrap() + 2) % 7];
         let (alice, bob) = site.populate(&RULES.replace("DAY", other));
         let bot = Persona::new(site.path(), "deploy-bot");
-        let people = site.config().join("people.toml");
-        let text = fs::read_to_string(&people).unwrap();
-        let key = bot.public_key();
-        let machine =
-            format!("[[machine]]\nid = \"deploy-bot\"\nkeys = [\"{key}\"]\ngroups = [\"ci\"]\n");
-        fs::write(people, text + &machine).unwrap();
-        let host = |sshd: &Sshd, env: &str| {
-            format!(
-                "[[host]]\nname = \"{}\"\naddress = \"127.0.0.1:{}\"\nkey = \"{}\"\nlabels = {{ env = \"{env}\" }}\nlogins = [\"{}\"]\n",
-                sshd.name(),
-                sshd.port(),
-                sshd.host_key(),
-                me()
-            )
-        };
-        let hosts = [host(&test, "test"), host(&prod, "prod")];
+        site.add_machine(&bot, "ci");
+        let hosts = [test.listed("test", ""), prod.listed("prod", "")];
         fs::write(site.config().join("hosts.toml"), hosts.concat()).unwrap();
         site.serve();
         site.apply();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jit_ssh_tests::program::{Program, Said, wait_until};
-use jit_ssh_tests::{POLICY, Persona, Site, Sshd};
+use jit_ssh_tests::{POLICY, Persona, Site, Sshd, me};
 
 const REFUSED: i32 = 6;
 /// What ssh ends with when it does not connect.
@@ -31,20 +31,12 @@ impl World {
         for sshd in [&mut prod, &mut test] {
             sshd.configure("Subsystem sftp internal-sftp");
         }
-        let me = Program::new("id").args(["-un"]).run().fine().out.trim().to_owned();
+        let me = me();
         let (alice, bob) = site.populate(POLICY);
-        let host = |sshd: &Sshd, env: &str, more: &str| {
-            format!(
-                "[[host]]\nname = \"{}\"\naddress = \"127.0.0.1:{}\"\nkey = \"{}\"\nlabels = {{ env = \"{env}\" }}\nlogins = [\"{me}\"]\n{more}\n",
-                sshd.name(),
-                sshd.port(),
-                sshd.host_key()
-            )
-        };
         let behind = format!(
             "[[host]]\nname = \"behind\"\naddress = \"10.0.0.5\"\nlabels = {{ env = \"test\" }}\nlogins = [\"{me}\"]\nvia = \"test-host\"\n"
         );
-        let hosts = [host(&prod, "prod", "aliases = [\"www\"]\n"), host(&test, "test", ""), behind];
+        let hosts = [prod.listed("prod", "aliases = [\"www\"]"), test.listed("test", ""), behind];
         fs::write(site.config().join("hosts.toml"), hosts.concat()).unwrap();
         site.serve();
         site.apply();

@@ -97,11 +97,7 @@ fn host(site: &mut Site, alice: &Persona, bob: &Persona) -> Sshd {
     let mut sshd = Sshd::new(site.path(), HOST);
     sshd.configure("PrintMotd no\nPrintLastLog no");
     site.write_people(&[(alice, &["sre"]), (bob, &["sre-leads"])]);
-    let hosts = format!(
-        "[[host]]\nname = \"{HOST}\"\naddress = \"127.0.0.1:{}\"\nkey = \"{}\"\nlabels = {{ env = \"prod\" }}\nlogins = [\"{LOGIN}\"]\n",
-        sshd.port(),
-        sshd.host_key()
-    );
+    let hosts = sshd.listed_for(LOGIN, "prod", "");
     fs::write(site.config().join("hosts.toml"), hosts).unwrap();
     site.write_policy(POLICY);
     site.serve();
