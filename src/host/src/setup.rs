@@ -270,7 +270,7 @@ fn wanted(
 
 /// What logins ask of the guard where nobody said: it is required wherever sshd would call its hook.
 fn usual_guard(layout: &Layout, effective: &Effective) -> Guard {
-    if effective.get("UsePAM") == "yes" && layout.pam().is_file() {
+    if effective.is_on("UsePAM") && layout.pam().is_file() {
         return Guard::Required;
     }
     eprintln!(

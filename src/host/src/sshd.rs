@@ -144,6 +144,11 @@ impl Effective {
         self.all(keyword).first().map_or("none", String::as_str)
     }
 
+    /// Whether `keyword` is `yes`.
+    pub(crate) fn is_on(&self, keyword: &str) -> bool {
+        self.get(keyword) == "yes"
+    }
+
     /// Every value of `keyword`.
     pub(crate) fn all(&self, keyword: &str) -> &[String] {
         self.0.get(&keyword.to_ascii_lowercase()).map_or(&[], Vec::as_slice)

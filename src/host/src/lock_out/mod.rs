@@ -82,16 +82,19 @@ pub(crate) fn other_ways(sshd: &Sshd) -> Result<Ways, CommandError> {
 
 /// Ways that are open to whom others vouch for: whether there is anybody, nobody knows here.
 fn uncertain(effective: &Effective, exists: impl Fn(&Path) -> bool) -> Vec<String> {
-    let is_on = |keyword: &str| effective.get(keyword) == "yes";
     let mut ways = Vec::new();
     let command = effective.get("AuthorizedKeysCommand");
-    if is_on("PubkeyAuthentication") && command != "none" && allows(effective, "publickey") {
+    if effective.is_on("PubkeyAuthentication")
+        && command != "none"
+        && allows(effective, "publickey")
+    {
         ways.push(format!("keys by `AuthorizedKeysCommand {command}`"));
     }
-    if is_on("HostbasedAuthentication") && allows(effective, "hostbased") {
+    if effective.is_on("HostbasedAuthentication") && allows(effective, "hostbased") {
         ways.push("the word of other hosts".to_owned());
     }
-    let by_kerberos = is_on("GSSAPIAuthentication") && allows(effective, "gssapi-with-mic");
+    let by_kerberos =
+        effective.is_on("GSSAPIAuthentication") && allows(effective, "gssapi-with-mic");
     if by_kerberos && exists(Path::new(KEYTAB)) {
         ways.push("Kerberos".to_owned());
     }
@@ -104,18 +107,17 @@ fn of_account(candidate: &Candidate, now: UnixTime) -> Vec<String> {
     let is_shut = |keywords: &[&str]| {
         obstacles.iter().any(|o| o.weight == Weight::Shut && keywords.contains(&o.keyword))
     };
-    let is_on = |keyword: &str| effective.get(keyword) == "yes";
     // A forced command is no shell, and who is locked into a folder mends nothing outside of it.
     let is_confined =
         ["ForceCommand", "ChrootDirectory"].iter().any(|word| effective.get(word) != "none");
     let is_refused = is_shut(&["DenyUsers", "AllowUsers"])
         || !admission::groups_let_in(effective, &candidate.groups)
         || shadow.has_expired
-        || (shadow.is_locked && !is_on("UsePAM"));
+        || (shadow.is_locked && !effective.is_on("UsePAM"));
     if is_confined || is_refused {
         return Vec::new();
     }
-    let by_key = is_on("PubkeyAuthentication")
+    let by_key = effective.is_on("PubkeyAuthentication")
         && allows(effective, "publickey")
         && !is_shut(&["PermitRootLogin"])
         && !shadow.must_change;
@@ -129,11 +131,11 @@ fn of_account(candidate: &Candidate, now: UnixTime) -> Vec<String> {
             ways.push(format!("{login} by the key in {file}:{}{more}", place.saturating_add(1)));
         }
     }
-    let is_asked = (is_on("PasswordAuthentication") && allows(effective, "password"))
-        || (is_on("KbdInteractiveAuthentication")
-            && is_on("UsePAM")
+    let is_asked = (effective.is_on("PasswordAuthentication") && allows(effective, "password"))
+        || (effective.is_on("KbdInteractiveAuthentication")
+            && effective.is_on("UsePAM")
             && allows(effective, "keyboard-interactive"));
-    let may = login.as_str() != "root" || is_on("PermitRootLogin");
+    let may = login.as_str() != "root" || effective.is_on("PermitRootLogin");
     if shadow.has_password && is_asked && may {
         ways.push(format!("{login} by the password in {SHADOW}"));
     }
@@ -149,7 +151,7 @@ fn allows(effective: &Effective, method: &str) -> bool {
 
 /// The account's key files that sshd would believe.
 fn key_files(account: &Account, effective: &Effective) -> Vec<(PathBuf, String)> {
-    let is_strict = effective.get("StrictModes") == "yes";
+    let is_strict = effective.is_on("StrictModes");
     let files = keys::files(account, effective.get("AuthorizedKeysFile")).into_iter();
     let believed = files.filter(|file| !is_strict || is_safe(file, account));
     believed.filter_map(|file| Some((file.clone(), fs::read_to_string(file).ok()?))).collect()

@@ -202,12 +202,12 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(where_yes(
         facts,
         "PermitEmptyPasswords",
-        |asked| asked.effective.get("PermitEmptyPasswords") == "yes" && opens(asked, Way::Password),
+        |asked| asked.effective.is_on("PermitEmptyPasswords") && opens(asked, Way::Password),
         |who| W::EmptyPasswords { who },
     ));
     let root = facts.sshd.asked.iter().find(|asked| asked.user == "root");
     if root.is_some_and(|root| {
-        root.effective.get("PermitRootLogin") == "yes"
+        root.effective.is_on("PermitRootLogin")
             && (opens(root, Way::Password) || opens(root, Way::Keyboard))
     }) {
         findings.push(W::RootPassword.at(facts.place_of("PermitRootLogin", "yes")));
@@ -238,7 +238,7 @@ fn where_yes(
 
 /// Whether this way alone lets in, without any key or certificate beside it.
 fn opens(asked: &Asked, way: Way) -> bool {
-    let is_on = |keyword| asked.effective.get(keyword) == "yes";
+    let is_on = |keyword| asked.effective.is_on(keyword);
     // Its name before OpenSSH 8.7.
     let by_old_name = way == Way::Keyboard && is_on("ChallengeResponseAuthentication");
     // On Linux it is PAM that asks the questions.
