@@ -156,8 +156,7 @@ async fn signers(client: &Client, root: &Root) -> Outcome<Signers> {
     let parts = vec![v1::BundlePart::Signers.into()];
     let answer = client.get_bundle(v1::GetBundleRequest { parts, proposal: false }).await?;
     let signed = answer.bundle.ok_or("the CA has no bundle yet")?;
-    let signatures: Vec<_> = signed.signatures.iter().map(|blob| blob.to_vec()).collect();
-    let bundle = statement::open_bundle(&signed.statement, &signatures, root)?;
+    let bundle = statement::open_bundle(&signed.statement, &signed.signatures, root)?;
     let file = answer.files.iter().find(|file| file.part() == v1::BundlePart::Signers);
     let file = file.map(|file| &file.content[..]).unwrap_or_default();
     if !bundle.is_complete(root) || Digest::of(file) != bundle.body.signers {

@@ -21,6 +21,7 @@ use jit_ssh_core::time::{Seconds, UnixTime};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::apply::remote;
 use crate::clock;
 use crate::failure::Failure;
 use crate::identity;
@@ -206,14 +207,11 @@ fn hosts_in_force(ca: &CaUrl) -> anyhow::Result<Hosts> {
         let root = Client::fetch_root(ca).await?;
         let client = Client::connect(ca, &root).await?;
         let parts = vec![v1::BundlePart::Hosts.into()];
-        let answer = client.get_bundle(v1::GetBundleRequest { parts, proposal: false }).await?;
-        let sent = answer.bundle.context("the CA has no bundle yet")?;
-        let signatures: Vec<Vec<u8>> = sent.signatures.iter().map(|one| one.to_vec()).collect();
-        let bundle = statement::open_bundle(&sent.statement, &signatures, &root)
-            .context("the CA's bundle does not hold")?;
+        let found = remote::fetch(&client, &root, parts, false).await?;
+        let (bundle, _, files) = found.context("the CA has no bundle yet")?;
         ensure!(bundle.is_complete(&root), "the CA's bundle is not signed by enough admins");
         let is_signed = |file: &&v1::BundleFile| Digest::of(&file.content) == bundle.body.hosts;
-        let file = answer.files.iter().find(is_signed);
+        let file = files.iter().find(is_signed);
         let file = file.context("the CA did not send the hosts.toml that the admins signed")?;
         Hosts::parse(&file.content).context("the CA's hosts.toml can not be read by this version")
     })

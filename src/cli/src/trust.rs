@@ -67,8 +67,7 @@ impl<'a> Trust<'a> {
         let Some(signers) = home::read(&home.state(SIGNERS))? else { return Ok(None) };
         // Whatever does not verify is as good as not there: it is fetched again.
         let Ok(stored) = serde_json::from_slice::<Stored>(&bytes) else { return Ok(None) };
-        let signatures: Vec<_> = stored.signatures.into_iter().map(|blob| blob.0).collect();
-        let bundle = statement::open_bundle(stored.statement.as_bytes(), &signatures, root);
+        let bundle = statement::open_bundle(stored.statement.as_bytes(), &stored.signatures, root);
         let Ok(bundle) = bundle else { return Ok(None) };
         if stored.v != 1 || !bundle.is_complete(root) || bundle.body.signers != Digest::of(&signers)
         {
@@ -96,8 +95,7 @@ impl<'a> Trust<'a> {
             )
             .hint("an admin sets it up with: jit-ssh-ca apply")
         })?;
-        let signatures: Vec<Vec<u8>> = signed.signatures.iter().map(|blob| blob.to_vec()).collect();
-        let bundle = statement::open_bundle(&signed.statement, &signatures, root)
+        let bundle = statement::open_bundle(&signed.statement, &signed.signatures, root)
             .map_err(|e| Failure::untrue(format!("the CA's bundle is not to be trusted: {e}.")))?;
         if !bundle.is_complete(root) {
             return Err(Failure::untrue(format!(
@@ -129,7 +127,7 @@ impl<'a> Trust<'a> {
         let stored = Stored {
             v: 1,
             statement: String::from_utf8_lossy(&signed.statement).into_owned(),
-            signatures: signatures.into_iter().map(Base64Bytes).collect(),
+            signatures: signed.signatures.iter().map(|one| Base64Bytes(one.to_vec())).collect(),
             fetched,
         };
         let path = home.state(STATEMENT);

@@ -16,6 +16,12 @@ use crate::time::UnixTime;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base64Bytes(pub Vec<u8>);
 
+impl AsRef<[u8]> for Base64Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl Serialize for Base64Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&Base64::encode_string(&self.0))

@@ -271,8 +271,7 @@ pub(crate) fn signed(
             .named("NO_BUNDLE")
             .hint("an admin hands in the first one with: jit-ssh-ca apply"));
     };
-    let signatures: Vec<Vec<u8>> = signed.signatures.iter().map(|s| s.to_vec()).collect();
-    let bundle = statement::open_bundle(&signed.statement, &signatures, root)
+    let bundle = statement::open_bundle(&signed.statement, &signed.signatures, root)
         .map_err(|e| untrue(format!("The CA's bundle can not be trusted: {e}.")))?;
     if bundle.is_complete(root) {
         return Ok(bundle);

@@ -178,8 +178,8 @@ impl Shelf {
 /// # Errors
 /// [`Refusal`]: malformed, badly signed, or [`Reason::NotEnoughAdmins`].
 pub fn verify(statement: &Signed, root: &Root) -> Result<SignedBundle, Refusal> {
-    let signatures: Vec<Vec<u8>> = statement.signatures.iter().map(|s| s.0.clone()).collect();
-    let signed = statement::open_bundle(statement.statement.as_bytes(), &signatures, root)?;
+    let signed =
+        statement::open_bundle(statement.statement.as_bytes(), &statement.signatures, root)?;
     if !signed.is_complete(root) {
         return Err(Refusal::new(
             Reason::NotEnoughAdmins,

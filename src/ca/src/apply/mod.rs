@@ -6,7 +6,7 @@
 //! - [`remote`]: the CA: what is in force there, what waits there, and handing in.
 
 pub(crate) mod difference;
-mod remote;
+pub(crate) mod remote;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;

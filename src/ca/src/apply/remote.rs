@@ -89,7 +89,9 @@ impl<'r> Remote<'r> {
             v1::BundlePart::Signers,
         ];
         let parts = parts.map(i32::from).to_vec();
-        let Some((signed, _, files)) = self.fetch(parts, false).await? else { return Ok(None) };
+        let Some((signed, _, files)) = fetch(&self.client, self.root, parts, false).await? else {
+            return Ok(None);
+        };
         ensure!(signed.is_complete(self.root), "the CA's bundle is not signed by enough admins");
         let files = sorted(files)?;
         ensure!(signed.body.names(&files), "the CA's bundle has other files than were signed");
@@ -105,7 +107,8 @@ impl<'r> Remote<'r> {
     /// # Errors
     /// If what the CA sends is not signed by admins.
     pub(super) async fn proposal(&self, version: u64) -> anyhow::Result<Option<Waiting>> {
-        let Some((signed, statement, _)) = self.fetch(Vec::new(), true).await? else {
+        let Some((signed, statement, _)) = fetch(&self.client, self.root, Vec::new(), true).await?
+        else {
             return Ok(None);
         };
         if signed.body.version != version {
@@ -142,26 +145,27 @@ impl<'r> Remote<'r> {
         let signed = signed.context("the CA names an admin that can not be")?;
         Ok(Handed { in_force: answer.in_force, signed })
     }
+}
 
-    async fn fetch(
-        &self,
-        parts: Vec<i32>,
-        proposal: bool,
-    ) -> anyhow::Result<Option<(SignedBundle, v1::SignedStatement, Vec<v1::BundleFile>)>> {
-        let answer = match self.client.get_bundle(v1::GetBundleRequest { parts, proposal }).await {
-            Ok(answer) => answer,
-            Err(error) if none_yet(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let Some(statement) = answer.bundle else { return Ok(None) };
-        let signed = statement::open_bundle(
-            &statement.statement,
-            &plain(statement.signatures.clone()),
-            self.root,
-        )
+/// A bundle with these parts of it, as far as admins signed it; `None` if there is none.
+///
+/// # Errors
+/// If the CA refuses or does not answer, or what it sends does not hold.
+pub(crate) async fn fetch(
+    client: &Client,
+    root: &Root,
+    parts: Vec<i32>,
+    proposal: bool,
+) -> anyhow::Result<Option<(SignedBundle, v1::SignedStatement, Vec<v1::BundleFile>)>> {
+    let answer = match client.get_bundle(v1::GetBundleRequest { parts, proposal }).await {
+        Ok(answer) => answer,
+        Err(error) if none_yet(&error) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(statement) = answer.bundle else { return Ok(None) };
+    let signed = statement::open_bundle(&statement.statement, &statement.signatures, root)
         .context("the CA's bundle does not hold")?;
-        Ok(Some((signed, statement, answer.files)))
-    }
+    Ok(Some((signed, statement, answer.files)))
 }
 
 fn wire(statement: Vec<u8>, signatures: Vec<Vec<u8>>) -> v1::SignedStatement {

@@ -71,8 +71,7 @@ impl Trust for Front {
     ) -> Answer<v1::ApplyBundleResponse> {
         let request = request.into_inner();
         let sent = request.bundle.clone().unwrap();
-        let signatures: Vec<Vec<u8>> = sent.signatures.iter().map(|s| s.to_vec()).collect();
-        let signed = statement::open_bundle(&sent.statement, &signatures, &self.root).unwrap();
+        let signed = statement::open_bundle(&sent.statement, &sent.signatures, &self.root).unwrap();
         let mut held = self.held.lock().unwrap();
         held.applied += 1;
         let in_force = signed.is_complete(&self.root);

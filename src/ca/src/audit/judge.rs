@@ -333,8 +333,8 @@ impl<'a, F: Files> Judge<'a, F> {
     }
 
     fn bundle(&mut self, entry: &StatementEntry) -> Result<(), Fault> {
-        let signatures: Vec<Vec<u8>> = entry.signatures.iter().map(|s| s.0.clone()).collect();
-        let signed = statement::open_bundle(entry.statement.as_bytes(), &signatures, self.root)?;
+        let signed =
+            statement::open_bundle(entry.statement.as_bytes(), &entry.signatures, self.root)?;
         check_date(signed.body.at, entry.at, Arrival::Relayed)?;
         if !signed.is_complete(self.root) {
             return Err(Fault::Admins {

@@ -194,8 +194,7 @@ fn read_current(folder: &Path) -> anyhow::Result<Option<Signed>> {
 /// # Errors
 /// If it is not one that the admins signed, or a file is missing.
 pub(super) fn read(folder: &Path, signed: Signed, root: &Root) -> anyhow::Result<InForce> {
-    let signatures: Vec<Vec<u8>> = signed.signatures.into_iter().map(|blob| blob.0).collect();
-    let opened = statement::open_bundle(signed.statement.as_bytes(), &signatures, root)?;
+    let opened = statement::open_bundle(signed.statement.as_bytes(), &signed.signatures, root)?;
     if !opened.is_complete(root) {
         bail!("the bundle in {} lacks admin signatures", folder.display());
     }
@@ -212,7 +211,7 @@ pub(super) fn read(folder: &Path, signed: Signed, root: &Root) -> anyhow::Result
     let binds_clients = bundle.policy.allow.iter().any(|rule| rule.source == SourceRule::Client);
     let statement = v1::SignedStatement {
         statement: signed.statement.into(),
-        signatures: signatures.into_iter().map(Bytes::from).collect(),
+        signatures: signed.signatures.into_iter().map(|blob| blob.0.into()).collect(),
     };
     Ok(InForce { bundle, digest: opened.digest, statement, files: files.into(), binds_clients })
 }

@@ -389,20 +389,20 @@ impl SignedBundle {
 /// [`StatementError`] if any signature does not hold, is no admin's, or repeats an admin.
 pub fn open_bundle(
     bytes: &[u8],
-    signatures: &[Vec<u8>],
+    signatures: &[impl AsRef<[u8]>],
     root: &Root,
 ) -> Result<SignedBundle, StatementError> {
     let body: Bundle = parse(bytes)?;
     check_ca(&body, &root.fingerprint())?;
     if signatures.is_empty()
         || signatures.len() > root.admins().len()
-        || signatures.iter().any(|s| s.len() > MAX_SIGNATURE)
+        || signatures.iter().any(|s| s.as_ref().len() > MAX_SIGNATURE)
     {
         return Err(StatementError::Signatures);
     }
     let mut admins: Vec<ActorId> = Vec::new();
     for signature in signatures {
-        let by = sshsig::verify(Kind::Bundle.namespace(), bytes, signature)?;
+        let by = sshsig::verify(Kind::Bundle.namespace(), bytes, signature.as_ref())?;
         let admin =
             root.admin_of(&by.key).ok_or_else(|| StatementError::NotAdmin(by.key.fingerprint()))?;
         if admins.contains(&admin.id) {

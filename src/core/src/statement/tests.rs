@@ -215,7 +215,7 @@ fn a_bundle_counts_each_admin_once_and_refuses_everyone_else() {
         open_bundle(&bytes, &[by_ann, by_alice], &root),
         Err(StatementError::NotAdmin(_))
     ));
-    assert!(open_bundle(&bytes, &[], &root).is_err());
+    assert!(open_bundle(&bytes, &[] as &[Vec<u8>], &root).is_err());
 }
 
 #[test]

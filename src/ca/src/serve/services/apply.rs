@@ -93,8 +93,7 @@ pub(super) async fn standing_proposal(front: &Front) -> Result<Option<Proposal>,
 }
 
 fn open(front: &Front, proposal: &Proposal) -> Result<SignedBundle, Refusal> {
-    let signatures: Vec<Vec<u8>> = proposal.signatures.iter().map(|blob| blob.to_vec()).collect();
-    Ok(open_bundle(&proposal.statement, &signatures, &front.root)?)
+    Ok(open_bundle(&proposal.statement, &proposal.signatures, &front.root)?)
 }
 
 fn check_rises(version: u64, current: u64) -> Result<(), Refusal> {

@@ -193,8 +193,7 @@ async fn answers(
     let parts = vec![];
     let bundle = ca.client().get_bundle(v1::GetBundleRequest { parts, proposal: false }).await?;
     let signed = bundle.bundle.and_then(|signed| {
-        let signatures: Vec<Vec<u8>> = signed.signatures.iter().map(|one| one.to_vec()).collect();
-        jit_ssh_core::statement::open_bundle(&signed.statement, &signatures, root).ok()
+        jit_ssh_core::statement::open_bundle(&signed.statement, &signed.signatures, root).ok()
     });
     let stranger = match ca
         .read(async |client| {
