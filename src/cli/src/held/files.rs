@@ -127,12 +127,17 @@ fn pairs(home: &Home) -> Result<Vec<(Place, Option<Certificate>)>, Failure> {
         let Some(place) = name.strip_suffix(CERTIFICATE).and_then(Place::parse) else { continue };
         // A key that is gone makes the certificate useless; that of a jump may be in the agent.
         let there = matches!(place, Place::Jump(_)) || place.key(home).exists();
-        let text = home::read(&path)?.filter(|_| there);
-        let text = text.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let certificate = text.and_then(|text| Certificate::from_openssh(text.trim_end()).ok());
+        let certificate = certificate_in(&path)?.filter(|_| there);
         pairs.push((place, certificate));
     }
     Ok(pairs)
+}
+
+/// The certificate in a file, if there is one.
+fn certificate_in(path: &Path) -> Result<Option<Certificate>, Failure> {
+    let text = home::read(path)?;
+    let text = text.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    Ok(text.and_then(|text| Certificate::from_openssh(text.trim_end()).ok()))
 }
 
 /// What lies in files, is ours and opens accounts. What has ended, or is no certificate, is removed.
@@ -157,9 +162,7 @@ pub(crate) fn list(home: &Home, owner: &Owner, now: UnixTime) -> Result<Vec<Held
 
 /// The certificate that lies there for a jump.
 pub(crate) fn of_jump(home: &Home, jump: &Jump) -> Result<Option<Certificate>, Failure> {
-    let place = Place::Jump(jump.clone());
-    let found = pairs(home)?.into_iter().find(|(other, _)| *other == place);
-    Ok(found.and_then(|(_, certificate)| certificate))
+    certificate_in(&Place::Jump(jump.clone()).certificate(home))
 }
 
 /// Whether the pair of a jump has its private key, and not only the name of one in the agent.
